@@ -1,0 +1,1 @@
+//! Binding variables into objects.

@@ -1,0 +1,247 @@
+//! The port between the spoke's decisions and the cluster that it keeps.
+//!
+//! Shells implement [`Cluster`]: `spoke/kube` for a real API server, `spoke/memory` for an
+//! in-memory one. Both pass one conformance suite.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use proto_model::{Digest, GroupKind, Identity};
+use serde_json::Value as Json;
+
+/// Label on every object that Drover owns: a hash of hub id, source and bundle, 16 hexadecimal
+/// digits.
+pub const OWNER_LABEL: &str = "drover.dev/owner";
+/// Annotation on every object that Drover owns: JSON of a list of [`OwnerMark`].
+pub const OWNER_ANNOTATION: &str = "drover.dev/owned-by";
+/// Namespace of the spoke's own things.
+pub const SYSTEM_NAMESPACE: &str = "drover-system";
+
+/// A future in a box, so that [`Cluster`] can be a trait object.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A kind at one API version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    /// Group and kind.
+    pub kind: GroupKind,
+    /// Version within the group, such as `v1`.
+    pub version: String,
+}
+
+/// One request to the API server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Whether a kind exists, and its scope.
+    Discover(Kind),
+    /// Reads one object.
+    Get {
+        /// Which object.
+        identity: Identity,
+        /// API version to read it at.
+        version: String,
+    },
+    /// Server-side apply, with force.
+    Apply {
+        /// The whole bound manifest, with owner marks.
+        manifest: Json,
+        /// Field manager.
+        manager: String,
+        /// Only ask; change nothing.
+        dry_run: bool,
+    },
+    /// Deletes one object, in the background, if it still is the one with this uid.
+    Delete {
+        /// Which object.
+        identity: Identity,
+        /// API version to delete it at.
+        version: String,
+        /// Precondition: nothing is deleted where the live uid differs.
+        uid: String,
+    },
+    /// Makes a namespace where it is missing; an existing one is left as it is.
+    EnsureNamespace(String),
+}
+
+/// What came of an [`Op`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The kind exists.
+    Discovered {
+        /// Whether its objects live in namespaces.
+        namespaced: bool,
+    },
+    /// The object as it is; `None` where there is none.
+    Got(Option<Live>),
+    /// The object after the apply (or as it would be, for a dry-run).
+    Applied(Live),
+    /// The deletion was taken, or there was nothing to delete (any more).
+    Deleted,
+    /// The namespace is there.
+    NamespaceReady,
+    /// It failed.
+    Failed(Failure),
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What kind of failure.
+    pub reason: Reason,
+    /// In words, with the verb, resource and account for Forbidden. Never object content.
+    pub message: String,
+    /// What the API server asked to wait (Retry-After), in milliseconds.
+    pub retry_after_millis: Option<u64>,
+}
+
+/// Kinds of failure. `is_final` tells which of them trying again can't mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// 400 or 422: the object itself is refused, an immutable field among them.
+    Invalid,
+    /// 403 of RBAC or of an admission policy.
+    Forbidden,
+    /// 403 of a quota.
+    Quota,
+    /// The kind does not exist (yet).
+    NoSuchKind,
+    /// The namespace does not exist (yet).
+    NoSuchNamespace,
+    /// The namespace is terminating.
+    Terminating,
+    /// 409: a conflict, or a uid precondition that does not hold.
+    Conflict,
+    /// 401.
+    Unauthorized,
+    /// A webhook that can't be reached.
+    Webhook,
+    /// 429.
+    Throttled,
+    /// 5xx.
+    Server,
+    /// No answer: connection refused, closed or timed out.
+    Unreachable,
+}
+
+impl Reason {
+    /// Whether trying again can't help.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Invalid | Self::Forbidden)
+    }
+}
+
+/// Who owns an object, as its annotation says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct OwnerMark {
+    /// The hub.
+    pub hub: String,
+    /// Full name of the bundle.
+    pub bundle: String,
+    /// Incarnation of the cluster.
+    pub incarnation: u64,
+}
+
+/// A live object, as far as the spoke looks at it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Live {
+    /// Which object.
+    pub identity: Identity,
+    /// API version at which it was read.
+    pub version: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its resourceVersion.
+    pub resource_version: String,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// Its finalizers.
+    pub finalizers: Vec<String>,
+    /// The owners' marks, as the annotation has them; empty where there is none that reads.
+    pub owners: Vec<OwnerMark>,
+    /// For each field manager whose name begins with `drover/`: a digest of the set of fields that
+    /// it owns (managedFields of operation Apply). A manager that owns none is absent.
+    pub managed: BTreeMap<String, Digest>,
+    /// The whole object, where it was read or watched whole; `None` from a metadata watch.
+    pub object: Option<Arc<Json>>,
+}
+
+/// What a watch saw.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// An object is there, new or changed.
+    Seen(Live),
+    /// An object with our label is gone, or lost our label: look before you act.
+    Gone {
+        /// Which object.
+        identity: Identity,
+        /// Its last known uid.
+        uid: String,
+    },
+    /// Everything that existed of a kind when its watch (re)started was told. What was not seen
+    /// since the last `Restarted` of that kind does not exist.
+    Listed(Kind),
+    /// The watch of a kind began anew; `Listed` follows after its objects.
+    Restarted(Kind),
+    /// The kind can't be watched now; the shell keeps trying.
+    Lost {
+        /// Which kind.
+        kind: Kind,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// What of a kind is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Depth {
+    /// Metadata alone: enough for drift.
+    Metadata,
+    /// Whole objects: for kinds whose health is read from their status.
+    Whole,
+}
+
+/// A change of what is stored durably in the cluster. Puts are carried out in order, each durable
+/// before the next, then the deletions; a failure in between leaves a prefix done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Write {
+    /// Records to put, key and bytes. Keys are lower-case letters, digits, `-`, `.` and `/`.
+    pub puts: Vec<(String, Vec<u8>)>,
+    /// Records to delete; a missing one is no error.
+    pub deletes: Vec<String>,
+}
+
+/// Where a shell puts what its watches see. Never blocks.
+pub type Sink = Arc<dyn Fn(Observation) + Send + Sync>;
+
+/// A cluster, real or in memory. Watches carry only objects with [`OWNER_LABEL`].
+pub trait Cluster: Send + Sync + 'static {
+    /// uid of the namespace `kube-system`.
+    fn uid(&self) -> Answer<'_, Result<String, Failure>>;
+
+    /// Carries out one request.
+    fn execute(&self, op: Op) -> Answer<'_, Outcome>;
+
+    /// From now on these kinds, and no others, are watched; what runs already goes on. Everything
+    /// seen goes to `sink` (the same one at each call).
+    fn watch(&self, kinds: BTreeMap<Kind, Depth>, sink: Sink);
+
+    /// Reads all records of the ledger.
+    fn load(&self) -> Answer<'_, Result<BTreeMap<String, Vec<u8>>, Failure>>;
+
+    /// Writes records of the ledger, durably.
+    fn store(&self, write: Write) -> Answer<'_, Result<(), Failure>>;
+
+    /// Takes or renews the Lease in [`SYSTEM_NAMESPACE`] for `holder`; `Ok(false)` while another
+    /// holder has a lease that has not run out. `secs` is how long it is good for.
+    fn lease(&self, holder: String, secs: u32) -> Answer<'_, Result<bool, Failure>>;
+
+    /// Kinds that can be listed in this cluster; used to find marked objects when the ledger is lost.
+    fn kinds(&self) -> Answer<'_, Result<BTreeSet<Kind>, Failure>>;
+
+    /// All live objects of a kind that carry [`OWNER_LABEL`].
+    fn owned(&self, kind: Kind) -> Answer<'_, Result<Vec<Live>, Failure>>;
+}
