@@ -2,4 +2,7 @@
 //!
 //! Pure: no tokio, clock, file, network or randomness. Time comes in as a value.
 
+pub mod agent;
 pub mod port;
+
+pub use agent::{Agent, Effect, Event, Now};
