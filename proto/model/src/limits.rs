@@ -8,6 +8,26 @@ pub const SYNC_MESSAGE_BYTES_MAX: usize = 4 * 1024;
 pub const SYNC_CHUNK_BYTES_MAX: usize = 3 * 1024 + 512;
 /// Largest thing that may be assembled from chunks on a sync stream, in bytes.
 pub const SYNC_BLOB_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest list of held entries that a spoke may send, in bytes.
+pub const SYNC_HOLDING_BYTES_MAX: usize = 256 * 1024;
+/// Largest list of missing variants and bodies that a spoke may send at once, in bytes.
+pub const SYNC_NEED_BYTES_MAX: usize = 512 * 1024;
+/// Digests in one list of missing variants and bodies.
+pub const SYNC_NEED_DIGESTS_MAX: usize = 12_000;
+/// Largest report, in bytes.
+pub const SYNC_REPORT_BYTES_MAX: usize = 16 * 1024;
+/// Largest certificate signing request or certificate chain, in bytes of PEM.
+pub const SYNC_CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+/// Length of a hub id, in bytes.
+pub const HUB_ID_BYTES_MAX: usize = 64;
+/// Length of the MAC over a fence, in bytes.
+pub const FENCE_MAC_BYTES_MAX: usize = 64;
+/// Length of a session token, in bytes.
+pub const SESSION_TOKEN_BYTES_MAX: usize = 512;
+/// Length of the uid of `kube-system`, in bytes.
+pub const CLUSTER_UID_BYTES_MAX: usize = 64;
+/// Length of a spoke's version, in bytes.
+pub const VERSION_BYTES_MAX: usize = 64;
 /// What the transport may hold for one stream before the next message is encoded, in bytes.
 pub const SYNC_SEND_BUFFER_BYTES: usize = 8 * 1024;
 /// HTTP/2 window of a sync connection, in bytes.
@@ -29,6 +49,28 @@ pub const ATTACHES_PER_SEC_MAX: u32 = 500;
 pub const ENROLMENTS_PER_SEC_MAX: u32 = 50;
 /// Largest message of the enrolment and control API, in bytes.
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// HTTP/2 streams of one connection.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 32;
+/// Headers of one request, in bytes.
+pub const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Time for streams and connections to end when a hub stops, in seconds.
+pub const DRAIN_SECS_MAX: u64 = 5;
+/// How long a reader waits for the applied index that it asked for, in seconds.
+pub const MIN_APPLIED_WAIT_SECS_MAX: u64 = 5;
+/// Shortest time between two answers of one watch, in milliseconds.
+pub const WATCH_MILLIS_MIN: u64 = 1_000;
+/// Watches of operators open at one replica.
+pub const WATCHES_MAX: usize = 64;
+/// Bytes of encoded parts (variants and bodies) that a replica keeps for its streams to share.
+pub const SHARED_PARTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of bodies, as read from the store, that a replica keeps for its streams to share.
+pub const SHARED_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Reports waiting at the leader to be folded into an entry, one per cluster and bundle at most;
+/// above it, streams wait before they read the next.
+pub const REPORTS_WAITING_MAX: usize = 65_536;
+/// Attaches and enrolments waiting at the leader.
+pub const JOINS_WAITING_MAX: usize = 4_096;
 
 /// Largest manifest after rendering, in bytes of canonical JSON.
 pub const OBJECT_BYTES_MAX: usize = 1_572_864;
@@ -58,6 +100,8 @@ pub const DEFECTS_MAX: usize = 200;
 pub const VARIABLES_PER_BUNDLE_MAX: usize = 200;
 /// Length of one variable's value, in bytes.
 pub const VARIABLE_BYTES_MAX: usize = 64 * 1024;
+/// Length of a number among variables, in bytes of its author's spelling.
+pub const NUMBER_BYTES_MAX: usize = 64;
 /// Targets or overrides of one bundle.
 pub const TARGETS_PER_BUNDLE_MAX: usize = 100;
 
@@ -83,6 +127,22 @@ pub const RELEASES_KEPT: usize = 20;
 pub const HEADS_KEPT: usize = 50;
 /// Entries after which a snapshot is built.
 pub const SNAPSHOT_ENTRIES: u64 = 5_000;
+/// Entries kept in the log though a snapshot holds them.
+pub const LOG_ENTRIES_KEPT: u64 = 1_000;
+/// Time for a follower to take one snapshot, in seconds.
+pub const SNAPSHOT_INSTALL_SECS_MAX: u64 = 60;
+/// Proposals of one replica under way; more wait for their turn.
+pub const PROPOSALS_MAX: usize = 64;
+/// Writes to the log that wait for the disk.
+pub const LOG_WRITES_QUEUED_MAX: usize = 64;
+/// Entries sent to a follower at once, in bytes; heartbeats queue behind them.
+pub const APPEND_BYTES_MAX: usize = 128 * 1024;
+/// Pages of the log's database kept in memory, in bytes.
+pub const LOG_CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Largest body in the store of bodies, in bytes.
+pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Pages of the database of bodies kept in memory, in bytes.
+pub const BODY_CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Operator requests whose results are kept, and for how long, in seconds.
 pub const REQUESTS_KEPT: usize = 10_000;
 /// How long the result of an operator's request is kept, in seconds.
@@ -134,6 +194,14 @@ pub const CERTIFICATE_SECS: u64 = 7 * 24 * 3600;
 pub const CERTIFICATE_GRACE_SECS: u64 = 180 * 24 * 3600;
 /// Life of an operator's certificate, in seconds.
 pub const OPERATOR_CERTIFICATE_SECS: u64 = 365 * 24 * 3600;
+/// Life of the hub's own CA, in seconds.
+pub const AUTHORITY_CERTIFICATE_SECS: u64 = 20 * 365 * 24 * 3600;
+/// Life of the hub's server certificate, in seconds; made anew at two thirds of it.
+pub const SERVER_CERTIFICATE_SECS: u64 = 7 * 24 * 3600;
+/// Time between looks at whether the server certificate must be made anew, in seconds.
+pub const CERTIFICATE_CHECK_SECS: u64 = 60;
+/// How far clocks may differ before a fresh certificate is refused, in seconds.
+pub const CLOCK_SKEW_SECS: u64 = 300;
 /// Join tokens that a hub keeps.
 pub const JOIN_TOKENS_MAX: usize = 1_000;
 
@@ -142,7 +210,28 @@ const _: () = assert!(SYNC_MESSAGE_BYTES_MAX <= SYNC_SEND_BUFFER_BYTES);
 const _: () = assert!(
     "drover//".len() + SOURCE_NAME_BYTES_MAX + BUNDLE_NAME_BYTES_MAX <= FIELD_MANAGER_BYTES_MAX
 );
-const _: () = assert!(PROBLEMS_PER_REPORT_MAX * (PROBLEM_BYTES_MAX + 160) + 256 <= SYNC_CHUNK_BYTES_MAX);
+// A problem's message, with the longest names of kind, group, namespace and object.
+const _: () = assert!(
+    PROBLEMS_PER_REPORT_MAX * (PROBLEM_BYTES_MAX + 63 + 253 + 63 + 253 + 64) + 512
+        <= SYNC_REPORT_BYTES_MAX
+);
 const _: () = assert!(OBJECT_BYTES_MAX < SYNC_BLOB_BYTES_MAX);
+const _: () = assert!(
+    BUNDLES_PER_CLUSTER_MAX * (SOURCE_NAME_BYTES_MAX + 1 + BUNDLE_NAME_BYTES_MAX + 2 * 34 + 8)
+        <= SYNC_HOLDING_BYTES_MAX
+);
+const _: () = assert!(SYNC_NEED_DIGESTS_MAX * 34 <= SYNC_NEED_BYTES_MAX);
+const _: () = assert!(SYNC_NEED_BYTES_MAX <= SYNC_BLOB_BYTES_MAX);
+const _: () = assert!(
+    HUB_ID_BYTES_MAX
+        + FENCE_MAC_BYTES_MAX
+        + SESSION_TOKEN_BYTES_MAX
+        + CLUSTER_UID_BYTES_MAX
+        + VERSION_BYTES_MAX
+        + 512
+        <= SYNC_MESSAGE_BYTES_MAX
+);
 const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
+const _: () = assert!(2 * ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
+const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(GUARD_FLOOR_OBJECTS > 0);
