@@ -171,6 +171,25 @@ pub const API_REQUEST_SECS_MAX: u64 = 30;
 pub const RETRY_MILLIS_MIN: u64 = 500;
 /// Longest wait between two tries of an object, in milliseconds.
 pub const RETRY_MILLIS_MAX: u64 = 60_000;
+/// Longest wait before a retry that an API server may ask for, in milliseconds.
+pub const RETRY_AFTER_MILLIS_MAX: u64 = 300_000;
+/// How fresh the look at an object must be at its deletion, in milliseconds.
+pub const LOOK_MILLIS_MAX: u64 = 5_000;
+/// Corrections of one object within [`CONTEST_MILLIS`] after which it is contested.
+pub const CORRECTIONS_MAX: u32 = 3;
+/// Span over which corrections of one object are counted, in milliseconds.
+pub const CONTEST_MILLIS: u64 = 600_000;
+/// How long the parts of a change may stay out before a spoke asks for what is missing, in
+/// milliseconds.
+pub const NEED_MILLIS_MIN: u64 = 150;
+/// Longest wait between two such questions, in milliseconds.
+pub const NEED_MILLIS_MAX: u64 = 10_000;
+/// Bytes of variants and bodies that a spoke assembles for one change.
+pub const DELTA_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Messages of a stream that wait at a spoke while a change is being written to its ledger.
+pub const INBOX_WAITING_MAX: usize = 4_096;
+/// How long changes of an inventory that need not be durable at once may wait, in milliseconds.
+pub const INVENTORY_WAIT_MILLIS: u64 = 1_000;
 /// Longest wait between two tries to reach the hub, in milliseconds, before jitter.
 pub const RECONNECT_MILLIS_MAX: u64 = 15_000;
 
@@ -234,4 +253,5 @@ const _: () = assert!(
 const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
 const _: () = assert!(2 * ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
+const _: () = assert!(BUNDLE_BYTES_MAX < DELTA_BYTES_MAX);
 const _: () = assert!(GUARD_FLOOR_OBJECTS > 0);
