@@ -1,0 +1,158 @@
+//! The arguments of `drover-hub`.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::identity::Role;
+
+/// The verbs; without one, `run` is meant.
+const VERBS: &[&str] = &["init", "run", "operator", "help"];
+
+/// The hub of a Drover fleet.
+#[derive(Debug, Parser)]
+#[command(name = "drover-hub", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// How the log on stderr is written.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// End when the process that started this one ends.
+    #[arg(long, global = true, hide = true)]
+    pub die_with_parent: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make a new hub: its id, CA, keys, and the first administrator's context file.
+    Init(Init),
+    /// Run the hub (the default).
+    Run(Run),
+    /// Make a certificate and context file for a further operator.
+    Operator(Operator),
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The hub's directory; it must be empty or absent.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Where spokes and operators will reach the hub, HOST:PORT; port 0 lets the system choose.
+    #[arg(long, required = true, value_delimiter = ',', value_name = "HOST:PORT")]
+    pub advertise: Vec<String>,
+    /// Where to write the first administrator's context [default: admin.context.json in the
+    /// directory].
+    #[arg(long, value_name = "FILE")]
+    pub context: Option<PathBuf>,
+}
+
+/// Arguments of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// The hub's directory, made by `drover-hub init`.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Where to listen; a port of 0 takes the one of the last start where it is free.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// The Git repository to read: a path or an https URL. Left out: as at the last start.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// The branch, tag or commit to follow.
+    #[arg(long = "ref", default_value = "main", requires = "source")]
+    pub reference: String,
+    /// The folder within the repository.
+    #[arg(long, default_value = "", requires = "source")]
+    pub path: String,
+    /// A file with a token for the repository.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The Kubernetes version to render for, where a bundle names none.
+    #[arg(long, default_value = "1.36")]
+    pub kube_version: String,
+    /// Where to serve metrics over plain HTTP; left out: nowhere.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics: Option<SocketAddr>,
+    /// Print a line of JSON to stdout once the hub serves.
+    #[arg(long)]
+    pub print_ready: bool,
+}
+
+/// Arguments of `operator`.
+#[derive(Debug, Args)]
+pub struct Operator {
+    /// The hub's directory.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Who: shown in the audit trail.
+    #[arg(long)]
+    pub name: String,
+    /// admin: reads and commands; viewer: reads.
+    #[arg(long, default_value = "viewer")]
+    pub role: Role,
+    /// Where to write the context file.
+    #[arg(long, value_name = "FILE")]
+    pub context: PathBuf,
+}
+
+/// The arguments with `run` put in where no verb is given.
+#[must_use]
+pub fn with_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let ends = ["-h", "--help", "-V", "--version"];
+    let has_verb = arguments.iter().skip(1).any(|argument| {
+        argument.to_str().is_some_and(|text| VERBS.contains(&text) || ends.contains(&text))
+    });
+    if !has_verb && arguments.len() > 1 {
+        arguments.insert(1, "run".into());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(with_verb(line.split(' ').map(OsString::from)))
+    }
+
+    #[test]
+    fn run_is_what_is_meant_without_a_verb() {
+        let Verb::Run(run) = parse("drover-hub --dir d --source /r --print-ready").unwrap().verb
+        else {
+            panic!("another verb");
+        };
+        assert_eq!((run.reference.as_str(), run.kube_version.as_str()), ("main", "1.36"));
+        assert!(run.print_ready);
+        let cli = parse("drover-hub --die-with-parent --dir d").unwrap();
+        assert!(cli.die_with_parent && matches!(cli.verb, Verb::Run(_)));
+    }
+
+    #[test]
+    fn verbs_are_taken_as_they_stand() {
+        let cli = parse("drover-hub init --dir d --advertise a:1,b:2").unwrap();
+        let Verb::Init(init) = cli.verb else { panic!("another verb") };
+        assert_eq!(init.advertise, ["a:1", "b:2"]);
+        assert!(parse("drover-hub init --dir d").is_err());
+        assert!(parse("drover-hub operator --dir d --name n --role root --context c").is_err());
+        assert!(parse("drover-hub run --dir d --path p").is_err(), "--path needs --source");
+    }
+}
