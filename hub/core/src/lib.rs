@@ -1,1 +1,19 @@
-//! hub-core
+//! The hub's decisions, as pure functions of values: what Git declares, what every cluster should
+//! run, how the fleet moves there, and what people see of it.
+//!
+//! No tokio, clock, file, network or randomness; time comes in as a value.
+
+pub mod catalog {
+    //! What snapshots declare.
+    pub mod amount;
+    pub mod guard;
+    pub use guard::Guard;
+}
+pub mod check;
+pub mod command;
+pub mod fleet;
+pub mod lead;
+pub mod plan;
+pub mod session;
+pub mod snapshot;
+pub mod view;

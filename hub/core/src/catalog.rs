@@ -1,0 +1,174 @@
+//! What the snapshots declare: clusters, variable sets, bundles and rollout policies.
+//!
+//! [`parse`] reads the declarations of one snapshot. A document that is wrong never affects
+//! another one, and never replaces what was there before: the last good form stays, and where it
+//! is a bundle, the bundle is held.
+//!
+//! **Invariant:** nothing that is written is ignored in silence. A field that is unknown is a
+//! defect; a field that is known and not carried out yet is a note where it only paces, and a
+//! defect of its bundle where it restricts what Drover does.
+
+mod amount;
+mod check;
+mod document;
+mod guard;
+mod parse;
+mod policy_spec;
+mod scalar;
+mod schema;
+pub mod spec;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+pub use amount::{Amount, Span};
+pub use guard::{Allowance, Guard, GuardSpec};
+pub use parse::{Cache, Parsed, parse};
+pub use scalar::{SCALAR, Scalar};
+pub use schema::schemas;
+
+use spec::{BundleSpec, ClusterSpec, RolloutPolicySpec, VariableSetSpec};
+
+/// The `apiVersion` of everything that Drover reads.
+pub const API_VERSION: &str = "drover.dev/v1alpha1";
+
+/// What the snapshots declare. Full names are `source/name`; clusters have one name for all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    /// By name.
+    pub clusters: BTreeMap<String, Declared<ClusterSpec>>,
+    /// In the order of their files; later ones win.
+    pub variable_sets: Vec<Declared<VariableSetSpec>>,
+    /// By full name. One that is in `held` too is the last good form.
+    pub bundles: BTreeMap<String, Declared<BundleSpec>>,
+    /// By full name.
+    pub policies: BTreeMap<String, Declared<RolloutPolicySpec>>,
+    /// Bundles, by full name, of which the declaration is defective, and why: their goal stays
+    /// what it was. Those without a last good form are in no other list.
+    pub held: BTreeMap<String, String>,
+    /// Directories of bundles that are declared and cannot be read: no other bundle's files lie
+    /// there.
+    pub boundaries: BTreeSet<String>,
+}
+
+/// One declaration, and where it stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared<S> {
+    /// The source that declares it.
+    pub source: String,
+    /// Its own name, without the source.
+    pub name: String,
+    /// The file, relative to the source's path.
+    pub file: String,
+    /// The line of the document, from 1.
+    pub line: u32,
+    /// The labels of its metadata.
+    pub labels: BTreeMap<String, String>,
+    /// Lines of its fields, by path: `spec.rollout`, `spec.dependsOn.0`.
+    pub lines: BTreeMap<String, u32>,
+    /// What it says.
+    pub spec: S,
+}
+
+/// Something wrong with what a source declares, or, as a note, worth knowing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defect {
+    /// The file, relative to the source's path; empty for the source as a whole.
+    pub file: String,
+    /// The line, from 1; 0 for the file as a whole.
+    pub line: u32,
+    /// What is wrong and what to do, for people. Never object content.
+    pub message: String,
+    /// The bundle that is held for it, by full name.
+    pub bundle: Option<String>,
+    /// Whether it is a note, which holds nothing.
+    pub note: bool,
+}
+
+impl Catalog {
+    /// The bytes that are stored and digested.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        // Writing plain maps to memory has no way to fail; an empty result would not decode.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads what [`Catalog::encode`] wrote.
+    ///
+    /// # Errors
+    /// The bytes are no catalog of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The rollout policy that a bundle names, if it is known.
+    #[must_use]
+    pub fn policy_of(&self, bundle: &Declared<BundleSpec>) -> Option<&Declared<RolloutPolicySpec>> {
+        self.policies.get(&full_name(&bundle.source, bundle.spec.rollout.as_deref()?))
+    }
+}
+
+impl<S> Declared<S> {
+    /// Its full name, `source/name`.
+    #[must_use]
+    pub fn full_name(&self) -> String {
+        full_name(&self.source, &self.name)
+    }
+
+    /// The line of a field, or of the document where the field is left out.
+    #[must_use]
+    pub fn line_of(&self, path: &str) -> u32 {
+        self.lines.get(path).copied().unwrap_or(self.line)
+    }
+
+    /// A defect at one of its fields.
+    #[must_use]
+    pub fn defect(&self, path: &str, message: impl Into<String>) -> Defect {
+        Defect {
+            file: self.file.clone(),
+            line: self.line_of(path),
+            message: message.into(),
+            bundle: None,
+            note: false,
+        }
+    }
+}
+
+impl Defect {
+    /// The same defect, which holds a bundle.
+    #[must_use]
+    pub fn holding(self, bundle: &str) -> Self {
+        Self { bundle: Some(bundle.into()), ..self }
+    }
+
+    /// The same words as a note.
+    #[must_use]
+    pub fn as_note(self) -> Self {
+        Self { note: true, ..self }
+    }
+}
+
+impl std::fmt::Display for Defect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = if self.note { "note" } else { "defect" };
+        match (self.file.as_str(), self.line) {
+            ("", _) => write!(f, "{kind}: {}", self.message),
+            (file, 0) => write!(f, "{file}: {kind}: {}", self.message),
+            (file, line) => write!(f, "{file}:{line}: {kind}: {}", self.message),
+        }
+    }
+}
+
+/// A full name from a source and a name that may itself be full.
+#[must_use]
+pub fn full_name(source: &str, name: &str) -> String {
+    if name.contains('/') { name.into() } else { format!("{source}/{name}") }
+}
+
+#[cfg(test)]
+#[path = "catalog/tests.rs"]
+mod tests;

@@ -1,0 +1,270 @@
+//! What the types alone cannot say: rules within one document, and what is not carried out yet.
+
+use std::collections::BTreeMap;
+
+use globset::GlobBuilder;
+use proto_model::{limits, name};
+
+use super::Declared;
+use super::scalar::Scalar;
+use super::spec::{
+    Adopt, Approval, BundleSpec, ClusterSpec, OnFailure, OnRemoval, Offline, RolloutPolicySpec,
+    VariableSetSpec, Window,
+};
+use crate::select::Selector;
+
+/// Something wrong, or worth knowing, in a document of which the file is not known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) line: u32,
+    pub(super) message: String,
+    pub(super) weight: Weight,
+}
+
+/// What a finding means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// The document is not taken.
+    Defect,
+    /// The document is taken.
+    Note,
+    /// The document is taken, and the bundles that use the policy are held.
+    HoldsUsers,
+}
+
+impl Finding {
+    pub(super) fn defect(line: u32, message: impl Into<String>) -> Self {
+        Self { line, message: message.into(), weight: Weight::Defect }
+    }
+
+    pub(super) fn is_defect(&self) -> bool {
+        self.weight == Weight::Defect
+    }
+}
+
+/// Collects findings about one declaration.
+struct Findings<'a, S> {
+    item: &'a Declared<S>,
+    out: &'a mut Vec<Finding>,
+}
+
+impl<S> Findings<'_, S> {
+    fn add(&mut self, path: &str, weight: Weight, message: impl Into<String>) {
+        self.out.push(Finding { line: self.item.line_of(path), message: message.into(), weight });
+    }
+
+    fn defect(&mut self, path: &str, message: impl Into<String>) {
+        self.add(path, Weight::Defect, message);
+    }
+
+    /// A field that is known, but not carried out yet, and restricts or shapes what Drover does.
+    fn not_yet(&mut self, path: &str) {
+        let field = path.trim_start_matches("spec.");
+        self.defect(path, format!("{field} is not carried out yet, so the bundle is held; leave it out"));
+    }
+
+    fn selector(&mut self, path: &str, selector: &Selector) {
+        if let Err(error) = selector.check() {
+            self.defect(path, error.to_string());
+        }
+    }
+
+    fn variables(&mut self, path: &str, variables: &BTreeMap<String, Scalar>) {
+        for (name, value) in variables {
+            self.variable_name(path, name);
+            self.value(path, name, value);
+        }
+    }
+
+    fn variable_name(&mut self, path: &str, name: &str) {
+        if name == "cluster" || name.starts_with("cluster.") {
+            self.defect(&format!("{path}.{name}"), "`cluster` names the cluster itself and has no other value");
+        } else if !proto_model::bind::is_name(name) {
+            self.defect(
+                &format!("{path}.{name}"),
+                format!("{name:?} cannot be the name of a variable: letters, digits, `_`, `-` and `.`, beginning with a letter or `_`"),
+            );
+        }
+    }
+
+    fn value(&mut self, path: &str, name: &str, value: &Scalar) {
+        if value.0.text().len() > limits::VARIABLE_BYTES_MAX {
+            let max = limits::VARIABLE_BYTES_MAX;
+            self.defect(&format!("{path}.{name}"), format!("the value is longer than {max} bytes"));
+        }
+    }
+
+    fn at_most(&mut self, path: &str, found: usize, max: usize) {
+        if found > max {
+            self.defect(path, format!("{found} entries are more than {max}"));
+        }
+    }
+
+    fn windows(&mut self, path: &str, windows: &[Window]) {
+        for (at, window) in windows.iter().enumerate() {
+            if window.schedule.split_whitespace().count() != 5 {
+                self.defect(&format!("{path}.{at}"), "schedule needs the five fields of cron");
+            }
+            if !is_time_zone(&window.timezone) {
+                self.defect(&format!("{path}.{at}"), format!("{:?} is no name of a time zone", window.timezone));
+            }
+        }
+    }
+}
+
+/// Whether a text has the form of an IANA name. The tables are not here: pure crates read none.
+fn is_time_zone(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
+}
+
+pub(super) fn cluster(item: &Declared<ClusterSpec>, out: &mut Vec<Finding>) {
+    let mut findings = Findings { item, out };
+    findings.variables("spec.variables", &item.spec.variables);
+    findings.windows("spec.maintenance", &item.spec.maintenance);
+    if !item.spec.maintenance.is_empty() {
+        findings.add("spec.maintenance", Weight::Note, "maintenance is not carried out yet: moves start at any time");
+    }
+}
+
+pub(super) fn variable_set(item: &Declared<VariableSetSpec>, out: &mut Vec<Finding>) {
+    let mut findings = Findings { item, out };
+    findings.selector("spec.selector", &item.spec.selector);
+    findings.variables("spec.variables", &item.spec.variables);
+}
+
+pub(super) fn policy(item: &Declared<RolloutPolicySpec>, out: &mut Vec<Finding>) {
+    let spec = &item.spec;
+    let mut findings = Findings { item, out };
+    findings.at_most("spec.waves", spec.waves.len(), limits::WAVES_PER_POLICY_MAX);
+    for (at, wave) in spec.waves.iter().enumerate() {
+        let path = format!("spec.waves.{at}");
+        findings.selector(&format!("{path}.selector"), &wave.selector);
+        if let Some(super::spec::Windows::Own(windows)) = &wave.windows {
+            findings.windows(&format!("{path}.windows"), windows);
+        }
+        if wave.approval == Approval::Required {
+            findings.add(
+                &format!("{path}.approval"),
+                Weight::HoldsUsers,
+                "approval: required is not carried out yet, so bundles with this policy are held",
+            );
+        }
+    }
+    let paces = [
+        ("waves", !spec.waves.is_empty()),
+        ("deadline", true),
+        ("failureBudget", true),
+        ("onFailure", spec.on_failure != OnFailure::default()),
+        ("offline", spec.offline != Offline::default()),
+    ];
+    for (field, set) in paces {
+        let path = format!("spec.{field}");
+        if set && item.lines.contains_key(&path) {
+            let message = format!("{field} is not carried out yet: all clusters move at once");
+            findings.add(&path, Weight::Note, message);
+        }
+    }
+}
+
+pub(super) fn bundle(item: &Declared<BundleSpec>, out: &mut Vec<Finding>) {
+    let mut findings = Findings { item, out };
+    shape(item, &mut findings);
+    variables(item, &mut findings);
+    not_carried_out(item, &mut findings);
+}
+
+fn shape(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
+    let spec = &item.spec;
+    if let Some(namespace) = &spec.namespace
+        && let Err(error) = name::check_label("namespace", namespace, 63)
+    {
+        findings.defect("spec.namespace", error.to_string());
+    }
+    for (field, globs) in [("include", &spec.include), ("exclude", &spec.exclude)] {
+        for (at, glob) in globs.iter().enumerate() {
+            if let Err(error) = GlobBuilder::new(glob).literal_separator(true).build() {
+                findings.defect(&format!("spec.{field}.{at}"), format!("glob: {}", error.kind()));
+            }
+        }
+    }
+    findings.at_most("spec.targets", spec.targets.len(), limits::TARGETS_PER_BUNDLE_MAX);
+    findings.at_most("spec.overrides", spec.overrides.len(), limits::TARGETS_PER_BUNDLE_MAX);
+    for (at, target) in spec.targets.iter().enumerate() {
+        findings.selector(&format!("spec.targets.{at}"), &target.selector);
+    }
+    for (at, over) in spec.overrides.iter().enumerate() {
+        findings.selector(&format!("spec.overrides.{at}"), &over.selector);
+    }
+    for (at, dependency) in spec.depends_on.iter().enumerate() {
+        let path = format!("spec.dependsOn.{at}");
+        let full = super::full_name("x", &dependency.bundle);
+        if let Err(error) = name::check_full_bundle(&full) {
+            findings.defect(&path, error.to_string());
+        } else if dependency.bundle == item.name {
+            findings.defect(&path, "a bundle cannot come before itself");
+        }
+    }
+}
+
+fn variables(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
+    let spec = &item.spec;
+    findings.at_most("spec.variables", spec.variables.len(), limits::VARIABLES_PER_BUNDLE_MAX);
+    for (name, variable) in &spec.variables {
+        if name == "cluster" {
+            if variable.default.is_some() {
+                findings.defect("spec.variables.cluster", "`cluster` names the cluster itself and takes no default");
+            }
+            continue;
+        }
+        findings.variable_name("spec.variables", name);
+        if let Some(default) = &variable.default {
+            findings.value("spec.variables", name, default);
+        }
+    }
+    for (at, over) in spec.overrides.iter().enumerate() {
+        let path = format!("spec.overrides.{at}");
+        for (name, value) in &over.variables {
+            findings.value(&path, name, value);
+            if !spec.variables.contains_key(name) {
+                let known: Vec<&str> = spec.variables.keys().map(String::as_str).collect();
+                let message = crate::yaml::unknown("variable", name, &known);
+                findings.defect(&path, format!("the override sets what the bundle does not bind: {message}"));
+            }
+        }
+    }
+}
+
+fn not_carried_out(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
+    let spec = &item.spec;
+    let render = spec.render.clone().unwrap_or_default();
+    let shaping = [
+        ("spec.serviceAccount", spec.service_account.is_some()),
+        ("spec.ignore", !spec.ignore.is_empty()),
+        ("spec.adopt", spec.adopt != Adopt::IfNoDiff),
+        ("spec.onRemoval", spec.on_removal != OnRemoval::Delete),
+        ("spec.health", spec.health.as_ref().is_some_and(|health| !health.checks.is_empty())),
+        ("spec.patches", !spec.patches.is_empty()),
+        ("spec.replaces", !spec.replaces.is_empty()),
+        ("spec.render.helm", render.helm.is_some()),
+        ("spec.render.kustomize", render.kustomize.is_some()),
+    ];
+    for (path, set) in shaping {
+        if set {
+            findings.not_yet(path);
+        }
+    }
+    for (at, target) in spec.targets.iter().enumerate() {
+        if target.kustomize.is_some() {
+            findings.not_yet(&format!("spec.targets.{at}.kustomize"));
+        }
+    }
+    for (at, over) in spec.overrides.iter().enumerate() {
+        if !over.values.is_empty() {
+            findings.not_yet(&format!("spec.overrides.{at}.values"));
+        }
+        if !over.patches.is_empty() {
+            findings.not_yet(&format!("spec.overrides.{at}.patches"));
+        }
+    }
+}

@@ -1,0 +1,504 @@
+//! `Fleet::apply`: check and store, or refuse. Planning happens before the log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use proto_model::{limits, name};
+
+use super::{Bundle, Cluster, Fleet, Head, Release, Rewind, Source, Staged};
+use crate::command::{
+    BundleMoves, Command, Entry, GoalPart, Observations, Pair, Publish, Quarantine,
+};
+
+/// What a command answers to whoever proposed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It took effect.
+    Done,
+    /// An operator's act: its request id and what to tell.
+    Operator {
+        /// The request id.
+        request: String,
+        /// What was done.
+        message: String,
+    },
+}
+
+/// Why an entry was refused; nothing of it took effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Made from another state.
+    #[error("made from revision {made_from}, but the fleet is at {now}")]
+    Parent {
+        /// The revision that the entry names.
+        made_from: u64,
+        /// The present one.
+        now: u64,
+    },
+    /// It names something that is not there.
+    #[error("there is no {what} {name:?}")]
+    Unknown {
+        /// `cluster`, `bundle`, `source` or `token`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// It can't be done, in words that say what to do next.
+    #[error("{0}")]
+    Because(String),
+}
+
+impl Refused {
+    pub(super) fn unknown(what: &'static str, name: &str) -> Self {
+        Self::Unknown {
+            what,
+            name: name.into(),
+        }
+    }
+}
+
+impl Fleet {
+    /// Applies one entry: all of it, or nothing.
+    ///
+    /// # Errors
+    /// Why nothing took effect. A refusal is the same on every replica.
+    pub fn apply(&mut self, entry: &Entry) -> Result<Vec<Answer>, Refused> {
+        if entry.parent != self.revision {
+            return Err(Refused::Parent {
+                made_from: entry.parent,
+                now: self.revision,
+            });
+        }
+        // A clone costs a few reference counts, and makes a refusal leave no trace.
+        let mut next = self.clone();
+        next.at_unix_millis = next.at_unix_millis.max(entry.at_unix_millis);
+        let mut answers = Vec::with_capacity(entry.commands.len());
+        let mut moved = BTreeSet::new();
+        for command in &entry.commands {
+            answers.push(next.command(command, &mut moved)?);
+        }
+        for number in moved {
+            next.raise_generation(number);
+        }
+        next.revision += 1;
+        *self = next;
+        Ok(answers)
+    }
+
+    /// Carries out one command; clusters whose assignments change are added to `moved`.
+    fn command(&mut self, command: &Command, moved: &mut BTreeSet<u32>) -> Result<Answer, Refused> {
+        match command {
+            Command::Source {
+                source,
+                url,
+                reference,
+                path,
+            } => {
+                self.set_source(source, url, reference, path)?;
+            }
+            Command::Rewind { source, commit } => self.hold_rewind(source, commit)?,
+            Command::Rendered { renderings } => {
+                self.renderings.extend(renderings.iter().copied());
+            }
+            Command::Goal(part) => self.stage(part),
+            Command::Publish(publish) => self.publish(publish)?,
+            Command::Token(token) => self.add_token(token)?,
+            Command::Enrol {
+                cluster,
+                token,
+                key,
+            } => self.enrol(cluster, token, *key)?,
+            Command::Attach {
+                cluster,
+                session,
+                uid,
+            } => self.attach(cluster, *session, uid)?,
+            Command::Quarantine { cluster, reason } => self.quarantine(cluster, *reason)?,
+            Command::Observe(observations) => self.observe(observations, moved)?,
+            Command::Move(moves) => self.make_moves(moves, moved)?,
+            Command::Operator(act) => return self.operate(act, moved),
+        }
+        Ok(Answer::Done)
+    }
+
+    fn set_source(
+        &mut self,
+        source: &str,
+        url: &str,
+        reference: &str,
+        path: &str,
+    ) -> Result<(), Refused> {
+        name::check_source(source).map_err(|error| Refused::Because(error.to_string()))?;
+        let known = self.sources.get(source);
+        let same = known
+            .is_some_and(|one| one.url == url && one.reference == reference && one.path == path);
+        if !same {
+            let fresh = Source {
+                url: url.into(),
+                reference: reference.into(),
+                path: path.into(),
+                ..Source::default()
+            };
+            self.sources.insert(source.into(), fresh);
+        }
+        Ok(())
+    }
+
+    fn hold_rewind(&mut self, source: &str, commit: &str) -> Result<(), Refused> {
+        let at = self.at_unix_millis;
+        let known = self
+            .sources
+            .get_mut(source)
+            .ok_or_else(|| Refused::unknown("source", source))?;
+        if known
+            .rewind
+            .as_ref()
+            .is_none_or(|rewind| rewind.commit != commit)
+        {
+            known.rewind = Some(Rewind {
+                commit: commit.into(),
+                since_unix_millis: at,
+                approved: false,
+            });
+        }
+        Ok(())
+    }
+
+    fn stage(&mut self, part: &GoalPart) {
+        let same = self
+            .staged
+            .as_ref()
+            .is_some_and(|staged| staged.publish == part.publish);
+        if !same {
+            self.staged = Some(Staged {
+                publish: part.publish,
+                parts: imbl::Vector::new(),
+            });
+        }
+        if let Some(staged) = &mut self.staged {
+            staged.parts.push_back(Arc::new(part.clone()));
+        }
+    }
+
+    fn publish(&mut self, publish: &Publish) -> Result<(), Refused> {
+        let at = self.at_unix_millis;
+        let parts = match self.staged.take() {
+            Some(staged) if staged.publish == publish.publish => staged.parts,
+            _ => imbl::Vector::new(),
+        };
+        let source = self
+            .sources
+            .get_mut(&publish.source)
+            .ok_or_else(|| Refused::unknown("source", &publish.source))?;
+        if source
+            .head
+            .as_ref()
+            .is_none_or(|head| head.commit != publish.commit)
+        {
+            source.heads.push_back(publish.commit.clone());
+            while source.heads.len() > limits::HEADS_KEPT {
+                source.heads.pop_front();
+            }
+        }
+        source.head = Some(Head {
+            commit: publish.commit.clone(),
+            catalog: publish.catalog,
+            defects: publish.defects,
+            at_unix_millis: at,
+        });
+        source.rewind = None;
+        self.declare(publish)?;
+        for head in &publish.bundles {
+            let mut bundle = self.bundle_or_new(&head.bundle);
+            bundle.goal = imbl::OrdMap::new();
+            bundle.declared = true;
+            bundle.path.clone_from(&head.path);
+            bundle.goal_guard = head.guard.clone();
+            if bundle.releases.is_empty() {
+                bundle.guard = head.guard.clone();
+            }
+            if bundle.release != head.release {
+                bundle.release = head.release;
+                bundle.releases.push_back(Release {
+                    release: head.release,
+                    commit: publish.commit.clone(),
+                    variants: BTreeSet::new(),
+                    at_unix_millis: at,
+                });
+                while bundle.releases.len() > limits::RELEASES_KEPT {
+                    bundle.releases.pop_front();
+                }
+            }
+            self.bundles.insert(head.bundle.clone(), Arc::new(bundle));
+        }
+        for gone in &publish.gone {
+            let mut bundle = self.bundle_or_new(gone);
+            bundle.declared = false;
+            bundle.goal = imbl::OrdMap::new();
+            self.bundles.insert(gone.clone(), Arc::new(bundle));
+        }
+        for part in &parts {
+            self.add_goals(part)?;
+        }
+        let names = publish
+            .bundles
+            .iter()
+            .map(|head| &head.bundle)
+            .chain(&publish.gone);
+        for name in names {
+            self.tidy_bundle(name);
+        }
+        self.sweep();
+        Ok(())
+    }
+
+    fn declare(&mut self, publish: &Publish) -> Result<(), Refused> {
+        for (cluster, labels) in &publish.declared {
+            let mut known = self.cluster_or_new(cluster)?;
+            known.declared = Some(labels.clone());
+            known.declaration_removed = false;
+            self.clusters.insert(cluster.clone(), known);
+        }
+        for cluster in &publish.undeclared {
+            if let Some(known) = self.clusters.get_mut(cluster) {
+                known.declaration_removed = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_goals(&mut self, part: &GoalPart) -> Result<(), Refused> {
+        let pairs: Vec<u32> = part
+            .pairs
+            .iter()
+            .map(|pair| self.pairs.intern(*pair))
+            .collect();
+        let mut bundle = self.bundle_or_new(&part.bundle);
+        for (cluster, index) in &part.clusters {
+            let pair = usize::try_from(*index)
+                .ok()
+                .and_then(|index| pairs.get(index));
+            let pair = pair.ok_or_else(|| {
+                Refused::Because(format!("a goal of {} names no pair {index}", part.bundle))
+            })?;
+            if self.names.contains_key(cluster) {
+                bundle.goal.insert(*cluster, *pair);
+            }
+        }
+        if let Some(release) = bundle.releases.back_mut() {
+            release
+                .variants
+                .extend(part.pairs.iter().map(|pair| pair.variant));
+        }
+        self.bundles.insert(part.bundle.clone(), Arc::new(bundle));
+        Ok(())
+    }
+
+    pub(super) fn bundle_or_new(&self, name: &str) -> Bundle {
+        self.bundles
+            .get(name)
+            .map_or_else(Bundle::new, |bundle| (**bundle).clone())
+    }
+
+    /// A bundle at its goal takes on the guard that the goal brought, and drops what was approved
+    /// or held; one that is declared nowhere and runs nowhere is forgotten.
+    fn tidy_bundle(&mut self, name: &str) {
+        let mut bundle = self.bundle_or_new(name);
+        if bundle.is_at_goal() {
+            bundle.guard = bundle.goal_guard.clone();
+            bundle.held.clear();
+            bundle.approved.clear();
+            if !bundle.declared && bundle.assigned.is_empty() && bundle.removing.0.is_empty() {
+                self.bundles.remove(name);
+                return;
+            }
+        }
+        self.bundles.insert(name.into(), Arc::new(bundle));
+    }
+
+    fn sweep(&mut self) {
+        if !self.pairs.wants_sweep() {
+            return;
+        }
+        let used = self
+            .bundles
+            .values()
+            .flat_map(|bundle| {
+                bundle
+                    .goal
+                    .values()
+                    .chain(bundle.assigned.values())
+                    .copied()
+                    .chain(
+                        bundle
+                            .approved
+                            .values()
+                            .filter_map(|pair| *pair)
+                            .collect::<Vec<_>>(),
+                    )
+            })
+            .collect();
+        self.pairs.sweep(&used);
+    }
+
+    fn attach(&mut self, cluster: &str, session: u64, uid: &str) -> Result<(), Refused> {
+        let known = self
+            .clusters
+            .get_mut(cluster)
+            .ok_or_else(|| Refused::unknown("cluster", cluster))?;
+        if session <= known.session {
+            return Err(Refused::Because(format!(
+                "session {session} of {cluster} is not newer than {}",
+                known.session
+            )));
+        }
+        known.session = session;
+        if known.uid.is_none() {
+            known.uid = Some(uid.into());
+        }
+        Ok(())
+    }
+
+    fn quarantine(&mut self, cluster: &str, reason: Quarantine) -> Result<(), Refused> {
+        let known = self
+            .clusters
+            .get_mut(cluster)
+            .ok_or_else(|| Refused::unknown("cluster", cluster))?;
+        known.quarantine.get_or_insert(reason);
+        Ok(())
+    }
+
+    fn observe(
+        &mut self,
+        observations: &Observations,
+        moved: &mut BTreeSet<u32>,
+    ) -> Result<(), Refused> {
+        for (index, name) in observations.bundles.iter().enumerate() {
+            let Some(known) = self.bundles.get(name) else {
+                continue;
+            };
+            let mut bundle = (**known).clone();
+            for item in observations
+                .items
+                .iter()
+                .filter(|item| item.bundle as usize == index)
+            {
+                match item.seen {
+                    Some(seen) if bundle.assigned.contains_key(&item.cluster) => {
+                        // A report from before this assignment says nothing about it.
+                        if bundle
+                            .unseen
+                            .get(&item.cluster)
+                            .is_some_and(|at| item.generation < *at)
+                        {
+                            continue;
+                        }
+                        bundle.unseen.remove(&item.cluster);
+                        bundle.see(item.cluster, seen);
+                    }
+                    Some(seen) if bundle.removing.contains(item.cluster) => {
+                        bundle.see(item.cluster, seen);
+                    }
+                    None if bundle.removing.contains(item.cluster) => {
+                        bundle.forget(item.cluster);
+                        moved.insert(item.cluster);
+                    }
+                    _ => {}
+                }
+            }
+            self.bundles.insert(name.clone(), Arc::new(bundle));
+            self.tidy_bundle(name);
+        }
+        Ok(())
+    }
+
+    fn make_moves(
+        &mut self,
+        moves: &BundleMoves,
+        moved: &mut BTreeSet<u32>,
+    ) -> Result<(), Refused> {
+        let at = self.at_unix_millis;
+        let known = self
+            .bundles
+            .get(&moves.bundle)
+            .ok_or_else(|| Refused::unknown("bundle", &moves.bundle))?;
+        let mut bundle = (**known).clone();
+        for number in &moves.clusters.0 {
+            let (_, cluster) = self
+                .by_number(number)
+                .ok_or_else(|| Refused::unknown("cluster", &number.to_string()))?;
+            let permit = moves.permits.iter().find(|(one, ..)| *one == number);
+            let permit = permit.map(|(_, permit, counted)| (permit, *counted));
+            bundle.assign(number, permit, cluster.generation + 1, at);
+            moved.insert(number);
+        }
+        let since = |number: &u32| {
+            bundle
+                .held
+                .get(number)
+                .map_or(at, |hold| hold.since_unix_millis)
+        };
+        bundle.held = moves
+            .held
+            .iter()
+            .map(|(number, objects)| {
+                (
+                    *number,
+                    super::bundle::GuardHold {
+                        objects: *objects,
+                        since_unix_millis: since(number),
+                    },
+                )
+            })
+            .collect();
+        self.bundles.insert(moves.bundle.clone(), Arc::new(bundle));
+        self.tidy_bundle(&moves.bundle);
+        Ok(())
+    }
+
+    pub(super) fn cluster_or_new(&mut self, name: &str) -> Result<Cluster, Refused> {
+        if let Some(known) = self.clusters.get(name) {
+            return Ok(known.clone());
+        }
+        name::check_cluster(name).map_err(|error| Refused::Because(error.to_string()))?;
+        if self.clusters.len() >= limits::CLUSTERS_MAX {
+            return Err(Refused::Because(format!(
+                "a hub holds at most {} clusters; remove some with `drover cluster remove`",
+                limits::CLUSTERS_MAX
+            )));
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        self.names.insert(number, name.into());
+        Ok(Cluster {
+            number,
+            incarnation: 1,
+            generation: 0,
+            declared: None,
+            declaration_removed: false,
+            token_labels: std::collections::BTreeMap::new(),
+            key: None,
+            token: None,
+            uid: None,
+            session: 0,
+            revoked: false,
+            quarantine: None,
+            since_unix_millis: self.at_unix_millis,
+        })
+    }
+
+    fn raise_generation(&mut self, number: u32) {
+        let Some(name) = self.names.get(&number).cloned() else {
+            return;
+        };
+        if let Some(cluster) = self.clusters.get_mut(&name) {
+            cluster.generation += 1;
+        }
+    }
+
+    /// The pair that a cluster would get by a move now.
+    #[must_use]
+    pub fn pair_of(&self, number: Option<u32>) -> Option<Pair> {
+        self.pairs.pair(number?)
+    }
+}

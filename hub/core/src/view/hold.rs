@@ -1,0 +1,229 @@
+//! Why a cluster is not at its goal. Holds are derived from Fleet and what spokes said; only those
+//! of the guard and of operators are stored.
+
+use proto_model::{Health, Sync};
+
+use super::{BundleView, Connection, Memory};
+use crate::check;
+use crate::command::Quarantine;
+use crate::fleet::{Bundle, Cluster, Fleet};
+
+/// A stated reason why a cluster is not at its goal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// What kind of reason.
+    pub kind: HoldKind,
+    /// In words, with what to do next.
+    pub message: String,
+    /// Since when, milliseconds since 1970, where it is known.
+    pub since_unix_millis: Option<u64>,
+    /// Guard: the objects that would go, at most [`OBJECTS_SHOWN`].
+    pub objects: Vec<String>,
+    /// Guard: how many would go.
+    pub objects_total: u64,
+}
+
+/// Objects that a hold lists; the rest are counted.
+pub const OBJECTS_SHOWN: usize = 50;
+
+/// The closed set of reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HoldKind {
+    /// The deletion guard.
+    Guard,
+    /// Another bundle must come first.
+    Dependency,
+    /// Its spoke is not connected.
+    Offline,
+    /// Git no longer declares the cluster.
+    DeclarationRemoved,
+    /// Two spokes use its identity, or another cluster answers.
+    DuplicateIdentity,
+    /// Its spoke does not know the rules of what is assigned.
+    SpokeTooOld,
+    /// Its spoke refused what it was sent.
+    Refused,
+    /// Its certificates were revoked.
+    Revoked,
+    /// An object belongs to another bundle, or to nobody of ours.
+    Owner,
+    /// The spoke was told to keep its hands off.
+    Suspended,
+}
+
+impl HoldKind {
+    /// The word in JSON and tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Guard => "guard",
+            Self::Dependency => "dependency",
+            Self::Offline => "offline",
+            Self::DeclarationRemoved => "declarationRemoved",
+            Self::DuplicateIdentity => "duplicateIdentity",
+            Self::SpokeTooOld => "spokeTooOld",
+            Self::Refused => "refused",
+            Self::Revoked => "revoked",
+            Self::Owner => "owner",
+            Self::Suspended => "suspended",
+        }
+    }
+}
+
+fn hold(kind: HoldKind, since: Option<u64>, message: impl Into<String>) -> Hold {
+    Hold {
+        kind,
+        message: message.into(),
+        since_unix_millis: since,
+        objects: Vec::new(),
+        objects_total: 0,
+    }
+}
+
+/// A hold of the cluster as a whole.
+pub(super) fn of_cluster(cluster: &Cluster, connection: Option<&Connection>) -> Option<Hold> {
+    if cluster.revoked {
+        return Some(hold(
+            HoldKind::Revoked,
+            None,
+            "its certificates were revoked; join it again with a new token",
+        ));
+    }
+    if let Some(reason) = cluster.quarantine {
+        let message = match reason {
+            Quarantine::DuplicateIdentity => {
+                "duplicate identity: two spokes use this name; run `drover cluster replace`"
+            }
+            Quarantine::OtherCluster => {
+                "reinstalled or cloned: another cluster answers under this name; \
+                 run `drover cluster replace`"
+            }
+            Quarantine::ForeignFence => {
+                "it presented a state that this hub never gave; run `drover cluster replace`"
+            }
+        };
+        return Some(hold(HoldKind::DuplicateIdentity, None, message));
+    }
+    if cluster.declaration_removed {
+        return Some(hold(
+            HoldKind::DeclarationRemoved,
+            None,
+            "its declaration is gone from Git: it keeps its labels and bundles until \
+             `drover cluster remove`",
+        ));
+    }
+    if cluster.key.is_none() {
+        return Some(hold(
+            HoldKind::Offline,
+            Some(cluster.since_unix_millis),
+            "it has not joined yet; make it a token with `drover cluster join-token`",
+        ));
+    }
+    if !connection.is_some_and(|one| one.connected) {
+        let since = connection
+            .map(|one| one.seen_unix_millis)
+            .filter(|at| *at > 0);
+        return Some(hold(HoldKind::Offline, since, "its spoke is not connected"));
+    }
+    None
+}
+
+/// Why one bundle is not at its goal in one cluster.
+pub(super) fn of_bundle(
+    fleet: &Fleet,
+    memory: &impl Memory,
+    cluster: &Cluster,
+    bundle: &Bundle,
+    view: &BundleView,
+    connection: Option<&Connection>,
+) -> Option<Hold> {
+    if let Some(held) = bundle.held.get(&cluster.number) {
+        return Some(of_guard(
+            fleet,
+            memory,
+            cluster,
+            bundle,
+            view,
+            held.since_unix_millis,
+        ));
+    }
+    if view.is_settled() {
+        return None;
+    }
+    if view.suspended {
+        return Some(hold(
+            HoldKind::Suspended,
+            None,
+            "the spoke was told to keep its hands off",
+        ));
+    }
+    if let Some(hold) = of_cluster(cluster, connection) {
+        return Some(hold);
+    }
+    if let Some(message) = connection.and_then(|one| one.nack.as_ref()) {
+        let kind = if message.contains("too old") {
+            HoldKind::SpokeTooOld
+        } else {
+            HoldKind::Refused
+        };
+        return Some(hold(
+            kind,
+            None,
+            format!("its spoke refused the change: {message}"),
+        ));
+    }
+    of_report(view)
+}
+
+fn of_report(view: &BundleView) -> Option<Hold> {
+    let report = view.report.as_ref()?;
+    let first = report.problems.first()?;
+    let since = Some(report.since_unix_millis);
+    if report.sync == Sync::Waiting && first.object.is_none() {
+        return Some(hold(HoldKind::Dependency, since, first.message.clone()));
+    }
+    let foreign = report.sync == Sync::Failed && report.health != Health::Healthy;
+    let foreign = foreign && first.message.starts_with("exists, not ours");
+    foreign.then(|| hold(HoldKind::Owner, since, first.message.clone()))
+}
+
+fn of_guard(
+    fleet: &Fleet,
+    memory: &impl Memory,
+    cluster: &Cluster,
+    bundle: &Bundle,
+    view: &BundleView,
+    since: u64,
+) -> Hold {
+    let loss = check::loss(fleet, bundle, cluster.number, memory).unwrap_or_default();
+    let total = loss.objects.len() as u64;
+    let all = if loss.empties {
+        ", all that it has there"
+    } else {
+        ""
+    };
+    let approved = if check::is_approved(bundle, cluster.number) {
+        " (approved)"
+    } else {
+        ""
+    };
+    Hold {
+        objects: loss
+            .objects
+            .iter()
+            .take(OBJECTS_SHOWN)
+            .map(ToString::to_string)
+            .collect(),
+        objects_total: total,
+        ..hold(
+            HoldKind::Guard,
+            Some(since),
+            format!(
+                "the deletion guard holds it{approved}: {total} object{} would go{all}; look at \
+                 them, then run `drover rollout approve {} --deletions`",
+                if total == 1 { "" } else { "s" },
+                view.bundle
+            ),
+        )
+    }
+}
