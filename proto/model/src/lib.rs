@@ -12,6 +12,7 @@ pub mod limits;
 pub mod name;
 pub mod object;
 pub mod report;
+pub mod token;
 pub mod variable;
 pub mod variant;
 

@@ -104,6 +104,8 @@ pub const VARIABLE_BYTES_MAX: usize = 64 * 1024;
 pub const NUMBER_BYTES_MAX: usize = 64;
 /// Targets or overrides of one bundle.
 pub const TARGETS_PER_BUNDLE_MAX: usize = 100;
+/// Waves of one rollout policy.
+pub const WAVES_PER_POLICY_MAX: usize = 100;
 
 /// Length of a source's name, in bytes. With [`BUNDLE_NAME_BYTES_MAX`] it keeps the field manager
 /// `drover/<source>/<bundle>` within the API server's 128.
@@ -221,6 +223,8 @@ pub const SERVER_CERTIFICATE_SECS: u64 = 7 * 24 * 3600;
 pub const CERTIFICATE_CHECK_SECS: u64 = 60;
 /// How far clocks may differ before a fresh certificate is refused, in seconds.
 pub const CLOCK_SKEW_SECS: u64 = 300;
+/// Length of a join token, in bytes.
+pub const JOIN_TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Join tokens that a hub keeps.
 pub const JOIN_TOKENS_MAX: usize = 1_000;
 
