@@ -96,6 +96,15 @@ pub enum Command {
         /// The commit that is not a descendant of the accepted head.
         commit: String,
     },
+    /// What a source says of clusters. Goals name clusters by number, so this comes before them.
+    Declare {
+        /// Name of the source.
+        source: String,
+        /// Clusters that are new or have other labels.
+        declared: BTreeMap<String, BTreeMap<String, String>>,
+        /// Clusters whose declaration disappeared.
+        undeclared: BTreeSet<String>,
+    },
     /// Results of renderings, by the digest of their inputs.
     Rendered {
         /// Input digest and variant digest.
@@ -172,10 +181,6 @@ pub struct Publish {
     pub bundles: Vec<BundleHead>,
     /// Bundles of the source that are no longer declared.
     pub gone: Vec<String>,
-    /// Clusters that the source declares, with their labels.
-    pub declared: BTreeMap<String, BTreeMap<String, String>>,
-    /// Clusters whose declaration disappeared.
-    pub undeclared: BTreeSet<String>,
 }
 
 /// What a publish says about one bundle beside its goal.

@@ -231,9 +231,8 @@ fn mark_dirty(dirty: &mut BTreeSet<String>, all: &mut bool, command: &Command) {
         Command::Publish(publish) => {
             dirty.extend(publish.bundles.iter().map(|head| head.bundle.clone()));
             dirty.extend(publish.gone.iter().cloned());
-            *all |= !publish.undeclared.is_empty() || !publish.declared.is_empty();
         }
-        Command::Operator(_) => *all = true,
+        Command::Operator(_) | Command::Declare { .. } => *all = true,
         _ => {}
     }
 }

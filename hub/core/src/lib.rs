@@ -14,6 +14,7 @@ pub mod command;
 pub mod fleet;
 pub mod lead;
 pub mod plan;
+pub mod publish;
 pub mod session;
 pub mod snapshot;
 pub mod view;

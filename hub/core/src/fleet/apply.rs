@@ -1,6 +1,6 @@
 //! `Fleet::apply`: check and store, or refuse. Planning happens before the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proto_model::{limits, name};
@@ -97,6 +97,13 @@ impl Fleet {
                 self.set_source(source, url, reference, path)?;
             }
             Command::Rewind { source, commit } => self.hold_rewind(source, commit)?,
+            Command::Declare {
+                source,
+                declared,
+                undeclared,
+            } => {
+                self.declare(source, declared, undeclared)?;
+            }
             Command::Rendered { renderings } => {
                 self.renderings.extend(renderings.iter().copied());
             }
@@ -207,7 +214,6 @@ impl Fleet {
             at_unix_millis: at,
         });
         source.rewind = None;
-        self.declare(publish)?;
         for head in &publish.bundles {
             let mut bundle = self.bundle_or_new(&head.bundle);
             bundle.goal = imbl::OrdMap::new();
@@ -252,14 +258,20 @@ impl Fleet {
         Ok(())
     }
 
-    fn declare(&mut self, publish: &Publish) -> Result<(), Refused> {
-        for (cluster, labels) in &publish.declared {
+    fn declare(
+        &mut self,
+        source: &str,
+        declared: &BTreeMap<String, BTreeMap<String, String>>,
+        undeclared: &BTreeSet<String>,
+    ) -> Result<(), Refused> {
+        for (cluster, labels) in declared {
             let mut known = self.cluster_or_new(cluster)?;
             known.declared = Some(labels.clone());
+            known.declared_by = Some(source.into());
             known.declaration_removed = false;
             self.clusters.insert(cluster.clone(), known);
         }
-        for cluster in &publish.undeclared {
+        for cluster in undeclared {
             if let Some(known) = self.clusters.get_mut(cluster) {
                 known.declaration_removed = true;
             }
@@ -475,8 +487,9 @@ impl Fleet {
             incarnation: 1,
             generation: 0,
             declared: None,
+            declared_by: None,
             declaration_removed: false,
-            token_labels: std::collections::BTreeMap::new(),
+            token_labels: BTreeMap::new(),
             key: None,
             token: None,
             uid: None,

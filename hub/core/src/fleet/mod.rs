@@ -129,6 +129,8 @@ pub struct Cluster {
     pub generation: u64,
     /// Labels from Git.
     pub declared: Option<BTreeMap<String, String>>,
+    /// The source that declares it.
+    pub declared_by: Option<String>,
     /// Whether a declaration was there and went away: labels and assignments stay as they are.
     pub declaration_removed: bool,
     /// Labels of the token that it joined with.

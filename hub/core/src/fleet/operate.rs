@@ -245,6 +245,8 @@ impl Fleet {
         cluster.key = None;
         cluster.token = None;
         cluster.uid = None;
+        // Session tokens name their incarnation, so the counter may begin anew.
+        cluster.session = 0;
         cluster.quarantine = None;
         cluster.revoked = false;
         let (number, incarnation) = (cluster.number, cluster.incarnation);

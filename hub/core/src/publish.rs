@@ -1,0 +1,206 @@
+//! From what a source wants to the commands that say so: only what differs from Fleet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto_model::Digest;
+use roaring::RoaringBitmap;
+
+use crate::catalog::Guard;
+use crate::command::{BundleHead, Command, GoalPart, Pair, Publish};
+use crate::fleet::Fleet;
+
+/// What a source wants of one bundle.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Wanted {
+    /// Folder that it is read from.
+    pub path: String,
+    /// The guard that it brings.
+    pub guard: Guard,
+    /// What clusters should run, by cluster number.
+    pub goal: Vec<(Pair, RoaringBitmap)>,
+}
+
+/// What a source wants at one commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Head {
+    /// Name of the source.
+    pub source: String,
+    /// The commit.
+    pub commit: String,
+    /// Digest of the catalog's body.
+    pub catalog: Digest,
+    /// Digest of the body with the defects.
+    pub defects: Digest,
+    /// Its bundles, by full name.
+    pub bundles: BTreeMap<String, Wanted>,
+    /// Bundles that a defect holds: their goal stays what it is.
+    pub held: BTreeSet<String>,
+}
+
+impl Wanted {
+    /// Address of the release: same variants, same release.
+    #[must_use]
+    pub fn release(&self) -> Digest {
+        let variants: BTreeSet<Digest> = self.goal.iter().map(|(pair, _)| pair.variant).collect();
+        Digest::of_parts(variants.iter().map(|digest| &digest.0[..]))
+    }
+}
+
+/// What a source declares of clusters, as far as it differs from Fleet; `None` where it does not.
+#[must_use]
+pub fn declare(
+    fleet: &Fleet,
+    source: &str,
+    clusters: &BTreeMap<String, BTreeMap<String, String>>,
+) -> Option<Command> {
+    let is_new = |name: &String, labels: &BTreeMap<String, String>| {
+        fleet.clusters.get(name).is_none_or(|known| {
+            known.declared.as_ref() != Some(labels) || known.declaration_removed
+        })
+    };
+    let declared: BTreeMap<_, _> = clusters
+        .iter()
+        .filter(|(name, labels)| is_new(name, labels))
+        .map(|(name, labels)| (name.clone(), labels.clone()))
+        .collect();
+    let undeclared: BTreeSet<String> = fleet
+        .clusters
+        .iter()
+        .filter(|(name, known)| {
+            known.declared_by.as_deref() == Some(source)
+                && !known.declaration_removed
+                && !clusters.contains_key(*name)
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    let changes = !declared.is_empty() || !undeclared.is_empty();
+    changes.then(|| Command::Declare {
+        source: source.into(),
+        declared,
+        undeclared,
+    })
+}
+
+/// The commands of a publish, in order; empty where Fleet says the same already. Bodies that they
+/// name must be durable before the first is proposed.
+#[must_use]
+pub fn publish(fleet: &Fleet, head: &Head) -> Vec<Command> {
+    let mut bundles = Vec::new();
+    let mut parts = Vec::new();
+    let id = publish_id(fleet, head);
+    for (name, wanted) in head
+        .bundles
+        .iter()
+        .filter(|(name, _)| !head.held.contains(*name))
+    {
+        if is_same(fleet, name, wanted) {
+            continue;
+        }
+        bundles.push(BundleHead {
+            bundle: name.clone(),
+            release: wanted.release(),
+            path: wanted.path.clone(),
+            guard: wanted.guard.clone(),
+        });
+        parts.extend(goal_parts(id, name, wanted).into_iter().map(Command::Goal));
+    }
+    let prefix = format!("{}/", head.source);
+    let gone: Vec<String> = fleet
+        .bundles
+        .iter()
+        .filter(|(name, bundle)| {
+            name.starts_with(&prefix)
+                && bundle.declared
+                && !head.bundles.contains_key(*name)
+                && !head.held.contains(*name)
+        })
+        .map(|(name, _)| name.clone())
+        .collect();
+    let known = fleet
+        .sources
+        .get(&head.source)
+        .and_then(|source| source.head.as_ref());
+    let same_head = known.is_some_and(|known| {
+        known.commit == head.commit
+            && known.catalog == head.catalog
+            && known.defects == head.defects
+    });
+    if same_head && bundles.is_empty() && gone.is_empty() {
+        return Vec::new();
+    }
+    parts.push(Command::Publish(Publish {
+        publish: id,
+        source: head.source.clone(),
+        commit: head.commit.clone(),
+        catalog: head.catalog,
+        defects: head.defects,
+        bundles,
+        gone,
+    }));
+    parts
+}
+
+fn publish_id(fleet: &Fleet, head: &Head) -> Digest {
+    Digest::of_parts([
+        head.source.as_bytes(),
+        head.commit.as_bytes(),
+        &head.catalog.0,
+        &fleet.revision.to_be_bytes(),
+    ])
+}
+
+fn is_same(fleet: &Fleet, name: &str, wanted: &Wanted) -> bool {
+    let Some(bundle) = fleet.bundles.get(name) else {
+        return false;
+    };
+    if !bundle.declared
+        || bundle.path != wanted.path
+        || bundle.goal_guard != wanted.guard
+        || bundle.release != wanted.release()
+    {
+        return false;
+    }
+    let count: u64 = wanted.goal.iter().map(|(_, clusters)| clusters.len()).sum();
+    count == bundle.goal.len() as u64
+        && wanted.goal.iter().all(|(pair, clusters)| {
+            clusters
+                .iter()
+                .all(|cluster| fleet.goal(bundle, cluster) == Some(*pair))
+        })
+}
+
+/// Clusters of one part: with as many distinct pairs, a part stays below the limit of an entry.
+const PART_CLUSTERS: usize = 400;
+
+fn goal_parts(publish: Digest, bundle: &str, wanted: &Wanted) -> Vec<GoalPart> {
+    let all: Vec<(Pair, u32)> = wanted
+        .goal
+        .iter()
+        .flat_map(|(pair, clusters)| clusters.iter().map(|cluster| (*pair, cluster)))
+        .collect();
+    all.chunks(PART_CLUSTERS)
+        .map(|chunk| {
+            let mut pairs: Vec<Pair> = chunk.iter().map(|(pair, _)| *pair).collect();
+            pairs.dedup();
+            let mut index = 0;
+            let clusters = chunk
+                .iter()
+                .map(|(pair, cluster)| {
+                    // Pairs come in runs, so the index only moves forward.
+                    while pairs.get(index).is_some_and(|one| one != pair) {
+                        index += 1;
+                    }
+                    (*cluster, u32::try_from(index).unwrap_or(u32::MAX))
+                })
+                .collect();
+            GoalPart {
+                publish,
+                bundle: bundle.to_owned(),
+                pairs,
+                clusters,
+            }
+        })
+        .collect()
+}
+
+const _: () = assert!(PART_CLUSTERS * 128 < proto_model::limits::ENTRY_BYTES_MAX);
