@@ -366,3 +366,6 @@ fn parts(
     }
     items
 }
+
+#[cfg(test)]
+mod tests;
