@@ -1,0 +1,454 @@
+//! The cluster as a value: objects, counters, timers and watches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proto_model::{Digest, GroupKind, Identity};
+use serde_json::{Value as Json, json};
+use spoke_core::port::{Failure, Kind, Live, OWNER_LABEL, Op, Outcome, Reason};
+
+use crate::custom::Custom;
+use crate::fault::{Fault, Verb};
+use crate::resolve::{Resolved, namespace_identity};
+use crate::watch::{Subscriber, Subscription};
+
+/// How fast a cluster is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// From a change of a workload to its being available or complete, in milliseconds.
+    pub progress_millis: u64,
+    /// From a definition to its kind being served, in milliseconds.
+    pub establish_millis: u64,
+    /// From the deletion of a namespace or definition to its end, in milliseconds.
+    pub terminate_millis: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { progress_millis: 400, establish_millis: 50, terminate_millis: 100 }
+    }
+}
+
+/// What becomes of a workload, for tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// It never gets ready.
+    Stall,
+    /// Its controller reports failure.
+    Fail,
+}
+
+/// What changed since it was last asked for, so that it can be written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// An object is new or changed: its body, and since when its spec is as it is (milliseconds).
+    Put(Identity, Arc<[u8]>, u64),
+    /// An object is gone.
+    Removed(Identity),
+}
+
+/// An object as it is kept: as text, since a value takes many times the memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Stored {
+    pub(crate) body: Arc<[u8]>,
+    pub(crate) uid: String,
+    /// Whether it carries the owner label.
+    pub(crate) labelled: bool,
+    /// When its spec last changed, in milliseconds.
+    pub(crate) since: u64,
+}
+
+impl Stored {
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_slice(&self.body).unwrap_or(Json::Null)
+    }
+}
+
+/// A cluster.
+#[derive(Clone, Debug)]
+pub struct State {
+    pub(crate) name: String,
+    /// The last resourceVersion; uids are made from it too.
+    pub(crate) revision: u64,
+    pub(crate) objects: BTreeMap<Identity, Stored>,
+    pub(crate) customs: BTreeMap<GroupKind, Custom>,
+    /// When the controllers look at an object again, in milliseconds.
+    pub(crate) timers: BTreeSet<(u64, Identity)>,
+    pub(crate) subscribers: BTreeMap<Subscriber, Subscription>,
+    pub(crate) faults: Vec<Fault>,
+    pub(crate) scripts: BTreeMap<Identity, Script>,
+    pub(crate) reachable: bool,
+    lease: Option<(String, u64)>,
+    changes: Option<BTreeSet<Identity>>,
+    /// How fast it is.
+    pub settings: Settings,
+}
+
+/// Namespaces that every cluster has.
+const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+
+impl State {
+    /// A new cluster. Clusters of different names have different uids.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let mut state = Self::bare(name);
+        for namespace in NAMESPACES {
+            state.make_namespace(namespace, "kube-apiserver", 0);
+        }
+        state
+    }
+
+    fn bare(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            revision: 0,
+            objects: BTreeMap::new(),
+            customs: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            subscribers: BTreeMap::new(),
+            faults: Vec::new(),
+            scripts: BTreeMap::new(),
+            reachable: true,
+            lease: None,
+            changes: None,
+            settings: Settings::default(),
+        }
+    }
+
+    /// A cluster as its changes, in their order, left it; `revision` is where it stood.
+    #[must_use]
+    pub fn replay(name: &str, revision: u64, changes: Vec<Change>, now_millis: u64) -> Self {
+        let mut state = Self::bare(name);
+        state.revision = revision;
+        for change in changes {
+            match change {
+                Change::Put(identity, body, since) => {
+                    let json: Json = serde_json::from_slice(&body).unwrap_or(Json::Null);
+                    state.objects.insert(identity, stored(&json, body, since));
+                }
+                Change::Removed(identity) => {
+                    state.objects.remove(&identity);
+                }
+            }
+        }
+        let all: Vec<Identity> = state.objects.keys().cloned().collect();
+        for identity in all {
+            state.learn(&identity);
+            state.timers.insert((now_millis, identity));
+        }
+        state
+    }
+
+    /// uid of the namespace `kube-system`.
+    #[must_use]
+    pub fn uid(&self) -> String {
+        self.objects.get(&namespace_identity("kube-system")).map(|s| s.uid.clone()).unwrap_or_default()
+    }
+
+    /// The last resourceVersion.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Carries out one request. `now_millis` is the time since 1970.
+    pub fn execute(&mut self, op: &Op, now_millis: u64) -> Outcome {
+        let done = match op {
+            Op::Discover(kind) => self.discover(kind),
+            Op::Get { identity, version } => self.read(identity, version),
+            Op::Apply { manifest, manager, dry_run } => {
+                self.apply(manifest, manager, *dry_run, now_millis).map(Outcome::Applied)
+            }
+            Op::Delete { identity, version, uid } => self.delete(identity, version, uid, now_millis),
+            Op::EnsureNamespace(name) => self.ensure_namespace(name, now_millis),
+        };
+        done.unwrap_or_else(Outcome::Failed)
+    }
+
+    fn discover(&mut self, kind: &Kind) -> Result<Outcome, Failure> {
+        self.hinder(Verb::Discover, &Identity {
+            kind: kind.kind.clone(),
+            namespace: String::new(),
+            name: String::new(),
+        })?;
+        Ok(Outcome::Discovered { namespaced: self.resolve(kind)?.namespaced })
+    }
+
+    fn read(&mut self, identity: &Identity, version: &str) -> Result<Outcome, Failure> {
+        let kind = Kind { kind: identity.kind.clone(), version: version.into() };
+        self.hinder(Verb::Get, identity)?;
+        let resolved = self.resolve(&kind)?;
+        let identity = resolved.scoped(identity)?;
+        Ok(Outcome::Got(self.objects.get(&identity).map(|stored| live(&resolved.kind, stored, true))))
+    }
+
+    fn delete(
+        &mut self,
+        identity: &Identity,
+        version: &str,
+        uid: &str,
+        now: u64,
+    ) -> Result<Outcome, Failure> {
+        self.hinder(Verb::Delete, identity)?;
+        let kind = Kind { kind: identity.kind.clone(), version: version.into() };
+        let resolved = match self.resolve(&kind).or_else(|failure| self.any_version(&identity.kind, failure)) {
+            Ok(resolved) => resolved,
+            // Where the kind does not exist, no object of it does.
+            Err(failure) if failure.reason == Reason::NoSuchKind => return Ok(Outcome::Deleted),
+            Err(failure) => return Err(failure),
+        };
+        let identity = resolved.scoped(identity)?;
+        let Some(stored) = self.objects.get(&identity) else { return Ok(Outcome::Deleted) };
+        if stored.uid != uid {
+            let message = format!(
+                "Operation cannot be fulfilled on {} {:?}: the UID in the precondition ({uid}) does not match the UID in record ({})",
+                resolved.named(),
+                identity.name,
+                stored.uid
+            );
+            return Err(fail(Reason::Conflict, message));
+        }
+        if identity.kind.is("", "Namespace") && NAMESPACES[..].contains(&identity.name.as_str()) {
+            let message = format!("namespaces {:?} is forbidden: this namespace may not be deleted", identity.name);
+            return Err(fail(Reason::Forbidden, message));
+        }
+        self.mark_deleted(&identity, now);
+        Ok(Outcome::Deleted)
+    }
+
+    fn ensure_namespace(&mut self, name: &str, now: u64) -> Result<Outcome, Failure> {
+        let identity = namespace_identity(name);
+        self.hinder(Verb::Namespace, &identity)?;
+        if let Some(stored) = self.objects.get(&identity) {
+            return if is_deleting(&stored.json()) {
+                Err(terminating(name))
+            } else {
+                Ok(Outcome::NamespaceReady)
+            };
+        }
+        crate::validate::object(&identity.kind, &json!({"metadata": {"name": name}}))
+            .map_err(|why| fail(Reason::Invalid, format!("Namespace {name:?} is invalid: {why}")))?;
+        self.make_namespace(name, "drover-spoke", now);
+        Ok(Outcome::NamespaceReady)
+    }
+
+    fn make_namespace(&mut self, name: &str, manager: &str, now: u64) {
+        let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        if let Err(failure) = self.create(&manifest, manager, now) {
+            // Only a name could be refused, and both callers checked it.
+            debug_assert!(false, "{failure}");
+        }
+    }
+
+    /// Takes or renews the lease; see [`spoke_core::port::Cluster::lease`].
+    pub fn lease(&mut self, holder: &str, secs: u32, now_millis: u64) -> bool {
+        match &self.lease {
+            Some((other, until)) if other != holder && *until > now_millis => false,
+            _ => {
+                self.lease = Some((holder.into(), now_millis + u64::from(secs) * 1000));
+                true
+            }
+        }
+    }
+
+    /// From now on, changes are kept for [`State::take_changes`].
+    pub fn track_changes(&mut self) {
+        self.changes.get_or_insert_with(BTreeSet::new);
+    }
+
+    /// What changed since the last call, once tracking was asked for.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let changed = self.changes.as_mut().map(std::mem::take).unwrap_or_default();
+        changed
+            .into_iter()
+            .map(|identity| match self.objects.get(&identity) {
+                Some(stored) => Change::Put(identity, stored.body.clone(), stored.since),
+                None => Change::Removed(identity),
+            })
+            .collect()
+    }
+
+    /// Everything that is there, as changes.
+    #[must_use]
+    pub fn all(&self) -> Vec<Change> {
+        let put = |(identity, stored): (&Identity, &Stored)| {
+            Change::Put(identity.clone(), stored.body.clone(), stored.since)
+        };
+        self.objects.iter().map(put).collect()
+    }
+
+    /// A uid for the next object that is made; the same until something changes.
+    pub(crate) fn next_uid(&self) -> String {
+        let digest = Digest::of_parts([self.name.as_bytes(), &self.revision.to_be_bytes()]);
+        let text = digest.to_string();
+        format!("{}-{}-4{}-8{}-{}", &text[..8], &text[8..12], &text[13..16], &text[17..20], &text[20..32])
+    }
+
+    /// Stores an object and tells all who care; an object whose last finalizer went is erased.
+    pub(crate) fn commit(&mut self, identity: &Identity, mut object: Json, spec_changed: bool, now: u64) -> Stored {
+        self.revision += 1;
+        object["metadata"]["resourceVersion"] = self.revision.to_string().into();
+        let since = match self.objects.get(identity) {
+            Some(before) if !spec_changed => before.since,
+            _ => now,
+        };
+        let body: Arc<[u8]> = object.to_string().into_bytes().into();
+        let after = stored(&object, body, since);
+        if is_deleting(&object) && !holds_on(&object) {
+            self.erase(identity);
+            return after;
+        }
+        let before = self.objects.insert(identity.clone(), after.clone());
+        self.changed(identity);
+        self.notify(identity, before.as_ref(), Some(&after));
+        if spec_changed || is_deleting(&object) {
+            self.timers.insert((now, identity.clone()));
+        }
+        after
+    }
+
+    /// Takes an object away, whatever its finalizers.
+    pub(crate) fn erase(&mut self, identity: &Identity) {
+        let Some(before) = self.objects.remove(identity) else { return };
+        self.revision += 1;
+        self.changed(identity);
+        self.notify(identity, Some(&before), None);
+        if identity.kind.is("apiextensions.k8s.io", "CustomResourceDefinition")
+            && let Some(custom) = Custom::read(&before.json())
+        {
+            self.customs.remove(&custom.kind);
+            self.kinds_changed();
+        }
+        // What holds a namespace or a definition back may have been this object.
+        let waiting: Vec<Identity> = self
+            .objects
+            .keys()
+            .filter(|i| i.kind.is_shared() && (i.name == identity.namespace || i.kind.kind == "CustomResourceDefinition"))
+            .cloned()
+            .collect();
+        self.timers.extend(waiting.into_iter().map(|i| (0, i)));
+    }
+
+    /// Deletes an object as the API does: at once, or when its finalizers are gone.
+    pub(crate) fn mark_deleted(&mut self, identity: &Identity, now: u64) {
+        let Some(stored) = self.objects.get(identity) else { return };
+        let mut object = stored.json();
+        if is_deleting(&object) {
+            return;
+        }
+        if identity.kind.is("", "Namespace") {
+            object["status"]["phase"] = "Terminating".into();
+        }
+        if identity.kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+            object["metadata"]["finalizers"] = json!([crate::controllers::CLEANUP]);
+        }
+        object["metadata"]["deletionTimestamp"] = time(now).into();
+        object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        self.commit(identity, object, true, now);
+    }
+
+    fn changed(&mut self, identity: &Identity) {
+        if let Some(changes) = &mut self.changes {
+            changes.insert(identity.clone());
+        }
+    }
+
+    /// Makes a definition that is established known as a kind.
+    pub(crate) fn learn(&mut self, identity: &Identity) {
+        if !identity.kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+            return;
+        }
+        let Some(object) = self.objects.get(identity).map(Stored::json) else { return };
+        if crate::status::condition(&object, "Established")
+            && let Some(custom) = Custom::read(&object)
+        {
+            self.customs.insert(custom.kind.clone(), custom);
+            self.kinds_changed();
+        }
+    }
+
+    /// The objects of a kind.
+    pub(crate) fn of_kind<'a>(&'a self, kind: &'a GroupKind) -> impl Iterator<Item = (&'a Identity, &'a Stored)> {
+        let first = Identity { kind: kind.clone(), namespace: String::new(), name: String::new() };
+        self.objects.range(first..).take_while(move |(identity, _)| identity.kind == *kind)
+    }
+
+    /// Refuses where the namespace of an object that is to be made is missing or going.
+    pub(crate) fn namespace_takes(&self, resolved: &Resolved, identity: &Identity) -> Result<(), Failure> {
+        if identity.namespace.is_empty() {
+            return Ok(());
+        }
+        match self.objects.get(&namespace_identity(&identity.namespace)) {
+            None => Err(fail(
+                Reason::NoSuchNamespace,
+                format!("namespaces {:?} not found", identity.namespace),
+            )),
+            Some(stored) if is_deleting(&stored.json()) => Err(fail(
+                Reason::Terminating,
+                format!(
+                    "{} {:?} is forbidden: unable to create new content in namespace {} because it is being terminated",
+                    resolved.named(),
+                    identity.name,
+                    identity.namespace
+                ),
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn stored(object: &Json, body: Arc<[u8]>, since: u64) -> Stored {
+    let metadata = &object["metadata"];
+    Stored {
+        body,
+        uid: metadata["uid"].as_str().unwrap_or_default().into(),
+        labelled: metadata["labels"].get(OWNER_LABEL).is_some(),
+        since,
+    }
+}
+
+/// The object as the spoke sees it.
+pub(crate) fn live(kind: &Kind, stored: &Stored, whole: bool) -> Live {
+    let mut object = stored.json();
+    object["apiVersion"] = api_version(kind).into();
+    if whole {
+        let object = Arc::new(object);
+        Live::read(kind, &object["metadata"], Some(object.clone()))
+    } else {
+        Live::read(kind, &object["metadata"], None)
+    }
+}
+
+/// `apiVersion` of a kind.
+pub(crate) fn api_version(kind: &Kind) -> String {
+    if kind.kind.group.is_empty() {
+        kind.version.clone()
+    } else {
+        format!("{}/{}", kind.kind.group, kind.version)
+    }
+}
+
+pub(crate) fn is_deleting(object: &Json) -> bool {
+    object["metadata"].get("deletionTimestamp").is_some()
+}
+
+/// Whether finalizers keep an object that is being deleted.
+fn holds_on(object: &Json) -> bool {
+    let some = |list: &Json| list.as_array().is_some_and(|items| !items.is_empty());
+    some(&object["metadata"]["finalizers"])
+        || object["kind"] == "Namespace" && some(&object["spec"]["finalizers"])
+}
+
+pub(crate) fn fail(reason: Reason, message: impl Into<String>) -> Failure {
+    Failure { reason, message: message.into(), retry_after_millis: None }
+}
+
+fn terminating(name: &str) -> Failure {
+    fail(Reason::Terminating, format!("namespace {name:?} is being terminated; it can be made again once it is gone"))
+}
+
+/// A time as the API writes it, to the second.
+pub(crate) fn time(millis: u64) -> String {
+    let secs = i64::try_from(millis / 1000).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(secs).map(|t| t.to_string()).unwrap_or_default()
+}
