@@ -167,6 +167,9 @@ pub const LEDGER_CHUNK_BYTES_MAX: usize = 500 * 1024;
 pub const LEDGER_CLUSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Requests that a spoke has under way at its API server.
 pub const API_REQUESTS_MAX: usize = 8;
+/// Observations of the in-memory cluster that wait for one subscriber; above it, the watch begins
+/// anew.
+pub const MEMORY_OBSERVATIONS_MAX: usize = 20_000;
 /// Time for one request at an API server, in seconds.
 pub const API_REQUEST_SECS_MAX: u64 = 30;
 /// First wait after a failed apply of an object, in milliseconds; doubles each time.
@@ -175,15 +178,13 @@ pub const RETRY_MILLIS_MIN: u64 = 500;
 pub const RETRY_MILLIS_MAX: u64 = 60_000;
 /// Longest wait before a retry that an API server may ask for, in milliseconds.
 pub const RETRY_AFTER_MILLIS_MAX: u64 = 300_000;
-/// How fresh the look at an object must be at its deletion, in milliseconds.
-pub const LOOK_MILLIS_MAX: u64 = 5_000;
 /// Corrections of one object within [`CONTEST_MILLIS`] after which it is contested.
 pub const CORRECTIONS_MAX: u32 = 3;
 /// Span over which corrections of one object are counted, in milliseconds.
 pub const CONTEST_MILLIS: u64 = 600_000;
 /// How long the parts of a change may stay out before a spoke asks for what is missing, in
 /// milliseconds.
-pub const NEED_MILLIS_MIN: u64 = 150;
+pub const NEED_MILLIS_MIN: u64 = 1_000;
 /// Longest wait between two such questions, in milliseconds.
 pub const NEED_MILLIS_MAX: u64 = 10_000;
 /// Bytes of variants and bodies that a spoke assembles for one change.

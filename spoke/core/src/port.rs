@@ -169,6 +169,60 @@ pub struct Live {
     pub object: Option<Arc<Json>>,
 }
 
+impl Live {
+    /// Reads a live object as an API server returns it. `kind` is whose object it is (a metadata
+    /// watch does not say), `metadata` its metadata, `object` the whole of it where that was read.
+    #[must_use]
+    pub fn read(kind: &Kind, metadata: &Json, object: Option<Arc<Json>>) -> Self {
+        let text = |key: &str| metadata.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let marks = metadata.get("annotations").and_then(|a| a.get(OWNER_ANNOTATION));
+        Self {
+            identity: Identity {
+                kind: kind.kind.clone(),
+                namespace: text("namespace"),
+                name: text("name"),
+            },
+            version: kind.version.clone(),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            deleting: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
+            finalizers: items(metadata, "finalizers")
+                .filter_map(|name| name.as_str().map(Into::into))
+                .collect(),
+            owners: marks
+                .and_then(Json::as_str)
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default(),
+            managed: managed(metadata),
+            object,
+        }
+    }
+}
+
+fn items<'a>(metadata: &'a Json, key: &str) -> impl Iterator<Item = &'a Json> {
+    metadata.get(key).and_then(Json::as_array).into_iter().flatten()
+}
+
+/// A digest of the fields of each of our managers. A manager has an entry per API version for a
+/// moment after its version changed: they count together.
+fn managed(metadata: &Json) -> BTreeMap<String, Digest> {
+    let mut sets: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
+    for entry in items(metadata, "managedFields") {
+        let text = |key: &str| entry.get(key).and_then(Json::as_str).unwrap_or_default();
+        let fields = entry.get("fieldsV1").filter(|f| f.as_object().is_some_and(|f| !f.is_empty()));
+        let manager = text("manager");
+        let ours = manager.starts_with("drover/") && text("operation") == "Apply";
+        if let (true, Some(fields)) = (ours, fields) {
+            sets.entry(manager.into()).or_default().insert(Digest::of_json(fields));
+        }
+    }
+    let fold = |digests: BTreeSet<Digest>| match digests.first() {
+        Some(only) if digests.len() == 1 => *only,
+        _ => Digest::of_parts(digests.iter().map(|digest| &digest.0[..])),
+    };
+    sets.into_iter().map(|(manager, digests)| (manager, fold(digests))).collect()
+}
+
 /// What a watch saw.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
