@@ -8,6 +8,7 @@
 //! defect; a field that is known and not carried out yet is a note where it only paces, and a
 //! defect of its bundle where it restricts what Drover does.
 
+mod across;
 mod amount;
 mod check;
 mod document;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use amount::{Amount, Span};
 pub use guard::{Allowance, Guard, GuardSpec};
+pub(crate) use parse::directory;
 pub use parse::{Cache, Parsed, parse};
 pub use scalar::{SCALAR, Scalar};
 pub use schema::schemas;
@@ -48,6 +50,9 @@ pub struct Catalog {
     /// Bundles, by full name, of which the declaration is defective, and why: their goal stays
     /// what it was. Those without a last good form are in no other list.
     pub held: BTreeMap<String, String>,
+    /// Policies, by full name, that ask for what is not carried out yet and restricts: the bundles
+    /// that use them are held.
+    pub held_policies: BTreeSet<String>,
     /// Directories of bundles that are declared and cannot be read: no other bundle's files lie
     /// there.
     pub boundaries: BTreeSet<String>,

@@ -3,18 +3,16 @@
 //!
 //! No tokio, clock, file, network or randomness; time comes in as a value.
 
-pub mod catalog {
-    //! What snapshots declare.
-    pub mod amount;
-    pub mod guard;
-    pub use guard::Guard;
-}
+pub mod catalog;
 pub mod check;
 pub mod command;
 pub mod fleet;
 pub mod lead;
 pub mod plan;
+pub mod release;
+pub mod select;
 pub mod publish;
 pub mod session;
 pub mod snapshot;
 pub mod view;
+pub mod yaml;

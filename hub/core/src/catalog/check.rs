@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use globset::GlobBuilder;
+use proto_model::bind::check_name;
 use proto_model::{limits, name};
 
 use super::Declared;
@@ -79,11 +80,8 @@ impl<S> Findings<'_, S> {
     fn variable_name(&mut self, path: &str, name: &str) {
         if name == "cluster" || name.starts_with("cluster.") {
             self.defect(&format!("{path}.{name}"), "`cluster` names the cluster itself and has no other value");
-        } else if !proto_model::bind::is_name(name) {
-            self.defect(
-                &format!("{path}.{name}"),
-                format!("{name:?} cannot be the name of a variable: letters, digits, `_`, `-` and `.`, beginning with a letter or `_`"),
-            );
+        } else if let Err(rule) = check_name(name) {
+            self.defect(&format!("{path}.{name}"), format!("variable name {name:?} {rule}"));
         }
     }
 
@@ -245,6 +243,7 @@ fn not_carried_out(item: &Declared<BundleSpec>, findings: &mut Findings<'_, Bund
         ("spec.onRemoval", spec.on_removal != OnRemoval::Delete),
         ("spec.health", spec.health.as_ref().is_some_and(|health| !health.checks.is_empty())),
         ("spec.patches", !spec.patches.is_empty()),
+        ("spec.restartOnChange", !spec.restart_on_change),
         ("spec.replaces", !spec.replaces.is_empty()),
         ("spec.render.helm", render.helm.is_some()),
         ("spec.render.kustomize", render.kustomize.is_some()),

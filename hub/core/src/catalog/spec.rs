@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::amount::Span;
 use super::scalar::Scalar;
 pub use super::policy_spec::*;
 use crate::select::Selector;

@@ -41,7 +41,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     };
     let mut documents = Vec::new();
     loop {
-        let (event, span) = reader.next()?;
+        let (event, _) = reader.next()?;
         match event {
             Event::StreamEnd => return Ok(documents),
             Event::DocumentStart(..) => {

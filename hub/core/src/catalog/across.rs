@@ -1,0 +1,133 @@
+//! What holds across documents: paths, policies and dependencies that must exist.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::parse::directory;
+use super::{Catalog, Declared, Defect, full_name};
+use crate::catalog::spec::BundleSpec;
+use crate::yaml::unknown;
+
+/// Holds the bundles that break a rule. `last` gives their last good form.
+pub(super) fn check(
+    catalog: &mut Catalog,
+    last: &Catalog,
+    source: &str,
+    defects: &mut BTreeSet<Defect>,
+) {
+    let known: BTreeSet<&String> = catalog.bundles.keys().chain(catalog.held.keys()).collect();
+    let cyclic = cycles(&catalog.bundles);
+    let mut held = Vec::new();
+    for (full, item) in &catalog.bundles {
+        if catalog.held.contains_key(full) {
+            continue;
+        }
+        let mut found = Vec::new();
+        path(item, &mut found);
+        policy(catalog, item, &mut found);
+        dependencies(item, source, &known, &mut found);
+        if let Some(circle) = cyclic.get(full) {
+            found.push(item.defect("spec.dependsOn", format!("dependencies go in a circle: {circle}")));
+        }
+        if let Some(first) = found.iter().find(|defect| !defect.note) {
+            held.push((full.clone(), format!("{}:{}: {}", first.file, first.line, first.message)));
+        }
+        defects.extend(found.into_iter().map(|defect| match defect.note {
+            true => defect,
+            false => defect.holding(full),
+        }));
+    }
+    for (full, why) in held {
+        let dropped = match last.bundles.get(&full) {
+            Some(good) => catalog.bundles.insert(full.clone(), good.clone()),
+            None => catalog.bundles.remove(&full),
+        };
+        if let Some(dropped) = dropped
+            && let Some(directory) = directory(&dropped.file, &dropped.spec.path)
+        {
+            catalog.boundaries.insert(directory);
+        }
+        catalog.held.insert(full, why);
+    }
+}
+
+fn path(item: &Declared<BundleSpec>, found: &mut Vec<Defect>) {
+    if directory(&item.file, &item.spec.path).is_none() {
+        let message = format!("path {:?} leads out of the source", item.spec.path);
+        found.push(item.defect("spec.path", message));
+    }
+}
+
+fn policy(catalog: &Catalog, item: &Declared<BundleSpec>, found: &mut Vec<Defect>) {
+    let Some(name) = &item.spec.rollout else { return };
+    match catalog.policy_of(item) {
+        None => {
+            let known: Vec<&str> = catalog.policies.values().map(|item| &*item.name).collect();
+            found.push(item.defect("spec.rollout", unknown("rollout policy", name, &known)));
+        }
+        Some(policy) if catalog.held_policies.contains(&policy.full_name()) => {
+            let message =
+                format!("rollout policy {name} asks for what is not carried out yet, see {}", policy.file);
+            found.push(item.defect("spec.rollout", message));
+        }
+        Some(_) => {}
+    }
+}
+
+fn dependencies(
+    item: &Declared<BundleSpec>,
+    source: &str,
+    known: &BTreeSet<&String>,
+    found: &mut Vec<Defect>,
+) {
+    for (at, dependency) in item.spec.depends_on.iter().enumerate() {
+        let full = full_name(&item.source, &dependency.bundle);
+        if known.contains(&full) {
+            continue;
+        }
+        let field = format!("spec.dependsOn.{at}");
+        let own: Vec<&str> =
+            known.iter().filter_map(|name| name.strip_prefix(source)?.strip_prefix('/')).collect();
+        let defect = item.defect(&field, unknown("bundle", &dependency.bundle, &own));
+        // A bundle of another source may still come.
+        let foreign = !full.starts_with(&format!("{source}/"));
+        found.push(if foreign { defect.as_note() } else { defect });
+    }
+}
+
+/// The bundles that lie on a circle of dependencies, each with the circle.
+fn cycles(bundles: &BTreeMap<String, Declared<BundleSpec>>) -> BTreeMap<String, String> {
+    let edges: BTreeMap<&str, Vec<String>> = bundles
+        .iter()
+        .map(|(full, item)| {
+            let on = item.spec.depends_on.iter().map(|on| full_name(&item.source, &on.bundle));
+            (full.as_str(), on.collect())
+        })
+        .collect();
+    edges
+        .keys()
+        .filter_map(|start| circle(start, &edges).map(|circle| ((*start).to_owned(), circle)))
+        .collect()
+}
+
+/// The shortest way from a bundle back to itself.
+fn circle(start: &str, edges: &BTreeMap<&str, Vec<String>>) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    let mut ways = vec![vec![start]];
+    while !ways.is_empty() {
+        let mut longer = Vec::new();
+        for way in ways {
+            for next in way.last().and_then(|last| edges.get(last)).into_iter().flatten() {
+                if next == start {
+                    return Some(format!("{} → {start}", way.join(" → ")));
+                }
+                if seen.insert(next.as_str()) {
+                    let mut way = way.clone();
+                    way.push(next);
+                    longer.push(way);
+                }
+            }
+        }
+        ways = longer;
+    }
+    None
+}

@@ -1,0 +1,317 @@
+//! From the files of a snapshot to a catalog: duplicates, the last good form, and what holds
+//! across documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proto_model::limits;
+
+use super::check::{Finding, Weight};
+use super::document::{self, Item, Kind, Read};
+use super::{Catalog, Declared, Defect, across, full_name};
+use crate::snapshot::{File, Snapshot, is_declaration};
+use crate::yaml;
+
+/// What was read of each file, by Git's id of its content: a commit that touches one file of
+/// declarations costs one.
+#[derive(Debug, Default)]
+pub struct Cache {
+    files: BTreeMap<String, Arc<FileRead>>,
+}
+
+#[derive(Debug)]
+struct FileRead {
+    documents: Result<Vec<Read>, yaml::Error>,
+}
+
+/// What a snapshot declares, and what is wrong with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parsed {
+    /// The catalog, with the last good form of whatever is defective now.
+    pub catalog: Catalog,
+    /// By file and line.
+    pub defects: Vec<Defect>,
+}
+
+/// What says that it declares something: a document of a file.
+struct Claim<'a> {
+    file: &'a str,
+    read: &'a Read,
+}
+
+/// Reads the declarations of a snapshot. `last` is the last catalog of the same source: a
+/// document that is defective never replaces what it holds, and where two documents declare the
+/// same, the one that stood there before stays.
+#[must_use]
+pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &mut Cache) -> Parsed {
+    let empty = Catalog::default();
+    let mut state = State {
+        source,
+        last: last.unwrap_or(&empty),
+        catalog: Catalog::default(),
+        defects: BTreeSet::new(),
+        unreadable: BTreeSet::new(),
+    };
+    let mut used = BTreeMap::new();
+    for (path, file) in snapshot.files.iter().filter(|(path, _)| is_declaration(path)) {
+        match read_file(file, cache) {
+            Ok(read) => {
+                used.insert(path.as_str(), (file.id.clone(), read));
+            }
+            Err(message) => state.refuse_file(path, 0, &message),
+        }
+    }
+    cache.files = used.values().cloned().collect();
+    let mut claims: BTreeMap<(Kind, &str), Vec<Claim<'_>>> = BTreeMap::new();
+    for (path, (_, file)) in &used {
+        match &file.documents {
+            Err(error) => state.refuse_file(path, error.line, &error.message),
+            Ok(documents) => {
+                for read in documents {
+                    state.tell(path, read);
+                    match (read.kind, &read.name) {
+                        (Some(kind), Some(name)) => {
+                            claims.entry((kind, name)).or_default().push(Claim { file: path, read });
+                        }
+                        _ => state.unreadable(path, read.path.as_deref()),
+                    }
+                }
+            }
+        }
+    }
+    for ((kind, name), claims) in claims {
+        state.settle(kind, name, claims);
+    }
+    state.keep_unreadable();
+    across::check(&mut state.catalog, state.last, source, &mut state.defects);
+    state.catalog.variable_sets.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    Parsed { catalog: state.catalog, defects: state.defects.into_iter().collect() }
+}
+
+fn read_file(file: &File, cache: &Cache) -> Result<Arc<FileRead>, String> {
+    if let Some(read) = cache.files.get(&file.id) {
+        return Ok(Arc::clone(read));
+    }
+    if !file.mode.is_file() {
+        return Err("is no file of its own; write the declarations here".into());
+    }
+    let max = limits::DECLARATION_BYTES_MAX;
+    match &file.bytes {
+        Some(bytes) if bytes.len() <= max => {
+            let documents = yaml::read(bytes).map(|documents| {
+                documents.iter().filter(|one| !one.root.is_null()).map(document::read).collect()
+            });
+            Ok(Arc::new(FileRead { documents }))
+        }
+        _ => Err(format!("is larger than {max} bytes; split it")),
+    }
+}
+
+struct State<'a> {
+    source: &'a str,
+    last: &'a Catalog,
+    catalog: Catalog,
+    defects: BTreeSet<Defect>,
+    /// Files of which not every document can be told apart.
+    unreadable: BTreeSet<&'a str>,
+}
+
+impl<'a> State<'a> {
+    fn full(&self, name: &str) -> String {
+        full_name(self.source, name)
+    }
+
+    fn refuse_file(&mut self, path: &'a str, line: u32, message: &str) {
+        self.defects.insert(Defect {
+            file: path.into(),
+            line,
+            message: message.into(),
+            bundle: None,
+            note: false,
+        });
+        self.unreadable(path, None);
+    }
+
+    fn unreadable(&mut self, file: &'a str, path: Option<&str>) {
+        self.unreadable.insert(file);
+        self.boundary(file, path);
+    }
+
+    fn boundary(&mut self, file: &str, path: Option<&str>) {
+        if let Some(directory) = directory(file, path.unwrap_or(".")) {
+            self.catalog.boundaries.insert(directory);
+        }
+    }
+
+    /// Reports what was found in a document.
+    fn tell(&mut self, file: &str, read: &Read) {
+        let bundle = match (read.kind, &read.name) {
+            (Some(Kind::Bundle), Some(name)) => Some(self.full(name)),
+            _ => None,
+        };
+        for Finding { line, message, weight } in &read.findings {
+            let note = *weight == Weight::Note;
+            self.defects.insert(Defect {
+                file: file.into(),
+                line: *line,
+                message: message.clone(),
+                bundle: if note { None } else { bundle.clone() },
+                note,
+            });
+        }
+    }
+
+    /// Of all documents that declare one thing, takes the one that counts.
+    fn settle(&mut self, kind: Kind, name: &str, claims: Vec<Claim<'a>>) {
+        let before = self.last_file(kind, name);
+        let winner = claims.iter().position(|claim| Some(claim.file) == before).unwrap_or(0);
+        let Some(first) = claims.get(winner) else { return };
+        for (_, loser) in claims.iter().enumerate().filter(|(at, _)| *at != winner) {
+            let message = format!(
+                "{kind:?} {name} is declared already in {} line {}; rename one of them",
+                first.file, first.read.line
+            );
+            let line = loser.read.line;
+            self.defects.insert(Defect { file: loser.file.into(), line, message, bundle: None, note: false });
+            if kind == Kind::Bundle {
+                self.boundary(loser.file, loser.read.path.as_deref());
+            }
+        }
+        match &first.read.item {
+            Some(item) => self.take(first, item),
+            None => self.keep(kind, name, first),
+        }
+    }
+
+    fn last_file(&self, kind: Kind, name: &str) -> Option<&'a str> {
+        let full = self.full(name);
+        match kind {
+            Kind::Cluster => self.last.clusters.get(name).map(|item| &*item.file),
+            Kind::VariableSet => {
+                self.last.variable_sets.iter().find(|item| item.name == name).map(|item| &*item.file)
+            }
+            Kind::Bundle => self.last.bundles.get(&full).map(|item| &*item.file),
+            Kind::RolloutPolicy => self.last.policies.get(&full).map(|item| &*item.file),
+            Kind::HealthCheck | Kind::Source => None,
+        }
+    }
+
+    fn take(&mut self, claim: &Claim<'_>, item: &Item) {
+        match item {
+            Item::Cluster(item) => {
+                let item = self.placed(claim, item);
+                self.catalog.clusters.insert(item.name.clone(), item);
+            }
+            Item::VariableSet(item) => {
+                let item = self.placed(claim, item);
+                self.catalog.variable_sets.push(item);
+            }
+            Item::Bundle(item) => {
+                let item = self.placed(claim, item);
+                self.catalog.bundles.insert(item.full_name(), item);
+            }
+            Item::RolloutPolicy(item) => {
+                let item = self.placed(claim, item);
+                if claim.read.findings.iter().any(|finding| finding.weight == Weight::HoldsUsers) {
+                    self.catalog.held_policies.insert(item.full_name());
+                }
+                self.catalog.policies.insert(item.full_name(), item);
+            }
+        }
+    }
+
+    fn placed<S: Clone>(&self, claim: &Claim<'_>, item: &Declared<S>) -> Declared<S> {
+        let mut item = item.clone();
+        item.source = self.source.into();
+        item.file = claim.file.into();
+        item
+    }
+
+    /// Keeps the last good form of what is defective now.
+    fn keep(&mut self, kind: Kind, name: &str, claim: &Claim<'_>) {
+        let full = self.full(name);
+        match kind {
+            Kind::Cluster => {
+                let last = self.last.clusters.get(name).cloned();
+                self.catalog.clusters.extend(last.map(|item| (name.to_owned(), item)));
+            }
+            Kind::VariableSet => {
+                let last = self.last.variable_sets.iter().find(|item| item.name == name);
+                self.catalog.variable_sets.extend(last.cloned());
+            }
+            Kind::RolloutPolicy => self.keep_policy(&full),
+            Kind::Bundle => {
+                let why = claim.read.findings.iter().find(|finding| finding.is_defect());
+                let line = why.map_or(claim.read.line, |finding| finding.line);
+                let why = why.map_or("is defective", |finding| &finding.message);
+                self.hold(full, format!("{}:{line}: {why}", claim.file));
+                self.boundary(claim.file, claim.read.path.as_deref());
+            }
+            Kind::HealthCheck | Kind::Source => {}
+        }
+    }
+
+    fn keep_policy(&mut self, full: &str) {
+        if let Some(last) = self.last.policies.get(full) {
+            self.catalog.policies.insert(full.into(), last.clone());
+            if self.last.held_policies.contains(full) {
+                self.catalog.held_policies.insert(full.into());
+            }
+        }
+    }
+
+    fn hold(&mut self, full: String, why: String) {
+        if let Some(last) = self.last.bundles.get(&full) {
+            self.catalog.bundles.insert(full.clone(), last.clone());
+        }
+        self.catalog.held.insert(full, why);
+    }
+
+    /// Keeps whatever stood in files that cannot be read whole, and is declared nowhere now.
+    fn keep_unreadable(&mut self) {
+        let files = std::mem::take(&mut self.unreadable);
+        let last = self.last;
+        for (name, item) in &last.clusters {
+            if files.contains(&*item.file) && !self.catalog.clusters.contains_key(name) {
+                self.catalog.clusters.insert(name.clone(), item.clone());
+            }
+        }
+        for item in &last.variable_sets {
+            let known = self.catalog.variable_sets.iter().any(|known| known.name == item.name);
+            if files.contains(&*item.file) && !known {
+                self.catalog.variable_sets.push(item.clone());
+            }
+        }
+        for (full, item) in &last.policies {
+            if files.contains(&*item.file) && !self.catalog.policies.contains_key(full) {
+                self.keep_policy(full);
+            }
+        }
+        for (full, item) in &last.bundles {
+            let known = self.catalog.bundles.contains_key(full) || self.catalog.held.contains_key(full);
+            if files.contains(&*item.file) && !known {
+                self.hold(full.clone(), format!("{} cannot be read", item.file));
+            }
+        }
+    }
+}
+
+/// The directory that a path means, seen from a file: without `.` and `..`, empty for the root.
+/// `None` where it leads out of the source.
+pub(crate) fn directory(file: &str, path: &str) -> Option<String> {
+    if path.starts_with('/') {
+        return None;
+    }
+    let own = file.rsplit_once('/').map_or("", |(directory, _)| directory);
+    let mut parts: Vec<&str> = Vec::new();
+    for part in own.split('/').chain(path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}

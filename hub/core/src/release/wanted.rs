@@ -1,0 +1,203 @@
+//! Which files each bundle is rendered from: the key of its rendering.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use proto_model::variant::{Binds, Dependency};
+use proto_model::{Digest, Settings, limits};
+
+use crate::catalog::spec::BundleSpec;
+use crate::catalog::{Catalog, Declared, Defect, directory, full_name};
+use crate::snapshot::{Mode, Snapshot, is_declaration};
+
+/// Rises whenever the same input would render to something else: then everything renders anew.
+pub const RENDERER_VERSION: u32 = 1;
+
+/// What is to be rendered for one bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenderInput {
+    /// Address: equal digests give equal renderings.
+    pub digest: Digest,
+    /// Full name of the bundle.
+    pub bundle: String,
+    /// Folder of the bundle, relative to the source's path; empty for its root.
+    pub path: String,
+    /// The files, by path.
+    pub files: Vec<InputFile>,
+    /// What shapes the rendering and the variant.
+    pub settings: Settings,
+}
+
+/// A file that is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFile {
+    /// Path, relative to the source's path.
+    pub path: String,
+    /// Git's id of its content.
+    pub id: String,
+}
+
+/// What is to be rendered of one snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// By full name of the bundle.
+    pub inputs: BTreeMap<String, RenderInput>,
+    /// Bundles that cannot be rendered, and why.
+    pub held: BTreeMap<String, String>,
+    /// What is wrong with their files.
+    pub defects: Vec<Defect>,
+}
+
+/// What is to be rendered of a snapshot: one input for each bundle that is not held.
+#[must_use]
+pub fn wanted(catalog: &Catalog, snapshot: &Snapshot) -> Wanted {
+    let mut borders: BTreeSet<String> = catalog.boundaries.clone();
+    borders.extend(
+        catalog.bundles.values().filter_map(|item| directory(&item.file, &item.spec.path)),
+    );
+    let mut wanted = Wanted::default();
+    for (full, item) in &catalog.bundles {
+        if catalog.held.contains_key(full) {
+            continue;
+        }
+        match input(full, item, snapshot, &borders) {
+            Ok(input) => {
+                wanted.inputs.insert(full.clone(), input);
+            }
+            Err(defects) => {
+                if let Some(first) = defects.first() {
+                    let why = format!("{}: {}", first.file, first.message);
+                    wanted.held.insert(full.clone(), why);
+                }
+                wanted.defects.extend(defects.into_iter().map(|defect| defect.holding(full)));
+            }
+        }
+    }
+    wanted
+}
+
+fn input(
+    full: &str,
+    item: &Declared<BundleSpec>,
+    snapshot: &Snapshot,
+    borders: &BTreeSet<String>,
+) -> Result<RenderInput, Vec<Defect>> {
+    let path = directory(&item.file, &item.spec.path)
+        .ok_or_else(|| vec![item.defect("spec.path", "path leads out of the source")])?;
+    let globs = |globs: &[String], field: &str| {
+        globset(globs).map_err(|error| vec![item.defect(field, error.to_string())])
+    };
+    let include = globs(&item.spec.include, "spec.include")?;
+    let exclude = globs(&item.spec.exclude, "spec.exclude")?;
+    let plain = item.spec.render.as_ref().is_some_and(|render| render.manifests.is_some());
+    let (mut files, mut defects) = (Vec::new(), Vec::new());
+    for (file, entry) in below(snapshot, &path) {
+        let Some(relative) = relative(file, &path) else { continue };
+        if is_declaration(file) || exclude.is_match(relative) || is_beyond(file, &path, borders) {
+            continue;
+        }
+        let wrong = match entry.mode {
+            Mode::Submodule => Some("is a submodule, which is not read; exclude it".to_owned()),
+            _ if !plain => renderer(relative),
+            _ => None,
+        };
+        let wrong = match wrong {
+            None if !include.is_match(relative) => continue,
+            None if entry.mode == Mode::Symlink => {
+                Some("is a symbolic link, which is not followed; exclude it".to_owned())
+            }
+            wrong => wrong,
+        };
+        match wrong {
+            Some(message) => defects.push(Defect {
+                file: file.clone(),
+                line: 0,
+                message,
+                bundle: None,
+                note: false,
+            }),
+            None => files.push(InputFile { path: file.clone(), id: entry.id.clone() }),
+        }
+    }
+    if !defects.is_empty() {
+        defects.truncate(limits::DEFECTS_MAX);
+        return Err(defects);
+    }
+    let settings = settings(item);
+    let digest = address(&path, &files, &settings);
+    Ok(RenderInput { digest, bundle: full.into(), path, files, settings })
+}
+
+/// What another renderer than manifests mode would take.
+fn renderer(relative: &str) -> Option<String> {
+    let name = match relative {
+        "kustomization.yaml" | "kustomization.yml" | "Kustomization" => "Kustomize",
+        "Chart.yaml" => "Helm",
+        _ => return None,
+    };
+    Some(format!(
+        "is rendered by {name}, which is not carried out yet; exclude it, or set \
+         `render: {{manifests: {{}}}}`"
+    ))
+}
+
+fn below<'a>(
+    snapshot: &'a Snapshot,
+    path: &str,
+) -> impl Iterator<Item = (&'a String, &'a crate::snapshot::File)> {
+    let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+    let end = prefix.clone();
+    snapshot.files.range(prefix..).take_while(move |(file, _)| file.starts_with(&end))
+}
+
+fn relative<'a>(file: &'a str, path: &str) -> Option<&'a str> {
+    if path.is_empty() { Some(file) } else { file.strip_prefix(path)?.strip_prefix('/') }
+}
+
+/// Whether another bundle's path begins on the way from `path` down to the file.
+fn is_beyond(file: &str, path: &str, borders: &BTreeSet<String>) -> bool {
+    let mut directory = file;
+    while let Some((parent, _)) = directory.rsplit_once('/') {
+        if parent == path {
+            return false;
+        }
+        if borders.contains(parent) {
+            return true;
+        }
+        directory = parent;
+    }
+    false
+}
+
+fn globset(globs: &[String]) -> Result<GlobSet, globset::Error> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        set.add(GlobBuilder::new(glob).literal_separator(true).build()?);
+    }
+    set.build()
+}
+
+/// What of a bundle's declaration shapes what a spoke does.
+fn settings(item: &Declared<BundleSpec>) -> Settings {
+    let spec = &item.spec;
+    let binds = spec.variables.iter();
+    let depends_on = spec.depends_on.iter().map(|on| Dependency {
+        bundle: full_name(&item.source, &on.bundle),
+        until: on.until,
+    });
+    Settings {
+        namespace: spec.namespace.clone(),
+        binds: binds.map(|(name, one)| (name.clone(), Binds { identity: one.identity })).collect(),
+        depends_on: depends_on.collect(),
+        drift: spec.drift,
+    }
+}
+
+fn address(path: &str, files: &[InputFile], settings: &Settings) -> Digest {
+    // Writing plain maps to memory has no way to fail.
+    let settings = serde_json::to_vec(settings).unwrap_or_default();
+    let version = RENDERER_VERSION.to_be_bytes();
+    let head = [&b"manifests"[..], &version, &settings, path.as_bytes()];
+    let files = files.iter().flat_map(|file| [file.path.as_bytes(), file.id.as_bytes()]);
+    Digest::of_parts(head.into_iter().chain(files))
+}
