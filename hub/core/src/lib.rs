@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod check;
 pub mod command;
+pub mod facts;
 pub mod fleet;
 pub mod lead;
 pub mod plan;

@@ -1,0 +1,179 @@
+//! Manifests mode: the files of a bundle are its objects.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hub_core::catalog::Defect;
+use hub_core::release::scope::{self, Scope};
+use hub_core::release::{RenderInput, VariantMeta};
+use hub_core::yaml::Node;
+use proto_model::object::identity;
+use proto_model::{GroupKind, Identity, Object, Variant, limits};
+use serde_json::Value as Json;
+
+use crate::document::{self, Placed};
+use crate::refuse;
+
+/// What a rendering gives.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// The list of objects with their settings.
+    pub variant: Variant,
+    /// The bodies, in the order of the list.
+    pub objects: Vec<Object>,
+    /// What can be told of them without their bodies.
+    pub meta: VariantMeta,
+}
+
+/// Renders one bundle; `read` gives the content of a file.
+///
+/// # Errors
+/// All that is wrong with the bundle's files; the bundle is held.
+pub fn render(
+    input: &RenderInput,
+    read: impl Fn(&str) -> Option<Arc<[u8]>>,
+) -> Result<Rendered, Vec<Defect>> {
+    let (mut placed, mut defects) = (Vec::new(), Vec::new());
+    for file in &input.files {
+        let Some(bytes) = read(&file.path) else {
+            defects.push(at_file(&file.path, too_large()));
+            continue;
+        };
+        match document::read(&file.path, &bytes) {
+            Ok(found) => placed.extend(found),
+            Err(found) => defects.extend(found),
+        }
+    }
+    if placed.len() > limits::VARIANT_OBJECTS_MAX {
+        defects.push(at_file(
+            &input.path,
+            format!(
+                "the bundle has {} objects, more than {}; split it",
+                placed.len(),
+                limits::VARIANT_OBJECTS_MAX
+            ),
+        ));
+    }
+    let scopes = Scopes::of(&placed);
+    let mut objects = Vec::with_capacity(placed.len());
+    let mut seen = BTreeMap::new();
+    for one in &placed {
+        refuse::look(one, &mut defects);
+        let manifest = clean(one.node.to_json(), input.settings.namespace.as_deref(), &scopes);
+        note_duplicate(one, &manifest, &mut seen, &mut defects);
+        match Object::new(&manifest) {
+            Ok(object) => {
+                let meta = VariantMeta::of(&input.settings, [&object]);
+                if let Err(error) = meta {
+                    defects.push(one.defect([], format!("{}: {error}", one.words())));
+                }
+                objects.push(object);
+            }
+            Err(bad) => defects.push(one.defect([], format!("{} {bad}", one.words()))),
+        }
+    }
+    if !defects.is_empty() {
+        return Err(defects.into_iter().map(|defect| defect.holding(&input.bundle)).collect());
+    }
+    let variant = Variant {
+        settings: input.settings.clone(),
+        objects: objects.iter().map(|object| object.digest).collect(),
+    };
+    let meta = VariantMeta::of(&input.settings, &objects)
+        .map_err(|error| vec![at_file(&input.path, error.to_string()).holding(&input.bundle)])?;
+    Ok(Rendered { variant, objects, meta })
+}
+
+fn too_large() -> String {
+    format!("can't be read: larger than {} bytes, or no plain file", limits::FILE_BYTES_MAX)
+}
+
+fn at_file(file: &str, message: impl Into<String>) -> Defect {
+    Defect { file: file.to_owned(), line: 0, message: message.into(), bundle: None, note: false }
+}
+
+fn note_duplicate(
+    one: &Placed,
+    manifest: &Json,
+    seen: &mut BTreeMap<Identity, (String, u32)>,
+    defects: &mut Vec<Defect>,
+) {
+    let Ok(identity) = identity(manifest) else { return };
+    let words = identity.to_string();
+    if let Some((file, line)) = seen.insert(identity, (one.file.clone(), one.line)) {
+        defects.push(one.defect([], format!("{words} stands at {file}:{line} already")));
+    }
+}
+
+/// Scopes of kinds: built-in ones, and those of the bundle's own CRDs. Others are left to the
+/// spoke, which asks its API server.
+struct Scopes(BTreeMap<GroupKind, Scope>);
+
+impl Scopes {
+    fn of(placed: &[Placed]) -> Self {
+        let crds = placed.iter().filter_map(|one| {
+            let text = |path: &[&str]| one.node.at(path.iter().copied()).and_then(Node::text);
+            if text(&["kind"]) != Some("CustomResourceDefinition") {
+                return None;
+            }
+            let kind = GroupKind {
+                group: text(&["spec", "group"])?.to_owned(),
+                kind: text(&["spec", "names", "kind"])?.to_owned(),
+            };
+            let scope = match text(&["spec", "scope"])? {
+                "Cluster" => Scope::Cluster,
+                _ => Scope::Namespaced,
+            };
+            Some((kind, scope))
+        });
+        Self(crds.collect())
+    }
+
+    fn scope(&self, kind: &GroupKind) -> Option<Scope> {
+        scope::scope(kind).or_else(|| self.0.get(kind).copied())
+    }
+}
+
+/// What the API server writes itself, and no manifest should say.
+const SERVER_FIELDS: [&str; 7] = [
+    "managedFields",
+    "resourceVersion",
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "selfLink",
+    "deletionTimestamp",
+];
+
+/// Takes away what belongs to the server, and puts the object into its namespace where its scope
+/// is known.
+fn clean(mut manifest: Json, namespace: Option<&str>, scopes: &Scopes) -> Json {
+    let kind = identity(&manifest).map(|identity| identity.kind);
+    if let Some(map) = manifest.as_object_mut() {
+        map.remove("status");
+    }
+    let Some(metadata) = manifest.get_mut("metadata").and_then(Json::as_object_mut) else {
+        return manifest;
+    };
+    for field in SERVER_FIELDS {
+        metadata.remove(field);
+    }
+    for field in ["labels", "annotations"] {
+        if metadata.get(field).is_some_and(Json::is_null) {
+            metadata.remove(field);
+        }
+    }
+    match kind.ok().and_then(|kind| scopes.scope(&kind)) {
+        Some(Scope::Cluster) => {
+            metadata.remove("namespace");
+        }
+        Some(Scope::Namespaced) => {
+            let missing = metadata.get("namespace").is_none_or(|one| one == "" || one.is_null());
+            if let (true, Some(namespace)) = (missing, namespace) {
+                metadata.insert("namespace".into(), namespace.into());
+            }
+        }
+        None => {}
+    }
+    manifest
+}
