@@ -12,8 +12,7 @@ mod scalar;
 use proto_model::limits;
 use serde_json::Value as Json;
 
-pub(crate) use de::unknown;
-pub use de::{DeError, from_node};
+pub use de::{DeError, from_node, unknown};
 
 /// One document of a file.
 #[derive(Clone, Debug, PartialEq)]

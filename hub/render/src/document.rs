@@ -1,8 +1,8 @@
 //! Documents of files, each with the place where it stands; `List` kinds flattened.
 
 use hub_core::catalog::Defect;
-use hub_core::yaml::{self, Data, Node};
-use proto_model::object::{BadObject, identity};
+use hub_core::yaml::{self, Data, Key, Node};
+use proto_model::object::identity;
 
 /// One manifest, and where it stands.
 #[derive(Clone, Debug)]
@@ -47,14 +47,15 @@ impl Placed {
 /// # Errors
 /// Everything in the file that is no manifest.
 pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Placed>, Vec<Defect>> {
+    let defect = |line, message: String| {
+        vec![Defect { file: file.to_owned(), line, message, bundle: None, note: false }]
+    };
+    if bytes.starts_with(b"version https://git-lfs.github.com/") {
+        return Err(defect(1, "is a pointer of Git LFS, which is not read; exclude it".into()));
+    }
     let documents = yaml::read(bytes).map_err(|error| {
-        vec![Defect {
-            file: file.to_owned(),
-            line: error.line,
-            message: error.message,
-            bundle: None,
-            note: false,
-        }]
+        let message = format!("{}; if it is no manifest, {}", error.message, exclude(file));
+        defect(error.line, message)
     })?;
     let (mut placed, mut defects) = (Vec::new(), Vec::new());
     for document in documents {
@@ -66,40 +67,76 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Placed>, Vec<Defect>> {
     if defects.is_empty() { Ok(placed) } else { Err(defects) }
 }
 
+fn exclude(file: &str) -> String {
+    let name = file.rsplit('/').next().unwrap_or(file);
+    format!("add \"**/{name}\" to the bundle's exclude")
+}
+
 fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
-    let kind = one.node.get("kind").and_then(Node::text).unwrap_or_default();
-    let version = one.node.get("apiVersion").and_then(Node::text).unwrap_or_default();
+    let text = |field| one.node.get(field).and_then(Node::text).unwrap_or_default();
+    let (kind, version) = (text("kind"), text("apiVersion"));
     if kind.is_empty() || version.is_empty() {
-        let missing = if version.is_empty() { "apiVersion" } else { "kind" };
-        defects.push(one.defect(
-            [],
-            format!(
-                "this document has no {missing}, so it is no manifest; if it is meant to lie here, \
-                 add {:?} to the bundle's exclude",
-                one.file
-            ),
-        ));
+        let missing = match (version, kind) {
+            ("", "") => "apiVersion and kind",
+            ("", _) => "apiVersion",
+            _ => "kind",
+        };
+        let message =
+            format!("has no {missing}, so it is no manifest; correct it, or {}", exclude(&one.file));
+        defects.push(one.defect([], message));
         return;
     }
-    if kind.ends_with("List")
+    if let Some(message) = other_tools(version, &one.file) {
+        defects.push(one.defect(["apiVersion"], message));
+        return;
+    }
+    if let Some(item_kind) = kind.strip_suffix("List")
         && let Some(Node { data: Data::List(items), .. }) = one.node.get("items")
     {
         for item in items {
-            let item = Placed { file: one.file.clone(), line: item.line, node: item.clone() };
-            flatten(item, placed, defects);
+            let mut node = item.clone();
+            if !item_kind.is_empty() {
+                inherit(&mut node, "kind", item_kind);
+                inherit(&mut node, "apiVersion", version);
+            }
+            flatten(Placed { file: one.file.clone(), line: item.line, node }, placed, defects);
         }
+        return;
+    }
+    if one.node.at(["metadata", "generateName"]).is_some() {
+        let message = "generateName would make another object at each apply; give it a name";
+        defects.push(one.defect(["metadata", "generateName"], message));
         return;
     }
     match identity(&one.node.to_json()) {
         Ok(_) => placed.push(one),
-        Err(BadObject::Missing("metadata.name"))
-            if one.node.at(["metadata", "generateName"]).is_some() =>
-        {
-            defects.push(one.defect(
-                ["metadata", "generateName"],
-                "generateName gives another object at each apply; give it a name",
-            ));
+        Err(bad) => {
+            let message = format!("{} {bad}", one.words());
+            defects.push(one.defect([], message));
         }
-        Err(bad) => defects.push(one.defect([], format!("this manifest {bad}"))),
+    }
+}
+
+/// What belongs to a tool rather than to a cluster.
+fn other_tools(version: &str, file: &str) -> Option<String> {
+    match version.split_once('/').map_or("", |(group, _)| group) {
+        "drover.dev" => Some(
+            "is a declaration of Drover, which is read from drover.yaml and *.drover.yaml alone; \
+             rename the file"
+                .into(),
+        ),
+        "kustomize.config.k8s.io" => Some(format!("belongs to Kustomize; {}", exclude(file))),
+        _ => None,
+    }
+}
+
+/// Entries of a typed list, such as ConfigMapList, may leave out what the list says.
+fn inherit(node: &mut Node, field: &str, value: &str) {
+    let line = node.line;
+    if let Data::Map(entries) = &mut node.data
+        && !entries.iter().any(|(key, _)| key.text == field)
+    {
+        let key = Key { line, text: field.to_owned() };
+        entries.push((key, Node { line, data: Data::Text(value.to_owned()) }));
     }
 }

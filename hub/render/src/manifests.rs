@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hub_core::catalog::Defect;
 use hub_core::release::scope::{self, Scope};
+use hub_core::release::meta::{MetaError, ObjectMeta};
 use hub_core::release::{RenderInput, VariantMeta};
 use hub_core::yaml::Node;
 use proto_model::object::identity;
@@ -33,59 +34,87 @@ pub fn render(
     input: &RenderInput,
     read: impl Fn(&str) -> Option<Arc<[u8]>>,
 ) -> Result<Rendered, Vec<Defect>> {
-    let (mut placed, mut defects) = (Vec::new(), Vec::new());
-    for file in &input.files {
-        let Some(bytes) = read(&file.path) else {
-            defects.push(at_file(&file.path, too_large()));
-            continue;
-        };
-        match document::read(&file.path, &bytes) {
-            Ok(found) => placed.extend(found),
-            Err(found) => defects.extend(found),
-        }
-    }
-    if placed.len() > limits::VARIANT_OBJECTS_MAX {
-        defects.push(at_file(
-            &input.path,
-            format!(
-                "the bundle has {} objects, more than {}; split it",
-                placed.len(),
-                limits::VARIANT_OBJECTS_MAX
-            ),
-        ));
-    }
+    let mut defects = Vec::new();
+    let placed = placed(input, read, &mut defects);
     let scopes = Scopes::of(&placed);
-    let mut objects = Vec::with_capacity(placed.len());
+    let (mut objects, mut metas) = (Vec::new(), Vec::new());
     let mut seen = BTreeMap::new();
     for one in &placed {
-        refuse::look(one, &mut defects);
-        let manifest = clean(one.node.to_json(), input.settings.namespace.as_deref(), &scopes);
+        let Ok(Identity { kind, .. }) = identity(&one.node.to_json()) else { continue };
+        refuse::look(one, &kind, &mut defects);
+        let manifest = clean(one.node.to_json(), &kind, input.settings.namespace.as_deref(), &scopes);
         note_duplicate(one, &manifest, &mut seen, &mut defects);
         match Object::new(&manifest) {
-            Ok(object) => {
-                let meta = VariantMeta::of(&input.settings, [&object]);
-                if let Err(error) = meta {
-                    defects.push(one.defect([], format!("{}: {error}", one.words())));
+            Ok(object) => match ObjectMeta::of(&input.settings, &object) {
+                Ok(meta) => {
+                    metas.push(meta);
+                    objects.push(object);
                 }
-                objects.push(object);
-            }
+                Err(error) => defects.push(cannot_bind(one, &error)),
+            },
             Err(bad) => defects.push(one.defect([], format!("{} {bad}", one.words()))),
         }
     }
     if !defects.is_empty() {
+        defects.truncate(limits::DEFECTS_MAX);
         return Err(defects.into_iter().map(|defect| defect.holding(&input.bundle)).collect());
     }
     let variant = Variant {
         settings: input.settings.clone(),
         objects: objects.iter().map(|object| object.digest).collect(),
     };
-    let meta = VariantMeta::of(&input.settings, &objects)
-        .map_err(|error| vec![at_file(&input.path, error.to_string()).holding(&input.bundle)])?;
+    let meta = VariantMeta { binds: input.settings.binds.clone(), objects: metas };
     Ok(Rendered { variant, objects, meta })
 }
 
+/// All manifests of the bundle's files, in the order of the files, within the limits.
+fn placed(
+    input: &RenderInput,
+    read: impl Fn(&str) -> Option<Arc<[u8]>>,
+    defects: &mut Vec<Defect>,
+) -> Vec<Placed> {
+    let (mut placed, mut total) = (Vec::new(), 0usize);
+    for file in &input.files {
+        let Some(bytes) = read(&file.path) else {
+            defects.push(at_file(&file.path, too_large()));
+            continue;
+        };
+        total = total.saturating_add(bytes.len());
+        if total > limits::BUNDLE_BYTES_MAX {
+            let max = limits::BUNDLE_BYTES_MAX;
+            let message = format!("the files of the bundle are more than {max} bytes; split it");
+            defects.push(at_file(&file.path, message));
+            break;
+        }
+        match document::read(&file.path, &bytes) {
+            Ok(found) => placed.extend(found),
+            Err(found) => defects.extend(found),
+        }
+    }
+    if placed.len() > limits::VARIANT_OBJECTS_MAX {
+        let (found, max) = (placed.len(), limits::VARIANT_OBJECTS_MAX);
+        let message = format!("the bundle has {found} objects, more than {max}; split it");
+        defects.push(at_file(&input.path, message));
+        placed.clear();
+    }
+    placed
+}
+
+fn cannot_bind(one: &Placed, error: &MetaError) -> Defect {
+    let pointer = match error {
+        MetaError::Bind(error) => error.pointer.as_str(),
+        MetaError::Object { .. } => "",
+    };
+    let steps: Vec<String> = pointer
+        .split('/')
+        .skip(1)
+        .map(|step| step.replace("~1", "/").replace("~0", "~"))
+        .collect();
+    one.defect(steps.iter().map(String::as_str), error.to_string())
+}
+
 fn too_large() -> String {
-    format!("can't be read: larger than {} bytes, or no plain file", limits::FILE_BYTES_MAX)
+    format!("is larger than {} bytes; exclude it, or split it", limits::FILE_BYTES_MAX)
 }
 
 fn at_file(file: &str, message: impl Into<String>) -> Defect {
@@ -101,7 +130,7 @@ fn note_duplicate(
     let Ok(identity) = identity(manifest) else { return };
     let words = identity.to_string();
     if let Some((file, line)) = seen.insert(identity, (one.file.clone(), one.line)) {
-        defects.push(one.defect([], format!("{words} stands at {file}:{line} already")));
+        defects.push(one.defect([], format!("{words} stands in {file}:{line} already")));
     }
 }
 
@@ -147,8 +176,7 @@ const SERVER_FIELDS: [&str; 7] = [
 
 /// Takes away what belongs to the server, and puts the object into its namespace where its scope
 /// is known.
-fn clean(mut manifest: Json, namespace: Option<&str>, scopes: &Scopes) -> Json {
-    let kind = identity(&manifest).map(|identity| identity.kind);
+fn clean(mut manifest: Json, kind: &GroupKind, namespace: Option<&str>, scopes: &Scopes) -> Json {
     if let Some(map) = manifest.as_object_mut() {
         map.remove("status");
     }
@@ -158,20 +186,19 @@ fn clean(mut manifest: Json, namespace: Option<&str>, scopes: &Scopes) -> Json {
     for field in SERVER_FIELDS {
         metadata.remove(field);
     }
-    for field in ["labels", "annotations"] {
-        if metadata.get(field).is_some_and(Json::is_null) {
-            metadata.remove(field);
-        }
-    }
-    match kind.ok().and_then(|kind| scopes.scope(&kind)) {
+    metadata.retain(|_, value| !value.is_null());
+    let missing = metadata.get("namespace").is_none_or(|one| one == "");
+    match scopes.scope(kind) {
         Some(Scope::Cluster) => {
             metadata.remove("namespace");
         }
-        Some(Scope::Namespaced) => {
-            let missing = metadata.get("namespace").is_none_or(|one| one == "" || one.is_null());
-            if let (true, Some(namespace)) = (missing, namespace) {
-                metadata.insert("namespace".into(), namespace.into());
-            }
+        // Where nothing names one, `kubectl apply` takes this one too.
+        Some(Scope::Namespaced) if missing => {
+            metadata.insert("namespace".into(), namespace.unwrap_or("default").into());
+        }
+        Some(Scope::Namespaced) => {}
+        None if missing => {
+            metadata.remove("namespace");
         }
         None => {}
     }

@@ -1,140 +1,113 @@
-//! What a manifest must not say: list entries with one key twice, and annotations that are not
-//! carried out yet and would change what Drover does.
-
-use std::collections::BTreeMap;
+//! What a manifest must not say: list entries with one key twice, labels that are no text, and
+//! annotations that are not carried out yet and would change what Drover does.
 
 use hub_core::catalog::Defect;
 use hub_core::yaml::{Data, Node};
+use proto_model::GroupKind;
+use proto_model::bind::{BIND_ANNOTATION, STAMP_ANNOTATION};
 
 use crate::document::Placed;
+use crate::lists;
 
-/// Adds what is wrong with one manifest.
-pub(crate) fn look(one: &Placed, defects: &mut Vec<Defect>) {
-    annotations(one, defects);
-    for (path, keys) in lists_of(&one.node) {
-        duplicates(one, &path, keys, defects);
-    }
-}
+/// Annotation that orders objects inside a bundle.
+const ORDER: &str = "drover.dev/order";
+/// What Argo CD calls the same.
+const SYNC_WAVE: &str = "argocd.argoproj.io/sync-wave";
 
-/// Annotations that restrict or shape what happens to an object, and the values of them that are
-/// no restriction.
+/// Annotations that restrict or shape what happens to an object, none of them carried out yet, and
+/// the values of them that ask for nothing.
 const NOT_YET: [(&str, &[&str]); 12] = [
     ("drover.dev/hook", &[]),
     ("drover.dev/prune", &[]),
     ("drover.dev/apply", &[]),
     ("drover.dev/replace", &[]),
+    ("drover.dev/reconcile", &[]),
     ("helm.sh/hook", &[]),
     ("helm.sh/resource-policy", &[]),
     ("argocd.argoproj.io/hook", &[]),
-    ("argocd.argoproj.io/sync-options", &[]),
-    ("argocd.argoproj.io/compare-options", &[]),
-    ("kustomize.toolkit.fluxcd.io/prune", &["enabled"]),
-    ("kustomize.toolkit.fluxcd.io/reconcile", &["enabled"]),
-    ("kustomize.toolkit.fluxcd.io/ssa", &["Override", "override"]),
+    ("kustomize.toolkit.fluxcd.io/prune", &["enabled", "Enabled"]),
+    ("kustomize.toolkit.fluxcd.io/reconcile", &["enabled", "Enabled"]),
+    ("kustomize.toolkit.fluxcd.io/ssa", &["override", "Override"]),
+    ("kustomize.toolkit.fluxcd.io/force", &["disabled", "Disabled"]),
 ];
 
-fn annotations(one: &Placed, defects: &mut Vec<Defect>) {
-    for (name, harmless) in NOT_YET {
-        let path = ["metadata", "annotations", name];
-        let Some(value) = one.node.at(path) else { continue };
-        if value.text().is_some_and(|text| harmless.contains(&text)) {
-            continue;
-        }
-        defects.push(one.defect(
-            path,
-            format!(
-                "annotation {name} of {} is not carried out yet, so the bundle is held; leave it \
-                 out, or exclude the file",
-                one.words()
-            ),
-        ));
+const SYNC_OPTIONS: &str = "argocd.argoproj.io/sync-options";
+/// Options of Argo CD that restrict or shape what happens to an object.
+const SYNC_OPTIONS_NOT_YET: [&str; 6] =
+    ["Prune=false", "Prune=confirm", "Delete=false", "Delete=confirm", "Replace=true", "Force=true"];
+
+/// Adds what is wrong with one manifest.
+pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
+    for field in ["labels", "annotations"] {
+        texts(one, field, defects);
     }
-    if let Some(order) = one.node.at(["metadata", "annotations", "drover.dev/order"]) {
-        let number = order.text().and_then(|text| text.parse::<i32>().ok());
-        if number.is_none() {
-            defects.push(one.defect(
-                ["metadata", "annotations", "drover.dev/order"],
-                "drover.dev/order must be a whole number in quotes",
-            ));
+    if let Some(Node { data: Data::Map(entries), .. }) = one.node.at(["metadata", "annotations"]) {
+        for (key, value) in entries {
+            if let Some(message) = annotation(one, &key.text, value.text().unwrap_or_default()) {
+                defects.push(one.defect(["metadata", "annotations", &key.text], message));
+            }
         }
+    }
+    if let Some(sops) = one.node.get("sops")
+        && sops.get("mac").is_some()
+    {
+        let message = format!("{} is encrypted with SOPS, which is not carried out yet", one.words());
+        defects.push(one.defect(["sops"], message));
+    }
+    for twice in lists::duplicates(kind, &one.node) {
+        let lists::Twice { list, key, line, first } = twice;
+        let words = one.words();
+        let message = format!("{words}: {list} has {key} twice, first in line {first}");
+        defects.push(Defect { line, ..one.defect([], message) });
     }
 }
 
-type Path = Vec<String>;
-
-/// The lists of built-in kinds whose entries the API server tells apart by keys, and those keys.
-fn lists_of(node: &Node) -> Vec<(Path, &'static [&'static str])> {
-    let kind = node.get("kind").and_then(Node::text).unwrap_or_default();
-    let pod: &[&str] = match kind {
-        "Pod" => &["spec"],
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job"
-        | "ReplicationController" => &["spec", "template", "spec"],
-        "CronJob" => &["spec", "jobTemplate", "spec", "template", "spec"],
-        "Service" => return vec![(path(&["spec", "ports"], &[]), &["port", "protocol"])],
-        "ServiceAccount" => return vec![(path(&["secrets"], &[]), &["name"])],
-        _ => return Vec::new(),
-    };
-    let mut out: Vec<(Path, &'static [&'static str])> = vec![
-        (path(pod, &["volumes"]), &["name"]),
-        (path(pod, &["imagePullSecrets"]), &["name"]),
-    ];
-    for containers in ["containers", "initContainers"] {
-        let list = path(pod, &[containers]);
-        let count = match node.at(list.iter().map(String::as_str)).map(|node| &node.data) {
-            Some(Data::List(items)) => items.len(),
-            _ => 0,
-        };
-        out.push((list, &["name"]));
-        for at in 0..count {
-            let at = at.to_string();
-            let within = |field| path(pod, &[containers, &at, field]);
-            out.push((within("env"), &["name"]));
-            out.push((within("ports"), &["containerPort", "protocol"]));
-            out.push((within("volumeMounts"), &["mountPath"]));
+/// Kubernetes takes only text here.
+fn texts(one: &Placed, field: &str, defects: &mut Vec<Defect>) {
+    let words = one.words();
+    match one.node.at(["metadata", field]).map(|node| &node.data) {
+        None | Some(Data::Null) => {}
+        Some(Data::Map(entries)) => {
+            for (key, value) in entries.iter().filter(|(_, value)| value.text().is_none()) {
+                let message =
+                    format!("{words}: metadata.{field}.{} is no text; quote it", key.text);
+                defects.push(Defect { line: value.line, ..one.defect([], message) });
+            }
         }
-    }
-    out
-}
-
-fn path(first: &[&str], rest: &[&str]) -> Path {
-    first.iter().chain(rest).map(|step| (*step).to_owned()).collect()
-}
-
-fn duplicates(one: &Placed, path: &Path, keys: &[&str], defects: &mut Vec<Defect>) {
-    let Some(Node { data: Data::List(items), .. }) = one.node.at(path.iter().map(String::as_str))
-    else {
-        return;
-    };
-    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
-    for item in items {
-        let Some(key) = key_of(item, keys) else { continue };
-        if let Some(first) = seen.insert(key.clone(), item.line) {
-            defects.push(Defect {
-                file: one.file.clone(),
-                line: item.line,
-                message: format!(
-                    "{} of {} has {key} at line {first} already; the API server refuses two",
-                    path.join("."),
-                    one.words()
-                ),
-                bundle: None,
-                note: false,
-            });
+        Some(_) => {
+            defects.push(one.defect(["metadata", field], format!("{words}: metadata.{field} is no map")));
         }
     }
 }
 
-/// The key of a list's entry in words; a protocol that is left out is TCP.
-fn key_of(item: &Node, keys: &[&str]) -> Option<String> {
-    let mut words = Vec::new();
-    for key in keys {
-        let value = match item.get(key).map(|node| &node.data) {
-            Some(Data::Text(text)) => text.clone(),
-            Some(Data::Number(number, _)) => number.to_string(),
-            None if *key == "protocol" => "TCP".to_owned(),
-            _ => return None,
-        };
-        words.push(format!("{key} {value}"));
+fn annotation(one: &Placed, name: &str, value: &str) -> Option<String> {
+    let words = one.words();
+    if let Some((_, harmless)) = NOT_YET.iter().find(|(known, _)| *known == name) {
+        return (!harmless.contains(&value)).then(|| not_yet(&format!("annotation {name}"), &words));
     }
-    Some(words.join(", "))
+    match name {
+        ORDER | SYNC_WAVE => value
+            .parse::<i32>()
+            .is_err()
+            .then(|| format!("{words}: annotation {name} must be a whole number in quotes")),
+        BIND_ANNOTATION => (value != "disabled")
+            .then(|| format!("{words}: annotation {name} knows only the value `disabled`")),
+        STAMP_ANNOTATION => Some(format!("{words}: annotation {name} is Drover's own; leave it out")),
+        SYNC_OPTIONS => value
+            .split(',')
+            .map(str::trim)
+            .find(|option| SYNC_OPTIONS_NOT_YET.contains(option))
+            .map(|option| not_yet(&format!("annotation {name} with {option}"), &words)),
+        _ if name.starts_with("drover.dev/") => {
+            let own = NOT_YET.iter().map(|(known, _)| *known);
+            let mut known: Vec<&str> = own.filter(|known| known.starts_with("drover.dev/")).collect();
+            known.extend([ORDER, BIND_ANNOTATION]);
+            Some(format!("{words}: {}", hub_core::yaml::unknown("annotation", name, &known)))
+        }
+        _ => None,
+    }
+}
+
+fn not_yet(what: &str, words: &str) -> String {
+    format!("{what} of {words} is not carried out yet, so the bundle is held; leave it out")
 }

@@ -49,7 +49,8 @@ impl de::Error for DeError {
 }
 
 /// Says that a name is unknown, with the nearest known one, or all where none is near.
-pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+#[must_use]
+pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     let near = known
         .iter()
         .map(|known| (strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase()), known))

@@ -1,0 +1,93 @@
+//! A working tree as a snapshot: paths first, content only of what is asked for.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hub_core::snapshot::{File, Mode, Snapshot, is_declaration};
+use proto_model::limits;
+
+/// Why a tree cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// The system says no.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// What was being read.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It is no folder.
+    #[error("{}: is no folder; give the folder that the source reads", .0.display())]
+    NotAFolder(PathBuf),
+    /// There is too much of it.
+    #[error("{}: has more than {max} files", .0.display(), max = limits::TREE_PATHS_MAX)]
+    TooMany(PathBuf),
+}
+
+/// The paths below a folder, without content. A path stands for its id: within one snapshot it
+/// is as good.
+pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
+    if !root.is_dir() {
+        return Err(TreeError::NotAFolder(root.into()));
+    }
+    let mut snapshot = Snapshot::default();
+    let mut folders = vec![String::new()];
+    while let Some(folder) = folders.pop() {
+        let path = root.join(&folder);
+        let failed = |error| TreeError::Io { path: path.clone(), error };
+        for entry in fs::read_dir(&path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            // Git's own folder is no content; a name that is no text cannot be in a declaration.
+            let Some(name) = name.to_str().filter(|name| *name != ".git") else { continue };
+            let below = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let kind = entry.file_type().map_err(failed)?;
+            let mode = if kind.is_symlink() {
+                Mode::Symlink
+            } else if kind.is_dir() && entry.path().join(".git").exists() {
+                Mode::Submodule
+            } else if kind.is_dir() {
+                folders.push(below);
+                continue;
+            } else if kind.is_file() {
+                Mode::Regular
+            } else {
+                continue;
+            };
+            snapshot.files.insert(below.clone(), File { id: below, mode, bytes: None });
+            if snapshot.files.len() > limits::TREE_PATHS_MAX {
+                return Err(TreeError::TooMany(root.into()));
+            }
+        }
+    }
+    Ok(snapshot)
+}
+
+/// Reads the files of declarations.
+pub(super) fn read_declarations(root: &Path, snapshot: &mut Snapshot) -> Result<(), TreeError> {
+    let paths: Vec<String> =
+        snapshot.files.keys().filter(|path| is_declaration(path)).cloned().collect();
+    read(root, snapshot, &paths)
+}
+
+/// Reads some files. Those over the limit stay without content, as in the hub.
+pub(super) fn read<'a>(
+    root: &Path,
+    snapshot: &mut Snapshot,
+    paths: impl IntoIterator<Item = &'a String>,
+) -> Result<(), TreeError> {
+    for path in paths {
+        let Some(file) = snapshot.files.get_mut(path).filter(|file| file.mode.is_file()) else {
+            continue;
+        };
+        let full = root.join(path);
+        let failed = |error| TreeError::Io { path: full.clone(), error };
+        let length = fs::metadata(&full).map_err(failed)?.len();
+        if usize::try_from(length).is_ok_and(|length| length <= limits::FILE_BYTES_MAX) {
+            file.bytes = Some(fs::read(&full).map_err(failed)?.into());
+        }
+    }
+    Ok(())
+}
