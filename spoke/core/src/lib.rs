@@ -3,6 +3,19 @@
 //! Pure: no tokio, clock, file, network or randomness. Time comes in as a value.
 
 pub mod agent;
+pub mod diff;
+pub mod health;
+pub mod inbox;
+pub mod inventory;
+pub mod ledger;
+pub mod order;
+pub mod owner;
+pub mod pack;
 pub mod port;
+pub mod prune;
+pub mod report;
+pub mod retry;
+pub mod target;
+pub mod unpack;
 
 pub use agent::{Agent, Effect, Event, Now};

@@ -1,0 +1,304 @@
+//! What the machine knows of one bundle while it runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto_model::{Digest, Health, Identity, ObjectProblem, Report, Sync, limits};
+use serde_json::Value as Json;
+
+use crate::diff::{self, Sight, Verdict, Why};
+use crate::inventory::{Inventory, Tracked};
+use crate::order::{self, Stage};
+use crate::port::{Failure, Kind, Reason};
+use crate::retry;
+use crate::target::Target;
+
+/// What was tried when something failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Discover,
+    Namespace,
+    Look,
+    Apply,
+    Delete,
+}
+
+/// Something that failed, and when to try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) attempt: Attempt,
+    pub(super) reason: Option<Reason>,
+    pub(super) message: String,
+    pub(super) is_final: bool,
+    pub(super) attempts: u32,
+    pub(super) retry_at: u64,
+}
+
+impl Trouble {
+    /// The next failure after `before`, at `now` of the monotonic clock.
+    pub(super) fn next(
+        before: Option<&Self>,
+        attempt: Attempt,
+        failure: &Failure,
+        seed: &str,
+        now: u64,
+    ) -> Self {
+        let is_final = failure.reason.is_final();
+        let mut trouble = Self::stated(before, attempt, failure.message.clone(), is_final, seed, now);
+        trouble.reason = Some(failure.reason);
+        let asked = failure.retry_after_millis;
+        trouble.retry_at = now + retry::wait_millis(trouble.attempts, is_final, asked, seed);
+        trouble
+    }
+
+    /// As [`Trouble::next`], of something that no request failed with.
+    pub(super) fn stated(
+        before: Option<&Self>,
+        attempt: Attempt,
+        message: String,
+        is_final: bool,
+        seed: &str,
+        now: u64,
+    ) -> Self {
+        let before = before.filter(|before| before.attempt == attempt);
+        let attempts = before.map_or(0, |before| before.attempts).saturating_add(1);
+        let retry_at = now + retry::wait_millis(attempts, is_final, None, seed);
+        Self { attempt, reason: None, message, is_final, attempts, retry_at }
+    }
+
+    /// Whether the thing is not there yet on which it waits.
+    pub(super) fn waits_for_kind_or_namespace(&self) -> bool {
+        matches!(self.reason, Some(Reason::NoSuchKind | Reason::NoSuchNamespace))
+    }
+}
+
+/// One object of a bundle's inventory, with what is wanted and known of it.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// What the bundle wants; `None`: it shall go.
+    pub(super) target: Option<Target>,
+    /// Digest of what is wanted, marks included.
+    pub(super) bound: Digest,
+    /// Its line of the inventory.
+    pub(super) tracked: Tracked,
+    /// Whether the durable inventory has that line.
+    pub(super) is_durable: bool,
+    pub(super) sight: Sight,
+    /// The run of its kind's watch in which the watch last told of it.
+    pub(super) seen_in: Option<u32>,
+    /// Something happened that only a look can tell.
+    pub(super) look: bool,
+    /// Whether a request about it is under way.
+    pub(super) is_busy: bool,
+    pub(super) trouble: Option<Trouble>,
+    /// A field can't be changed: delete and apply anew.
+    pub(super) recreate: bool,
+    /// When it was last put right, and how often in a row.
+    pub(super) corrected_at: u64,
+    pub(super) corrections: u32,
+}
+
+impl Slot {
+    pub(super) fn of(tracked: Tracked, is_durable: bool) -> Self {
+        Self { tracked, is_durable, ..Self::default() }
+    }
+
+    /// Whether what is wanted was applied.
+    pub(super) fn is_applied(&self) -> bool {
+        self.tracked.applied == Some(self.bound)
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        diff::verdict(self.bound, &self.tracked, &self.sight, self.look)
+    }
+
+    /// Whether somebody changed or removed the object and it was not put right.
+    pub(super) fn is_drifted(&self) -> bool {
+        matches!(
+            diff::verdict(self.bound, &self.tracked, &self.sight, false),
+            Verdict::Apply(Why::Drifted | Why::Missing)
+        )
+    }
+
+    /// The health that it shows, whatever was applied.
+    pub(super) fn health(&self) -> (Health, &str) {
+        match &self.sight {
+            Sight::Unknown => (Health::Unknown, "was not seen since the spoke started"),
+            Sight::Foreign => (Health::Degraded, ""),
+            Sight::Live(seen) => (seen.assessment.health, &seen.assessment.message),
+            Sight::Absent => match self.tracked.finished {
+                Some(true) => (Health::Healthy, ""),
+                Some(false) => (Health::Degraded, "failed, and was cleaned away"),
+                None => (Health::Progressing, "is missing"),
+            },
+        }
+    }
+
+    /// Whether the object counts among those that the bundle owns.
+    pub(super) fn exists(&self) -> bool {
+        self.tracked.uid.is_some() && !matches!(self.sight, Sight::Absent | Sight::Foreign)
+    }
+
+    /// When the next correction may happen; a fight is slowed down and then stopped for a while.
+    pub(super) fn correct_at(&self, why: Why, seed: &str) -> u64 {
+        let wait = match (self.corrections, why) {
+            (0, _) => return 0,
+            (limits::CORRECTIONS_MAX.., Why::Drifted) => limits::CONTEST_MILLIS,
+            (count, _) => retry::wait_millis(count, false, None, seed),
+        };
+        self.corrected_at + wait
+    }
+
+    /// Whether somebody keeps changing the object back.
+    pub(super) fn is_contested(&self) -> bool {
+        self.corrections >= limits::CORRECTIONS_MAX
+            && self.verdict() == Verdict::Apply(Why::Drifted)
+    }
+
+    /// Counts a correction that begins now.
+    pub(super) fn count_correction(&mut self, now: u64) {
+        if now.saturating_sub(self.corrected_at) >= limits::CONTEST_MILLIS {
+            self.corrections = 0;
+        }
+        self.corrections += 1;
+        self.corrected_at = now;
+    }
+
+    /// The stage in which it goes, in reverse.
+    pub(super) fn removal_stage(&self, identity: &Identity) -> Stage {
+        Stage::of(&identity.kind, self.tracked.order)
+    }
+}
+
+/// What a bundle wants, worked out.
+#[derive(Debug, Default)]
+pub(super) struct Ready {
+    /// Identities of the targets, by stage.
+    pub(super) order: Vec<Identity>,
+    /// Kinds that the cluster did not tell the scope of, with one object of each.
+    pub(super) unknown: BTreeMap<Kind, Identity>,
+    /// Namespace to make before objects go into it.
+    pub(super) namespace: Option<String>,
+    pub(super) namespace_is_busy: bool,
+    pub(super) namespace_is_there: bool,
+    pub(super) namespace_trouble: Option<Trouble>,
+    /// Namespaces that the bundle brings.
+    pub(super) brings: BTreeSet<String>,
+    /// The bound objects, only while some of them are being applied.
+    pub(super) bound: Option<Vec<Json>>,
+}
+
+/// How far a bundle's wishes are known.
+#[derive(Debug, Default)]
+pub(super) enum Plan {
+    /// To be worked out, or nothing is wanted.
+    #[default]
+    None,
+    /// It does not bind.
+    Failed(Vec<ObjectProblem>),
+    /// Worked out.
+    Ready(Ready),
+}
+
+/// One bundle.
+#[derive(Debug, Default)]
+pub(super) struct Bundle {
+    /// The generation with which it got its entry, as reports tell it.
+    pub(super) generation: u64,
+    pub(super) installed: bool,
+    /// The variant that was last begun.
+    pub(super) variant: Option<Digest>,
+    pub(super) slots: BTreeMap<Identity, Slot>,
+    pub(super) plan: Plan,
+    /// Since when the durable inventory is behind.
+    pub(super) unsaved_since: Option<u64>,
+    /// Whether objects are being removed, with the permit checked.
+    pub(super) may_remove: bool,
+    /// Whether objects are still to be removed.
+    pub(super) is_pruning: bool,
+    /// What stops it as a whole, found at the last look.
+    pub(super) problems: Vec<ObjectProblem>,
+    pub(super) report: Option<Report>,
+    /// What others that depend on it were told: installed, sync, health, and health of what is
+    /// there whatever was applied.
+    pub(super) said: Option<(bool, Sync, Health, bool)>,
+    /// When to look at it again.
+    pub(super) next_at: Option<u64>,
+}
+
+impl Bundle {
+    pub(super) fn of(inventory: Inventory) -> Self {
+        let slots = inventory.objects.into_iter();
+        Self {
+            installed: inventory.installed,
+            variant: inventory.variant,
+            slots: slots.map(|(identity, tracked)| (identity, Slot::of(tracked, true))).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// What must be durable of it.
+    pub(super) fn inventory(&self) -> Inventory {
+        let line = |(identity, slot): (&Identity, &Slot)| (identity.clone(), slot.tracked.clone());
+        Inventory {
+            installed: self.installed,
+            variant: self.variant,
+            objects: self.slots.iter().map(line).collect(),
+        }
+    }
+
+    /// Notes that the durable inventory is behind.
+    pub(super) fn unsaved(&mut self, now: u64) {
+        self.unsaved_since.get_or_insert(now);
+    }
+
+    /// Asks to be looked at again at a time.
+    pub(super) fn wake_at(&mut self, at: u64) {
+        self.next_at = Some(self.next_at.map_or(at, |before| before.min(at)));
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.slots.values().any(|slot| slot.is_busy)
+    }
+
+    /// Wanted objects by stage.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (&Identity, &Slot)> {
+        self.slots.iter().filter(|(_, slot)| slot.target.is_some())
+    }
+
+    /// Whether everything that is wanted is known and applied.
+    pub(super) fn is_applied(&self) -> bool {
+        match &self.plan {
+            Plan::Ready(ready) => {
+                ready.unknown.is_empty() && self.targets().all(|(_, slot)| slot.is_applied())
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether all objects that it wants are applied and Healthy.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.is_applied() && self.targets().all(|(_, slot)| slot.health().0 == Health::Healthy)
+    }
+
+    /// Forgets the waits of objects that waited for a kind or a namespace.
+    pub(super) fn kick(&mut self, now: u64) -> bool {
+        let mut is_kicked = false;
+        let ready = match &mut self.plan {
+            Plan::Ready(ready) => ready.namespace_trouble.as_mut(),
+            _ => None,
+        };
+        let troubles = self.slots.values_mut().filter_map(|slot| slot.trouble.as_mut());
+        for trouble in troubles.chain(ready) {
+            if trouble.waits_for_kind_or_namespace() {
+                trouble.retry_at = now;
+                is_kicked = true;
+            }
+        }
+        is_kicked
+    }
+}
+
+/// Whether the next stage must wait for this object although it is applied.
+pub(super) fn holds_up(identity: &Identity, slot: &Slot) -> bool {
+    order::is_definition(&identity.kind) && slot.health().0 != Health::Healthy
+}

@@ -1,0 +1,359 @@
+//! What became of requests.
+
+use proto_model::{Digest, Identity, limits, name as names};
+
+use super::Agent;
+use super::bundle::{Attempt, Trouble};
+use crate::diff::{Seen, Sight};
+use crate::order;
+use crate::owner;
+use crate::port::{Failure, Kind, Live, Outcome, Reason};
+
+/// What a request is for.
+#[derive(Clone, Debug)]
+pub(super) enum Errand {
+    Discover { kind: Kind, before: Option<Trouble> },
+    Namespace { bundle: String },
+    Look { bundle: String, identity: Identity },
+    Remove { bundle: String, identity: Identity },
+    Delete { bundle: String, identity: Identity },
+    Apply { bundle: String, identity: Identity, bound: Digest, version: String, order: i32 },
+}
+
+// After this many answers that a kind does not exist, its objects do not either.
+const NO_SUCH_KIND_MIN: u32 = 3;
+
+impl Agent {
+    pub(super) fn done(&mut self, id: u64, outcome: Outcome) {
+        // Answers to requests made before the ledger was read again are no longer ours.
+        let Some(errand) = self.errands.remove(&id) else { return };
+        match errand {
+            Errand::Discover { kind, before } => self.discovered(&kind, before, outcome),
+            Errand::Namespace { bundle } => self.namespace_ensured(&bundle, outcome),
+            Errand::Look { bundle, identity } => {
+                self.dirty.insert(bundle.clone());
+                self.looked(&bundle, &identity, outcome);
+            }
+            Errand::Remove { bundle, identity } => {
+                self.dirty.insert(bundle.clone());
+                if let Some(live) = self.looked(&bundle, &identity, outcome) {
+                    self.remove(&bundle, &identity, Some(&live));
+                }
+            }
+            Errand::Delete { bundle, identity } => {
+                self.dirty.insert(bundle.clone());
+                self.deleted(&bundle, &identity, outcome);
+            }
+            Errand::Apply { bundle, identity, bound, version, order } => {
+                self.dirty.insert(bundle.clone());
+                let order = Applied { bound, version, order };
+                self.applied(&bundle, &identity, order, outcome);
+            }
+        }
+    }
+
+    fn discovered(&mut self, kind: &Kind, before: Option<Trouble>, outcome: Outcome) {
+        match outcome {
+            Outcome::Discovered { namespaced } => {
+                self.asked.remove(kind);
+                self.scopes.insert(kind.clone(), namespaced);
+            }
+            other => {
+                let failure = failure_of(other);
+                let mut trouble = Trouble::next(
+                    before.as_ref(),
+                    Attempt::Discover,
+                    &failure,
+                    &kind.kind.to_string(),
+                    self.now.mono_millis,
+                );
+                if failure.reason == Reason::NoSuchKind {
+                    trouble.message =
+                        format!("waits for kind {}/{} to exist", kind.kind, kind.version);
+                }
+                self.asked.insert(kind.clone(), Some(trouble));
+            }
+        }
+        for name in self.bundles_that_lack(kind) {
+            // Bound once for all its kinds, not once for each.
+            let is_open = self.ready_mut(&name).is_some_and(|ready| ready.unknown.contains_key(kind));
+            let still_asked = self.ready_mut(&name).map(|ready| ready.unknown.clone());
+            let is_pending = still_asked
+                .is_some_and(|kinds| kinds.keys().any(|kind| self.is_to_be_asked(kind)));
+            if is_open && !is_pending && self.knows_more(&name) {
+                self.replan(&name);
+            }
+            self.dirty.insert(name);
+        }
+    }
+
+    /// Whether an answer about a kind is still to come.
+    fn is_to_be_asked(&self, kind: &Kind) -> bool {
+        !self.scopes.contains_key(kind) && !matches!(self.asked.get(kind), Some(Some(_)))
+    }
+
+    fn knows_more(&mut self, name: &str) -> bool {
+        let Some(unknown) = self.ready_mut(name).map(|ready| ready.unknown.clone()) else {
+            return false;
+        };
+        unknown.keys().any(|kind| self.scopes.contains_key(kind))
+    }
+
+    fn bundles_that_lack(&self, kind: &Kind) -> Vec<String> {
+        let lacks = |bundle: &super::Bundle| match &bundle.plan {
+            super::bundle::Plan::Ready(ready) => ready.unknown.contains_key(kind),
+            _ => false,
+        };
+        let names = self.bundles.iter().filter(|(_, bundle)| lacks(bundle));
+        names.map(|(name, _)| name.clone()).collect()
+    }
+
+    fn namespace_ensured(&mut self, name: &str, outcome: Outcome) {
+        let now = self.now.mono_millis;
+        self.dirty.insert(name.to_owned());
+        let Some(ready) = self.ready_mut(name) else { return };
+        ready.namespace_is_busy = false;
+        if outcome == Outcome::NamespaceReady {
+            ready.namespace_is_there = true;
+            ready.namespace_trouble = None;
+            self.kick();
+            return;
+        }
+        let before = ready.namespace_trouble.take();
+        let failure = failure_of(outcome);
+        ready.namespace_trouble =
+            Some(Trouble::next(before.as_ref(), Attempt::Namespace, &failure, name, now));
+    }
+
+    /// Takes in what a look saw; gives the live object where it is the one that is tracked.
+    fn looked(&mut self, name: &str, identity: &Identity, outcome: Outcome) -> Option<Live> {
+        let live = match outcome {
+            Outcome::Got(live) => live,
+            other => {
+                self.look_failed(name, identity, failure_of(other));
+                return None;
+            }
+        };
+        let (manager, now) = (names::field_manager(name), self.now.mono_millis);
+        let Some(live) = live else {
+            let slot = self.free_slot(name, identity)?;
+            slot.look = false;
+            slot.sight = Sight::Absent;
+            slot.trouble = slot.trouble.take().filter(|one| one.attempt == Attempt::Apply);
+            if slot.target.is_none() {
+                self.drop_slot(name, identity);
+            }
+            return None;
+        };
+        let ownership = owner::ownership(&live, self.owner(name));
+        let slot = self.free_slot(name, identity)?;
+        let is_tracked = slot.tracked.uid.as_ref() == Some(&live.uid);
+        let objection = if is_tracked { None } else { owner::objection(&ownership, identity) };
+        if let Some(message) = objection {
+            if slot.target.is_none() {
+                self.drop_slot(name, identity);
+                return None;
+            }
+            slot.sight = Sight::Foreign;
+            let before = slot.trouble.take();
+            let seed = format!("{name}{identity}");
+            let trouble =
+                Trouble::stated(before.as_ref(), Attempt::Look, message, true, &seed, now);
+            slot.trouble = Some(trouble);
+            return None;
+        }
+        slot.look = false;
+        slot.take_sight(Seen::of(&live, &manager, &slot.sight));
+        let before = slot.trouble.take();
+        slot.trouble = finalizers(&live, before.as_ref(), name, now)
+            .or(before.filter(|one| one.attempt == Attempt::Apply));
+        let was_resolved = slot.tracked.uid.is_some();
+        if !was_resolved {
+            slot.tracked.uid = Some(live.uid.clone());
+        }
+        if !was_resolved && let Some(bundle) = self.bundles.get_mut(name) {
+            bundle.unsaved(now);
+            self.watches_changed = true;
+        }
+        Some(live)
+    }
+
+    fn look_failed(&mut self, name: &str, identity: &Identity, failure: Failure) {
+        let now = self.now.mono_millis;
+        let seed = format!("{name}{identity}");
+        let Some(slot) = self.free_slot(name, identity) else { return };
+        let before = slot.trouble.take();
+        let trouble = Trouble::next(before.as_ref(), Attempt::Look, &failure, &seed, now);
+        let is_gone = slot.target.is_none()
+            && failure.reason == Reason::NoSuchKind
+            && trouble.attempts >= NO_SUCH_KIND_MIN;
+        slot.trouble = Some(trouble);
+        if is_gone {
+            self.drop_slot(name, identity);
+        }
+    }
+
+    fn deleted(&mut self, name: &str, identity: &Identity, outcome: Outcome) {
+        let now = self.now.mono_millis;
+        let seed = format!("{name}{identity}");
+        let Some(slot) = self.free_slot(name, identity) else { return };
+        // Taken is not gone; and where it failed, the object may have changed since.
+        slot.look = true;
+        if outcome != Outcome::Deleted {
+            let before = slot.trouble.take();
+            let failure = failure_of(outcome);
+            slot.trouble =
+                Some(Trouble::next(before.as_ref(), Attempt::Delete, &failure, &seed, now));
+        }
+    }
+
+    fn applied(&mut self, name: &str, identity: &Identity, order: Applied, outcome: Outcome) {
+        let (manager, now) = (names::field_manager(name), self.now.mono_millis);
+        let live = match outcome {
+            Outcome::Applied(live) => live,
+            other => {
+                self.apply_failed(name, identity, failure_of(other));
+                return;
+            }
+        };
+        let Some(slot) = self.free_slot(name, identity) else { return };
+        let was_healthy = slot.health().0 == proto_model::Health::Healthy;
+        if slot.tracked.applied != Some(order.bound) {
+            slot.tracked.finished = None;
+        }
+        slot.tracked.version = order.version;
+        slot.tracked.order = order.order;
+        slot.tracked.applied = Some(order.bound);
+        slot.tracked.managed = live.managed.get(&manager).copied();
+        slot.tracked.uid = Some(live.uid.clone());
+        if slot.sight == Sight::Foreign {
+            slot.sight = Sight::Unknown;
+        }
+        slot.take_sight(Seen::of(&live, &manager, &slot.sight));
+        slot.note_finish();
+        slot.look = false;
+        slot.trouble = None;
+        slot.recreate = false;
+        let is_healthy = slot.health().0 == proto_model::Health::Healthy;
+        if let Some(bundle) = self.bundles.get_mut(name) {
+            bundle.unsaved(now);
+        }
+        self.watches_changed = true;
+        self.maybe_kick(identity, !was_healthy && is_healthy);
+    }
+
+    fn apply_failed(&mut self, name: &str, identity: &Identity, failure: Failure) {
+        let now = self.now.mono_millis;
+        let seed = format!("{name}{identity}");
+        if failure.reason == Reason::NoSuchNamespace
+            && let Some(ready) = self.ready_mut(name)
+            && ready.namespace.as_ref() == Some(&identity.namespace)
+        {
+            ready.namespace_is_there = false;
+        }
+        let Some(slot) = self.free_slot(name, identity) else { return };
+        let is_update = matches!(slot.sight, Sight::Live(_) | Sight::Unknown);
+        if failure.reason == Reason::Invalid
+            && is_update
+            && slot.tracked.uid.is_some()
+            && !slot.recreate
+            && order::is_recreated(&identity.kind)
+        {
+            // A field of it can't be changed: it is deleted and made anew.
+            slot.recreate = true;
+            slot.look = true;
+            return;
+        }
+        let before = slot.trouble.take();
+        slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Apply, &failure, &seed, now));
+        if failure.reason == Reason::Conflict {
+            slot.look = true;
+        }
+    }
+
+    /// The slot that a request was about, free again.
+    fn free_slot(&mut self, name: &str, identity: &Identity) -> Option<&mut super::bundle::Slot> {
+        let slot = self.slot_mut(name, identity)?;
+        slot.is_busy = false;
+        Some(slot)
+    }
+
+    /// A definition or namespace came to be: what waited for it is tried again.
+    pub(super) fn maybe_kick(&mut self, identity: &Identity, is_newly_healthy: bool) {
+        if identity.kind.is_shared() && is_newly_healthy {
+            self.kick();
+        }
+    }
+
+    fn kick(&mut self) {
+        let now = self.now.mono_millis;
+        for trouble in self.asked.values_mut().flatten() {
+            trouble.retry_at = now;
+        }
+        for (name, bundle) in &mut self.bundles {
+            let lacks = match &bundle.plan {
+                super::bundle::Plan::Ready(ready) => !ready.unknown.is_empty(),
+                _ => false,
+            };
+            if bundle.kick(now) || lacks {
+                self.dirty.insert(name.clone());
+            }
+        }
+    }
+}
+
+/// What was applied.
+struct Applied {
+    bound: Digest,
+    version: String,
+    order: i32,
+}
+
+impl super::bundle::Slot {
+    /// Takes a sight unless a newer one is known.
+    pub(super) fn take_sight(&mut self, seen: Seen) {
+        match &self.sight {
+            Sight::Live(known)
+                if known.uid == seen.uid && known.resource_version > seen.resource_version => {}
+            _ => self.sight = Sight::Live(seen),
+        }
+    }
+
+    /// Remembers that a Job came to its end as applied.
+    pub(super) fn note_finish(&mut self) -> bool {
+        let Sight::Live(seen) = &self.sight else { return false };
+        let finished = seen.assessment.finished;
+        let is_news = finished.is_some() && self.is_applied() && self.tracked.finished != finished;
+        if is_news {
+            self.tracked.finished = finished;
+        }
+        is_news
+    }
+}
+
+/// What holds up an object that is being deleted.
+fn finalizers(live: &Live, before: Option<&Trouble>, seed: &str, now: u64) -> Option<Trouble> {
+    if !live.deleting {
+        return None;
+    }
+    let message = if live.finalizers.is_empty() {
+        "is being deleted".to_owned()
+    } else {
+        format!("is being deleted and waits for finalizer {}", live.finalizers.join(", "))
+    };
+    Some(Trouble::stated(before, Attempt::Delete, message, false, seed, now))
+}
+
+fn failure_of(outcome: Outcome) -> Failure {
+    match outcome {
+        Outcome::Failed(failure) => failure,
+        _ => Failure {
+            reason: Reason::Server,
+            message: format!(
+                "the cluster answered another question than was asked; trying again within {} s",
+                limits::RETRY_MILLIS_MAX / 1000
+            ),
+            retry_after_millis: None,
+        },
+    }
+}

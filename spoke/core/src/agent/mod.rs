@@ -1,0 +1,316 @@
+//! The spoke as a state machine: events in, effects out.
+//!
+//! The shell holds no decision. It takes the Lease, steps the machine with what happens, and
+//! carries out what comes back, in order:
+//!
+//! 1. `Lease(true)` → [`Effect::Load`] → the shell reads the ledger → `Started`.
+//! 2. `Connected` when a stream to the hub stands (before or after `Started`); the machine says
+//!    Hello when both are there. `Disconnected` when the stream is gone, whoever ended it.
+//! 3. Each [`Effect::Execute`] is answered by one `Done` with its id, each [`Effect::Store`] by one
+//!    `Stored` with its token. At most [`limits::API_REQUESTS_MAX`] requests and one store are
+//!    under way.
+//! 4. [`Effect::Wake`] replaces the one timer of the machine; when it is due, the shell steps
+//!    `Tick`. A `Tick` too early or too often does no harm.
+
+mod act;
+mod bundle;
+mod done;
+mod observe;
+mod plan;
+mod remove;
+mod session;
+mod start;
+mod store;
+mod tell;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use proto_model::delta::{ToHub, ToSpoke};
+use proto_model::{GroupKind, Identity, limits};
+
+use crate::inbox::Contents;
+use crate::ledger::Ledger;
+use crate::port::{Depth, Failure, Kind, Observation, Op, Outcome, Write};
+use crate::target::Scopes;
+use bundle::{Bundle, Trouble};
+use done::Errand;
+use observe::KindWatch;
+use session::Session;
+use store::Storing;
+
+/// The time of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds of a clock that never goes back; any zero point. All waits count in it.
+    pub mono_millis: u64,
+    /// Milliseconds since 1970; only ever shown.
+    pub unix_millis: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The answer to [`Effect::Load`]: the shell retries the reading itself.
+    Started {
+        /// Every record of the ledger; empty where there is none yet.
+        records: BTreeMap<String, Vec<u8>>,
+        /// uid of the namespace `kube-system`.
+        cluster_uid: String,
+    },
+    /// A stream to the hub stands.
+    Connected,
+    /// The stream to the hub is gone.
+    Disconnected,
+    /// The hub said something. `Certificate` is the shell's own business; the machine ignores it.
+    Hub(ToSpoke),
+    /// A store came to its end.
+    Stored {
+        /// The token of [`Effect::Store`].
+        token: u64,
+        /// Whether all of it is durable.
+        result: Result<(), Failure>,
+    },
+    /// A request came to its end.
+    Done {
+        /// The id of [`Effect::Execute`].
+        id: u64,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// A watch saw something.
+    Observed(Observation),
+    /// Whether this spoke holds the Lease of its cluster, when it changes (repeating does no harm).
+    Lease(bool),
+    /// A timer is due.
+    Tick,
+}
+
+/// What the shell has to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Read all records of the ledger and step [`Event::Started`]. Watches have been told to stop.
+    Load,
+    /// Say this to the hub. Reports of one bundle may be coalesced, newest wins; everything else
+    /// keeps its order. Dropped where no stream stands.
+    Send(ToHub),
+    /// Write to the ledger, durably, and step [`Event::Stored`].
+    Store {
+        /// Names the answer.
+        token: u64,
+        /// What to write.
+        write: Write,
+    },
+    /// Ask the cluster and step [`Event::Done`].
+    Execute {
+        /// Names the answer.
+        id: u64,
+        /// The request.
+        op: Op,
+    },
+    /// From now on watch these kinds and no others.
+    Watch(BTreeMap<Kind, Depth>),
+    /// Stop for good: the ledger can't be read. Nothing is done until the program is started anew.
+    Halt {
+        /// Why, and what to do.
+        why: String,
+    },
+    /// End the stream to the hub, step [`Event::Disconnected`], and connect again after a wait.
+    EndSession {
+        /// Why, for the log.
+        why: String,
+    },
+    /// Step [`Event::Tick`] at this time of the monotonic clock, instead of any time said before;
+    /// `None`: no timer.
+    Wake {
+        /// When, in milliseconds.
+        at_mono_millis: Option<u64>,
+    },
+}
+
+/// Where the machine is between nothing and work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The Lease was never held.
+    Idle,
+    /// The ledger is being read.
+    Loading,
+    /// At work.
+    Ready,
+    /// The ledger can't be read.
+    Halted,
+}
+
+/// The state machine of one spoke.
+#[derive(Debug)]
+pub struct Agent {
+    /// Version of the program, for people.
+    version: String,
+    now: Now,
+    out: Vec<Effect>,
+    phase: Phase,
+    has_lease: bool,
+    /// The Lease was lost since the ledger was read: another spoke may have written to it.
+    is_stale: bool,
+    /// The ledger was written in another cluster: nothing is done until the hub has said welcome.
+    is_estranged: bool,
+    cluster_uid: String,
+    ledger: Ledger,
+    contents: Contents,
+    bundles: BTreeMap<String, Bundle>,
+    is_connected: bool,
+    session: Option<Session>,
+    store: Storing,
+    errands: BTreeMap<u64, Errand>,
+    next_id: u64,
+    scopes: Scopes,
+    /// Kinds that were asked for and not found: `None` while the question is under way.
+    asked: BTreeMap<Kind, Option<Trouble>>,
+    watched: BTreeMap<Kind, Depth>,
+    watches: BTreeMap<GroupKind, KindWatch>,
+    /// Bundles to look at in this step.
+    dirty: BTreeSet<String>,
+    /// Bundles that would do more if requests were not limited.
+    hungry: BTreeSet<String>,
+    last_served: String,
+    /// Shared objects whose claimants may have changed.
+    claims_changed: BTreeSet<Identity>,
+    reports_changed: BTreeSet<String>,
+    watches_changed: bool,
+    wake: Option<u64>,
+}
+
+impl Agent {
+    /// A spoke that knows nothing yet. `version` is the program's, shown to people.
+    #[must_use]
+    pub fn new(version: impl Into<String>) -> Self {
+        Self {
+            version: version.into(),
+            now: Now { mono_millis: 0, unix_millis: 0 },
+            out: Vec::new(),
+            phase: Phase::Idle,
+            has_lease: false,
+            is_stale: false,
+            is_estranged: false,
+            cluster_uid: String::new(),
+            ledger: Ledger::default(),
+            contents: Contents::new(),
+            bundles: BTreeMap::new(),
+            is_connected: false,
+            session: None,
+            store: Storing::default(),
+            errands: BTreeMap::new(),
+            next_id: 0,
+            scopes: Scopes::new(),
+            asked: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            hungry: BTreeSet::new(),
+            last_served: String::new(),
+            claims_changed: BTreeSet::new(),
+            reports_changed: BTreeSet::new(),
+            watches_changed: false,
+            wake: None,
+        }
+    }
+
+    /// Takes one event and says what to do, in order.
+    #[must_use]
+    pub fn step(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        self.now = now;
+        if self.phase == Phase::Halted {
+            return Vec::new();
+        }
+        match event {
+            Event::Lease(held) => self.lease(held),
+            Event::Started { records, cluster_uid } => self.started(records, cluster_uid),
+            Event::Connected => self.connected(),
+            Event::Disconnected => self.disconnected(),
+            Event::Hub(message) => self.hear(message),
+            Event::Stored { token, result } => self.stored(token, result),
+            Event::Done { id, outcome } => self.done(id, outcome),
+            Event::Observed(observation) => self.observed(observation),
+            Event::Tick => {}
+        }
+        self.settle();
+        std::mem::take(&mut self.out)
+    }
+
+    /// Does everything that can be done now.
+    fn settle(&mut self) {
+        if self.phase == Phase::Ready {
+            self.collect_due();
+            while !self.dirty.is_empty() || !self.claims_changed.is_empty() || self.feed_hungry() {
+                self.plan_dirty();
+                for name in std::mem::take(&mut self.dirty) {
+                    self.advance(&name);
+                }
+            }
+            self.mind_inbox();
+            self.mind_store();
+            self.mind_watches();
+            self.tell();
+        }
+        self.set_wake();
+    }
+
+    /// Whether requests to the cluster may be made.
+    fn may_act(&self) -> bool {
+        self.has_lease && !self.is_stale && !self.is_estranged && self.phase == Phase::Ready
+    }
+
+    /// Starts a request, or remembers that the bundle wants to.
+    fn start(&mut self, bundle: &str, errand: Errand, op: Op) -> bool {
+        if !self.may_act() {
+            return false;
+        }
+        if self.errands.len() >= limits::API_REQUESTS_MAX {
+            self.hungry.insert(bundle.to_owned());
+            return false;
+        }
+        self.next_id += 1;
+        self.errands.insert(self.next_id, errand);
+        self.out.push(Effect::Execute { id: self.next_id, op });
+        true
+    }
+
+    /// Bundles whose timer is due.
+    fn collect_due(&mut self) {
+        let now = self.now.mono_millis;
+        for (name, bundle) in &mut self.bundles {
+            if bundle.next_at.is_some_and(|at| at <= now) {
+                bundle.next_at = None;
+                self.dirty.insert(name.clone());
+            }
+        }
+    }
+
+    /// Gives a free request to the next bundle in turn; `false` where none is free or wanted.
+    fn feed_hungry(&mut self) -> bool {
+        if self.errands.len() >= limits::API_REQUESTS_MAX || !self.may_act() {
+            return false;
+        }
+        let after = (Bound::Excluded(self.last_served.clone()), Bound::Unbounded);
+        let next = self.hungry.range(after).next().or_else(|| self.hungry.first()).cloned();
+        let Some(name) = next else { return false };
+        self.hungry.remove(&name);
+        self.last_served.clone_from(&name);
+        self.advance(&name);
+        true
+    }
+
+    /// Says when to be woken, if that changed.
+    fn set_wake(&mut self) {
+        let bundles = self.bundles.values().filter_map(|bundle| bundle.next_at);
+        let others = [self.store_wake(), self.inbox_wake()];
+        let at = bundles.chain(others.into_iter().flatten()).min();
+        if at != self.wake {
+            self.wake = at;
+            self.out.push(Effect::Wake { at_mono_millis: at });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

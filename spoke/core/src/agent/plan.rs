@@ -1,0 +1,174 @@
+//! Working out what a bundle wants: binding, identities, marks, claims.
+
+use std::collections::BTreeMap;
+
+use proto_model::assign::Entry;
+use proto_model::{Digest, Identity};
+use serde_json::Value as Json;
+
+use super::Agent;
+use super::bundle::{Bundle, Plan, Ready, Slot};
+use crate::inventory::Tracked;
+use crate::owner::{self, Owner};
+use crate::target::{self, Wanted};
+
+impl Agent {
+    /// Works out what the bundles to look at want, before any of them acts: bundles that share an
+    /// object must know of each other first.
+    pub(super) fn plan_dirty(&mut self) {
+        let names: Vec<String> = self.dirty.iter().cloned().collect();
+        for name in names {
+            self.plan(&name);
+        }
+        self.settle_claims();
+    }
+
+    fn plan(&mut self, name: &str) {
+        let Some(Entry::Run(assignment)) = self.ledger.entries.get(name) else { return };
+        let Some(content) = self.contents.get(name) else { return };
+        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        if !matches!(bundle.plan, Plan::None) {
+            return;
+        }
+        let namespace = content.variant().settings.namespace.as_deref();
+        let planned = target::bind_all(content, &assignment.variables, &self.scopes)
+            .and_then(|bound| {
+                target::wanted(&bound, namespace, &self.scopes).map(|wanted| (bound, wanted))
+            });
+        match planned {
+            Err(problems) => bundle.plan = Plan::Failed(problems),
+            Ok((bound, wanted)) => {
+                if bundle.variant != Some(content.digest()) {
+                    bundle.variant = Some(content.digest());
+                    bundle.unsaved(self.now.mono_millis);
+                }
+                let identities: Vec<Identity> = wanted.targets.keys().cloned().collect();
+                let shared = bundle.slots.keys().chain(&identities);
+                self.claims_changed.extend(shared.filter(|one| one.kind.is_shared()).cloned());
+                want(bundle, wanted, bound, self.now.mono_millis);
+                self.set_bounds(name, &identities);
+            }
+        }
+    }
+
+    /// Works out the digest of what is wanted, marks included.
+    fn set_bounds(&mut self, name: &str, identities: &[Identity]) {
+        for identity in identities {
+            let marks = self.marks(name, identity);
+            let Some(slot) =
+                self.bundles.get_mut(name).and_then(|bundle| bundle.slots.get_mut(identity))
+            else {
+                continue;
+            };
+            let Some(target) = &slot.target else { continue };
+            let bound =
+                Digest::of_parts([&target.content.0[..], marks.0.as_bytes(), marks.1.as_bytes()]);
+            if bound != slot.bound {
+                slot.bound = bound;
+                slot.trouble = None;
+                slot.recreate = false;
+                slot.corrections = 0;
+                self.dirty.insert(name.to_owned());
+            }
+        }
+    }
+
+    /// Where the claimants of a shared object changed, all of them apply it with the same marks.
+    fn settle_claims(&mut self) {
+        for identity in std::mem::take(&mut self.claims_changed) {
+            let claimants: Vec<String> = self.claimants(&identity).map(str::to_owned).collect();
+            for name in claimants {
+                self.set_bounds(&name, std::slice::from_ref(&identity));
+            }
+        }
+    }
+
+    /// Bundles that want an object, or may want it as far as is known.
+    pub(super) fn claimants<'a>(
+        &'a self,
+        identity: &'a Identity,
+    ) -> impl Iterator<Item = &'a str> + 'a {
+        let claims = |(name, bundle): (&'a String, &'a Bundle)| {
+            let slot = bundle.slots.get(identity)?;
+            let runs = matches!(self.ledger.entries.get(name), Some(Entry::Run(_)));
+            let is_unknown = match &bundle.plan {
+                Plan::Ready(ready) => !ready.unknown.is_empty(),
+                Plan::None | Plan::Failed(_) => true,
+            };
+            // A bundle without an entry is unknown to the hub: what it holds stays its own.
+            let has_entry = self.ledger.entries.contains_key(name);
+            (slot.target.is_some() || (runs && is_unknown) || !has_entry).then_some(name.as_str())
+        };
+        self.bundles.iter().filter_map(claims)
+    }
+
+    /// Label and annotation of a bundle's object.
+    pub(super) fn marks(&self, name: &str, identity: &Identity) -> (String, String) {
+        let fence = &self.ledger.fence;
+        let label = owner::label(self.owner(name), identity);
+        let annotation = if identity.kind.is_shared() {
+            owner::annotation(&fence.hub_id, fence.incarnation, self.claimants(identity))
+        } else {
+            owner::annotation(&fence.hub_id, fence.incarnation, [name])
+        };
+        (label, annotation)
+    }
+
+    pub(super) fn owner<'a>(&'a self, name: &'a str) -> Owner<'a> {
+        Owner { hub_id: &self.ledger.fence.hub_id, bundle: name }
+    }
+
+    /// The bound object as it is applied, marks included. The bound objects of the bundle are kept
+    /// until it has nothing more to apply.
+    pub(super) fn manifest(&self, name: &str, bundle: &mut Bundle, identity: &Identity) -> Option<Json> {
+        let index = bundle.slots.get(identity)?.target.as_ref()?.index;
+        let Plan::Ready(ready) = &mut bundle.plan else { return None };
+        if ready.bound.is_none() {
+            let Some(Entry::Run(assignment)) = self.ledger.entries.get(name) else { return None };
+            let content = self.contents.get(name)?;
+            ready.bound = target::bind_all(content, &assignment.variables, &self.scopes).ok();
+        }
+        ready.bound.as_ref()?.get(index).cloned()
+    }
+
+    /// Makes the bundle's wishes be worked out anew.
+    pub(super) fn replan(&mut self, name: &str) {
+        if let Some(bundle) = self.bundles.get_mut(name) {
+            bundle.plan = Plan::None;
+            bundle.may_remove = false;
+            self.dirty.insert(name.to_owned());
+        }
+    }
+}
+
+/// Takes over what a bundle wants into its slots.
+fn want(bundle: &mut Bundle, wanted: Wanted, bound: Vec<Json>, now: u64) {
+    let mut order: Vec<Identity> = wanted.targets.keys().cloned().collect();
+    let stages: BTreeMap<&Identity, _> =
+        wanted.targets.iter().map(|(identity, target)| (identity, target.stage)).collect();
+    order.sort_by_key(|identity| stages.get(identity).copied());
+    for slot in bundle.slots.values_mut() {
+        slot.target = None;
+    }
+    let mut is_new = false;
+    for (identity, target) in wanted.targets {
+        let slot = bundle.slots.entry(identity).or_insert_with(|| {
+            is_new = true;
+            let version = target.version.clone();
+            let tracked = Tracked { version, order: target.order, ..Tracked::default() };
+            Slot::of(tracked, false)
+        });
+        slot.target = Some(target);
+    }
+    if is_new {
+        bundle.unsaved(now);
+    }
+    bundle.plan = Plan::Ready(Ready {
+        order,
+        unknown: wanted.unknown,
+        namespace: wanted.namespace,
+        brings: wanted.brings,
+        bound: Some(bound),
+        ..Ready::default()
+    });
+}

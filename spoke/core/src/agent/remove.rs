@@ -1,0 +1,249 @@
+//! Taking objects away: those that a variant no longer names, those of a bundle that goes, and
+//! those that must be made anew. Every deletion passes `prune::judge`.
+
+use proto_model::assign::Entry;
+use proto_model::{Identity, ObjectProblem, Permit};
+
+use super::Agent;
+use super::act::Step;
+use super::bundle::{Attempt, Bundle, Plan, Trouble};
+use super::done::Errand;
+use crate::diff::Sight;
+use crate::order;
+use crate::port::{Live, Op};
+use crate::prune::{self, Request, Verdict, Warrant};
+
+impl Agent {
+    /// Takes a whole bundle away.
+    pub(super) fn advance_removal(&mut self, name: &str, permit: &Permit) {
+        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        bundle.plan = Plan::None;
+        bundle.problems.clear();
+        bundle.may_remove = false;
+        bundle.is_pruning = !bundle.slots.is_empty();
+        let mut is_changed = false;
+        for slot in bundle.slots.values_mut() {
+            is_changed |= slot.target.take().is_some();
+        }
+        if is_changed {
+            let shared = bundle.slots.keys().filter(|identity| identity.kind.is_shared());
+            self.claims_changed.extend(shared.cloned());
+        }
+        let steps = self.decide_removal(name, permit);
+        self.perform(name, steps);
+        self.summarize(name);
+    }
+
+    /// What to do about the objects that shall go: first all of them are resolved, then the permit
+    /// is asked once for all, then they go stage by stage, in reverse.
+    pub(super) fn decide_removal(&mut self, name: &str, permit: &Permit) -> Vec<Step> {
+        self.release_claimed(name);
+        let (now, steps_max) = (self.now.mono_millis, self.steps_max());
+        let Some(bundle) = self.bundles.get_mut(name) else { return Vec::new() };
+        bundle.is_pruning = bundle.slots.values().any(|slot| slot.target.is_none());
+        let mut wake = None;
+        let mut steps = Vec::new();
+        let mut are_resolved = true;
+        let mut stage = None;
+        for (identity, slot) in bundle.slots.iter().filter(|(_, slot)| slot.target.is_none()) {
+            let is_known = matches!(slot.sight, Sight::Live(_)) && slot.tracked.uid.is_some();
+            are_resolved &= is_known || slot.is_busy;
+            stage = stage.max(Some(slot.removal_stage(identity)));
+            if slot.is_busy || steps.len() >= steps_max {
+                continue;
+            }
+            match slot.trouble.as_ref().filter(|trouble| trouble.retry_at > now) {
+                Some(trouble) => {
+                    wake = Some(wake.map_or(trouble.retry_at, |at: u64| at.min(trouble.retry_at)));
+                }
+                None if slot.look || !is_known => steps.push(Step::Look(identity.clone())),
+                None => {}
+            }
+        }
+        if let Some(at) = wake {
+            bundle.wake_at(at);
+        }
+        if !are_resolved || !bundle.is_pruning {
+            return steps;
+        }
+        match allowed(bundle, permit) {
+            Ok(()) => bundle.may_remove = true,
+            Err(message) => {
+                bundle.problems.push(ObjectProblem { object: None, is_final: true, message });
+                return Vec::new();
+            }
+        }
+        for (identity, slot) in &bundle.slots {
+            let is_turn = slot.target.is_none() && Some(slot.removal_stage(identity)) == stage;
+            let is_waiting = slot.trouble.as_ref().is_some_and(|trouble| trouble.retry_at > now);
+            if !is_turn || slot.is_busy || is_waiting || slot.look || steps.len() >= steps_max {
+                continue;
+            }
+            let is_going =
+                matches!(&slot.sight, Sight::Live(seen) if seen.deleting.is_some());
+            // What is going is only looked at; its watch tells when it is gone.
+            let step = if is_going { Step::Look } else { Step::Remove };
+            steps.push(step(identity.clone()));
+        }
+        steps
+    }
+
+    /// Shared objects that others claim leave the inventory and stay in the cluster.
+    fn release_claimed(&mut self, name: &str) {
+        let Some(bundle) = self.bundles.get(name) else { return };
+        let claimed: Vec<Identity> = bundle
+            .slots
+            .iter()
+            .filter(|(identity, slot)| slot.target.is_none() && identity.kind.is_shared())
+            .filter(|(identity, slot)| !slot.is_busy && self.other_claimant(name, identity).is_some())
+            .map(|(identity, _)| identity.clone())
+            .collect();
+        for identity in claimed {
+            self.drop_slot(name, &identity);
+        }
+    }
+
+    fn other_claimant<'a>(&'a self, name: &str, identity: &'a Identity) -> Option<&'a str> {
+        self.claimants(identity).find(|other| *other != name)
+    }
+
+    /// A bundle that still needs an object, and whether it claims the object itself.
+    fn needed_by(&self, name: &str, identity: &Identity) -> Option<(&str, bool)> {
+        if !identity.kind.is_shared() {
+            return None;
+        }
+        let claims = |(other, bundle): (&String, &Bundle)| {
+            other != name && bundle.slots.contains_key(identity)
+        };
+        if let Some((other, _)) = self.bundles.iter().find(|pair| claims(*pair)) {
+            return Some((other, true));
+        }
+        let group = identity.name.split_once('.').map_or("", |(_, group)| group);
+        let lives_in_it = |inner: &Identity| {
+            if order::is_definition(&identity.kind) {
+                inner.kind.group == group
+            } else {
+                inner.namespace == identity.name
+            }
+        };
+        let holds = |(other, bundle): (&String, &Bundle)| {
+            other != name
+                && bundle.slots.iter().any(|(inner, slot)| lives_in_it(inner) && slot.exists())
+        };
+        self.bundles.iter().find(|pair| holds(*pair)).map(|(other, _)| (other.as_str(), false))
+    }
+
+    /// Judges the deletion of an object that was just looked at, and starts it.
+    pub(super) fn remove(&mut self, name: &str, identity: &Identity, live: Option<&Live>) {
+        let verdict = self.judge(name, identity, live);
+        let now = self.now.mono_millis;
+        match verdict {
+            None => {}
+            Some(Verdict::Delete { uid }) => {
+                let Some(slot) = self.slot_mut(name, identity) else { return };
+                let op = Op::Delete {
+                    identity: identity.clone(),
+                    version: slot.tracked.version.clone(),
+                    uid,
+                };
+                let errand =
+                    Errand::Delete { bundle: name.to_owned(), identity: identity.clone() };
+                let is_started = self.start(name, errand, op);
+                if let Some(slot) = self.slot_mut(name, identity) {
+                    slot.is_busy = is_started;
+                }
+            }
+            Some(Verdict::Gone | Verdict::Release) => {
+                let Some(slot) = self.slot_mut(name, identity) else { return };
+                if slot.target.is_none() {
+                    self.drop_slot(name, identity);
+                } else {
+                    // To be made anew: a look says whether it is gone or somebody else's.
+                    slot.look = true;
+                    slot.recreate = false;
+                }
+            }
+            Some(Verdict::Wait(message)) => self.refuse(name, identity, message, false, now),
+            Some(Verdict::Refuse(message)) => self.refuse(name, identity, message, true, now),
+        }
+    }
+
+    fn judge(&self, name: &str, identity: &Identity, live: Option<&Live>) -> Option<Verdict> {
+        let bundle = self.bundles.get(name)?;
+        let slot = bundle.slots.get(identity)?;
+        let warrant = match self.ledger.entries.get(name)? {
+            Entry::Run(_) if slot.recreate && slot.target.is_some() => Warrant::Recreate,
+            // Between the question and the answer a change may have come.
+            _ if !bundle.may_remove => return None,
+            Entry::Run(assignment) => Warrant::Complete {
+                is_named: slot.target.is_some(),
+                permit: &assignment.permit,
+            },
+            Entry::Remove(permit) => Warrant::Tombstone { permit },
+        };
+        let needed = self.needed_by(name, identity);
+        Some(prune::judge(&Request {
+            owner: self.owner(name),
+            identity,
+            tracked: Some(&slot.tracked),
+            live,
+            warrant,
+            needed_by: needed.map(|(bundle, _)| bundle),
+            is_claimed: needed.is_some_and(|(_, is_claimed)| is_claimed),
+        }))
+    }
+
+    fn refuse(&mut self, name: &str, identity: &Identity, message: String, is_final: bool, now: u64) {
+        if let Some(slot) = self.slot_mut(name, identity) {
+            let before = slot.trouble.take();
+            let seed = format!("{name}{identity}");
+            slot.trouble = Some(Trouble::stated(
+                before.as_ref(),
+                Attempt::Delete,
+                message,
+                is_final,
+                &seed,
+                now,
+            ));
+        }
+    }
+
+    /// Takes an object out of the inventory.
+    pub(super) fn drop_slot(&mut self, name: &str, identity: &Identity) {
+        let now = self.now.mono_millis;
+        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        if bundle.slots.remove(identity).is_some() {
+            bundle.unsaved(now);
+            self.dirty.insert(name.to_owned());
+            self.watches_changed = true;
+            if identity.kind.is_shared() {
+                self.claims_changed.insert(identity.clone());
+            }
+            // Others may have waited for it to go.
+            self.wake_removals();
+        }
+    }
+
+    /// Objects of other bundles that waited for this one's are tried again.
+    fn wake_removals(&mut self) {
+        let now = self.now.mono_millis;
+        for (name, bundle) in &mut self.bundles {
+            for (identity, slot) in &mut bundle.slots {
+                let trouble = slot.trouble.as_mut();
+                if let Some(trouble) = trouble.filter(|one| one.attempt == Attempt::Delete)
+                    && identity.kind.is_shared()
+                    && !trouble.is_final
+                {
+                    trouble.retry_at = now;
+                    self.dirty.insert(name.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Whether the permit lets everything go that is not on its way already.
+fn allowed(bundle: &Bundle, permit: &Permit) -> Result<(), String> {
+    let going = bundle.slots.iter().filter(|(_, slot)| slot.target.is_none());
+    prune::allow(permit, going.map(|(identity, _)| identity))
+}

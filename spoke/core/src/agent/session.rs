@@ -1,0 +1,236 @@
+//! The conversation with the hub.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proto_model::assign::RULES;
+use proto_model::delta::{self, Delta, Hello, ToHub, ToSpoke};
+use proto_model::{Digest, Fence, limits};
+
+use super::store::Pending;
+use super::{Agent, Effect, Phase};
+use crate::inbox::{Inbox, Opened};
+
+/// One stream to the hub, from Hello on.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: u64,
+    is_welcome: bool,
+    /// Digest of the report that the hub has of each bundle.
+    pub(super) sent: BTreeMap<String, Digest>,
+    inbox: Option<Inbox>,
+    /// Messages that wait until a change is durable.
+    waiting: VecDeque<ToSpoke>,
+    /// When to ask for what is missing, and how long to wait the next time.
+    need_at: u64,
+    need_wait: u64,
+}
+
+impl Session {
+    /// Whether reports may be sent.
+    pub(super) fn is_welcome(&self) -> bool {
+        self.is_welcome
+    }
+}
+
+impl Agent {
+    pub(super) fn connected(&mut self) {
+        self.is_connected = true;
+        self.session = None;
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.is_connected = false;
+        self.session = None;
+    }
+
+    /// Says Hello as soon as there is a stream and something to say.
+    pub(super) fn maybe_hello(&mut self) {
+        let may_speak = self.is_connected && self.has_lease && !self.is_stale;
+        if !may_speak || self.session.is_some() || self.phase != Phase::Ready {
+            return;
+        }
+        let reports = || self.bundles.values().filter_map(|bundle| bundle.report.as_ref());
+        let (fence, fence_mac) = if self.ledger.repair.is_some() {
+            // Something that was held is lost: the hub must not take it for held.
+            (Fence::default(), Vec::new())
+        } else {
+            (self.ledger.fence.clone(), self.ledger.fence_mac.clone())
+        };
+        let hello = Hello {
+            fence,
+            fence_mac,
+            root: self.ledger.root(),
+            level: delta::level(reports()),
+            session_token: self.ledger.session_token.clone(),
+            cluster_uid: self.cluster_uid.clone(),
+            rules: RULES,
+            version: self.version.clone(),
+        };
+        let sent = reports().map(|report| (report.bundle.clone(), report.digest())).collect();
+        self.next_id += 1;
+        self.session = Some(Session {
+            id: self.next_id,
+            is_welcome: false,
+            sent,
+            inbox: None,
+            waiting: VecDeque::new(),
+            need_at: 0,
+            need_wait: 0,
+        });
+        self.out.push(Effect::Send(ToHub::Hello(hello)));
+    }
+
+    /// Ends the session; the next Hello is said on another stream.
+    pub(super) fn end_session(&mut self, why: impl Into<String>) {
+        self.is_connected = false;
+        self.session = None;
+        self.out.push(Effect::EndSession { why: why.into() });
+    }
+
+    pub(super) fn hear(&mut self, message: ToSpoke) {
+        // Until Hello was said, and after the end, what comes belongs to another session.
+        if self.session.is_none() {
+            return;
+        }
+        match message {
+            ToSpoke::Welcome { session_token, want_holding, want_reports } => {
+                self.welcomed(session_token, want_holding, want_reports);
+            }
+            ToSpoke::Refused(refusal) => self.end_session(refusal.message()),
+            ToSpoke::Certificate(_) => {}
+            message @ (ToSpoke::Delta(_) | ToSpoke::Variant(_) | ToSpoke::Body(_)) => {
+                let Some(session) = &mut self.session else { return };
+                session.waiting.push_back(message);
+                if session.waiting.len() > limits::INBOX_WAITING_MAX {
+                    self.end_session("the hub sent more while a change was being written");
+                    return;
+                }
+                self.hear_waiting();
+            }
+        }
+    }
+
+    /// Takes parts of changes, unless one is being written.
+    pub(super) fn hear_waiting(&mut self) {
+        while self.store.pending.is_none() {
+            let Some(session) = &mut self.session else { return };
+            let Some(message) = session.waiting.pop_front() else { return };
+            session.need_wait = limits::NEED_MILLIS_MIN;
+            session.need_at = self.now.mono_millis + session.need_wait;
+            let taken = match message {
+                ToSpoke::Delta(delta) => self.open(delta),
+                ToSpoke::Variant(part) => {
+                    self.take_part(|inbox, contents| inbox.take_variant(&part, contents))
+                }
+                ToSpoke::Body(part) => {
+                    self.take_part(|inbox, contents| inbox.take_body(&part, contents))
+                }
+                _ => Ok(()),
+            };
+            match taken {
+                Ok(()) => self.close_if_complete(),
+                Err((generation, message)) => self.nack(generation, message),
+            }
+        }
+    }
+
+    fn welcomed(&mut self, token: Vec<u8>, want_holding: bool, want_reports: bool) {
+        if self.ledger.session_token != token {
+            self.ledger.session_token = token;
+            self.store.is_root_unsaved = true;
+        }
+        if self.is_estranged {
+            self.is_estranged = false;
+            self.dirty.extend(self.bundles.keys().cloned());
+        }
+        if self.ledger.cluster_uid != self.cluster_uid {
+            self.ledger.cluster_uid.clone_from(&self.cluster_uid);
+            self.store.is_root_unsaved = true;
+        }
+        let Some(session) = &mut self.session else { return };
+        session.is_welcome = true;
+        if want_reports {
+            session.sent.clear();
+        }
+        self.reports_changed.extend(self.bundles.keys().cloned());
+        if want_holding {
+            self.out.push(Effect::Send(ToHub::Holding(self.ledger.holding())));
+        }
+    }
+
+    fn open(&mut self, delta: Delta) -> Result<(), (u64, String)> {
+        let generation = delta.fence.generation;
+        let refuse = |message: String| (generation, message);
+        for name in &delta.forget {
+            let owned = self.bundles.get(name).map_or(0, |bundle| bundle.slots.len());
+            if owned > 0 {
+                return Err(refuse(format!(
+                    "bundle {name} still owns {owned} objects here; remove it before it is forgotten"
+                )));
+            }
+        }
+        match Inbox::open(delta, &self.ledger, &self.contents).map_err(refuse)? {
+            Opened::Held => {
+                let root = self.ledger.root();
+                self.out.push(Effect::Send(ToHub::Ack { generation, root }));
+                if let Some(session) = &mut self.session {
+                    session.inbox = None;
+                }
+            }
+            Opened::Inbox(inbox) => {
+                if let Some(session) = &mut self.session {
+                    session.inbox = Some(inbox);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_part(
+        &mut self,
+        take: impl FnOnce(&mut Inbox, &crate::inbox::Contents) -> Result<(), String>,
+    ) -> Result<(), (u64, String)> {
+        let Some(inbox) = self.session.as_mut().and_then(|session| session.inbox.as_mut()) else {
+            return Ok(());
+        };
+        let generation = inbox.generation();
+        take(inbox, &self.contents).map_err(|message| (generation, message))
+    }
+
+    fn close_if_complete(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let Some(inbox) = session.inbox.take_if(|inbox| inbox.is_complete()) else { return };
+        let (generation, id) = (inbox.generation(), session.id);
+        match inbox.close(&self.ledger, &self.contents) {
+            Ok(change) => self.store.pending = Some(Pending { change, session: id }),
+            Err(message) => self.nack(generation, message),
+        }
+    }
+
+    fn nack(&mut self, generation: u64, message: String) {
+        if let Some(session) = &mut self.session {
+            session.inbox = None;
+        }
+        let message = proto_model::report::cut(&message);
+        self.out.push(Effect::Send(ToHub::Nack { generation, message }));
+    }
+
+    /// Asks for what of a change did not come by itself.
+    pub(super) fn mind_inbox(&mut self) {
+        let now = self.now.mono_millis;
+        let Some(session) = &mut self.session else { return };
+        let Some(inbox) = &session.inbox else { return };
+        if session.need_at > now {
+            return;
+        }
+        let (variants, bodies) = inbox.missing();
+        session.need_wait = (session.need_wait * 2).min(limits::NEED_MILLIS_MAX);
+        session.need_at = now + session.need_wait;
+        self.out.push(Effect::Send(ToHub::Need { variants, bodies }));
+    }
+
+    pub(super) fn inbox_wake(&self) -> Option<u64> {
+        let session = self.session.as_ref()?;
+        session.inbox.as_ref().map(|_| session.need_at)
+    }
+}

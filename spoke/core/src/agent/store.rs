@@ -1,0 +1,240 @@
+//! Writing to the ledger: one write at a time, changes of assignments first.
+
+use std::collections::BTreeSet;
+
+use proto_model::Identity;
+use proto_model::assign::Entry;
+use proto_model::delta::ToHub;
+use proto_model::limits;
+
+use super::bundle::{Attempt, Bundle, Plan, Trouble};
+use super::{Agent, Effect, Phase};
+use crate::inbox::Change;
+use crate::inventory::Inventory;
+use crate::ledger::{self, ROOT_KEY};
+use crate::pack::Content;
+use crate::port::{Failure, Write};
+
+/// A change that waits to be durable.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) change: Change,
+    /// The session in which it came: only there it is acknowledged.
+    pub(super) session: u64,
+}
+
+#[derive(Debug)]
+enum Purpose {
+    Change,
+    Root,
+    /// Inventories, with what becomes durable by them.
+    Inventories(Vec<(String, BTreeSet<Identity>)>),
+}
+
+/// The state of writing.
+#[derive(Debug, Default)]
+pub(super) struct Storing {
+    token: u64,
+    under_way: Option<(u64, Purpose)>,
+    pub(super) pending: Option<Pending>,
+    /// The root record is behind.
+    pub(super) is_root_unsaved: bool,
+    /// Records that nothing names.
+    pub(super) garbage: Vec<String>,
+    pub(super) trouble: Option<Trouble>,
+}
+
+impl Storing {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// Goes on with the tokens of another.
+    pub(super) fn follow(&mut self, before: &Self) {
+        self.token = before.token;
+    }
+}
+
+impl Agent {
+    /// Starts the next write, if one is due.
+    pub(super) fn mind_store(&mut self) {
+        let is_waiting = |trouble: &Trouble| trouble.retry_at > self.now.mono_millis;
+        let is_held_up = self.store.trouble.as_ref().is_some_and(is_waiting);
+        if self.store.is_under_way() || is_held_up || !self.has_lease || self.is_stale {
+            return;
+        }
+        let (mut write, purpose) = if let Some(pending) = &self.store.pending {
+            (self.write_change(&pending.change), Purpose::Change)
+        } else if self.store.is_root_unsaved {
+            let puts = vec![(ROOT_KEY.to_owned(), self.ledger.encode())];
+            (Write { puts, deletes: Vec::new() }, Purpose::Root)
+        } else if let Some(due) = self.write_inventories() {
+            due
+        } else {
+            return;
+        };
+        write.deletes.extend(self.store.garbage.iter().cloned());
+        self.store.token += 1;
+        let token = self.store.token;
+        if matches!(purpose, Purpose::Root) {
+            self.store.is_root_unsaved = false;
+        }
+        self.store.under_way = Some((token, purpose));
+        self.out.push(Effect::Store { token, write });
+    }
+
+    /// When the next write is due.
+    pub(super) fn store_wake(&self) -> Option<u64> {
+        if self.store.is_under_way() || !self.has_lease || self.is_stale || self.phase != Phase::Ready {
+            return None;
+        }
+        if let Some(trouble) = &self.store.trouble {
+            return Some(trouble.retry_at);
+        }
+        let since = self.bundles.values().filter_map(|bundle| bundle.unsaved_since);
+        since.min().map(|since| since + limits::INVENTORY_WAIT_MILLIS)
+    }
+
+    pub(super) fn stored(&mut self, token: u64, result: Result<(), Failure>) {
+        let Some((_, purpose)) = self.store.under_way.take_if(|(waiting, _)| *waiting == token)
+        else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                self.store.trouble = None;
+                self.store.garbage.clear();
+                match purpose {
+                    Purpose::Change => self.take_over(),
+                    Purpose::Root => {}
+                    Purpose::Inventories(saved) => self.inventories_saved(saved),
+                }
+            }
+            Err(failure) => self.store_failed(&purpose, &failure),
+        }
+        if self.has_lease && self.is_stale {
+            self.load();
+        }
+    }
+
+    fn store_failed(&mut self, purpose: &Purpose, failure: &Failure) {
+        let before = self.store.trouble.take();
+        let now = self.now.mono_millis;
+        let trouble = Trouble::next(before.as_ref(), Attempt::Apply, failure, &self.cluster_uid, now);
+        self.store.trouble = Some(trouble);
+        match purpose {
+            Purpose::Change => {}
+            Purpose::Root => self.store.is_root_unsaved = true,
+            Purpose::Inventories(saved) => {
+                for (name, _) in saved {
+                    if let Some(bundle) = self.bundles.get_mut(name) {
+                        bundle.unsaved(now);
+                        self.dirty.insert(name.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    fn inventories_saved(&mut self, saved: Vec<(String, BTreeSet<Identity>)>) {
+        for (name, identities) in saved {
+            let Some(bundle) = self.bundles.get_mut(&name) else { continue };
+            for identity in identities {
+                if let Some(slot) = bundle.slots.get_mut(&identity) {
+                    slot.is_durable = true;
+                }
+            }
+            self.dirty.insert(name);
+        }
+    }
+
+    /// Packs first, then the root that names them, then the removal of what it no longer names.
+    fn write_change(&self, change: &Change) -> Write {
+        let mut puts: Vec<(String, Vec<u8>)> = change
+            .fresh
+            .iter()
+            .map(|(name, content)| (Content::key(name, &content.digest()), content.encode(name)))
+            .collect();
+        puts.push((ROOT_KEY.to_owned(), change.ledger.encode()));
+        let kept: BTreeSet<String> = change.ledger.pack_keys().collect();
+        let old = self.ledger.pack_keys().filter(|key| !kept.contains(key));
+        let inventories = change.forget.iter().map(|name| Inventory::key(name));
+        Write { puts, deletes: old.chain(inventories).collect() }
+    }
+
+    fn write_inventories(&mut self) -> Option<(Write, Purpose)> {
+        let now = self.now.mono_millis;
+        let mut write = Write::default();
+        let mut saved = Vec::new();
+        for (name, bundle) in &mut self.bundles {
+            let Some(since) = bundle.unsaved_since else { continue };
+            let new = bundle.slots.iter().filter(|(_, slot)| !slot.is_durable);
+            let new: BTreeSet<Identity> = new.map(|(identity, _)| identity.clone()).collect();
+            let is_due = !new.is_empty()
+                || !bundle.is_busy()
+                || now >= since + limits::INVENTORY_WAIT_MILLIS;
+            if !is_due {
+                continue;
+            }
+            bundle.unsaved_since = None;
+            let runs = matches!(self.ledger.entries.get(name), Some(Entry::Run(_)));
+            if bundle.slots.is_empty() && !runs {
+                write.deletes.push(Inventory::key(name));
+            } else {
+                write.puts.push((Inventory::key(name), bundle.inventory().encode(name)));
+            }
+            saved.push((name.clone(), new));
+        }
+        (!saved.is_empty()).then_some((write, Purpose::Inventories(saved)))
+    }
+
+    /// Makes a durable change the one that is acted on, and acknowledges it.
+    fn take_over(&mut self) {
+        let Some(Pending { change, session }) = self.store.pending.take() else { return };
+        let before = std::mem::replace(&mut self.ledger, change.ledger);
+        // What came meanwhile is newer than what was written.
+        self.ledger.session_token.clone_from(&before.session_token);
+        self.ledger.cluster_uid.clone_from(&before.cluster_uid);
+        let fence = &self.ledger.fence;
+        let (generation, root) = (fence.generation, self.ledger.root());
+        let is_next = (before.fence.generation + 1 == generation) && before.fence.epoch == fence.epoch;
+        let has_other_marks =
+            before.fence.hub_id != fence.hub_id || before.fence.incarnation != fence.incarnation;
+        for name in &change.forget {
+            self.bundles.remove(name);
+            self.contents.remove(name);
+            self.hungry.remove(name);
+            if let Some(session) = &mut self.session {
+                session.sent.remove(name);
+            }
+        }
+        self.contents.extend(change.fresh);
+        let entries = &self.ledger.entries;
+        self.contents.retain(|name, _| entries.get(name).is_some_and(|e| ledger::variant(e).is_some()));
+        for name in entries.keys() {
+            let is_set = change.set.contains(name);
+            let bundle = self.bundles.entry(name.clone()).or_insert_with(Bundle::default);
+            // Where generations were skipped, an entry may have changed and changed back: the hub
+            // must hear that it was seen.
+            if is_set || !is_next {
+                bundle.generation = generation;
+            }
+            if is_set || has_other_marks {
+                bundle.plan = Plan::None;
+                bundle.may_remove = false;
+            }
+            if is_set {
+                for slot in bundle.slots.values_mut() {
+                    slot.trouble = None;
+                }
+            }
+            if is_set || has_other_marks || !is_next {
+                self.dirty.insert(name.clone());
+            }
+        }
+        if self.session.as_ref().is_some_and(|current| current.id == session) {
+            self.out.push(Effect::Send(ToHub::Ack { generation, root }));
+        }
+        self.hear_waiting();
+    }
+}

@@ -1,0 +1,190 @@
+//! What is said of bundles: reports, on change only.
+
+use proto_model::assign::Entry;
+use proto_model::delta::ToHub;
+use proto_model::{Digest, Health, Report, Sync, Variables};
+
+use super::bundle::{Bundle, Plan, Slot};
+use super::{Agent, Effect};
+use crate::report::{self, Circumstances, ObjectState, Summary};
+
+impl Agent {
+    /// Works out a bundle's report anew.
+    pub(super) fn summarize(&mut self, name: &str) {
+        let Some(entry) = self.ledger.entries.get(name) else { return };
+        let Some(bundle) = self.bundles.get(name) else { return };
+        let (variant, variables, summary) = match entry {
+            Entry::Run(assignment) => (
+                Some(assignment.variant),
+                assignment.variables.digest(),
+                self.summary_of_run(bundle),
+            ),
+            Entry::Remove(_) => {
+                // The variant is named until all of it is gone.
+                let variant = bundle.variant.unwrap_or_default();
+                let variant = (!bundle.slots.is_empty()).then_some(variant);
+                (variant, Variables::default().digest(), summary_of_removal(bundle))
+            }
+        };
+        let is_installed =
+            summary.sync == Sync::Applied && summary.health == Health::Healthy || bundle.installed;
+        let mut report = Report {
+            bundle: name.to_owned(),
+            generation: bundle.generation,
+            variant,
+            variables,
+            sync: summary.sync,
+            health: summary.health,
+            drifted: summary.drifted,
+            suspended: false,
+            installed: is_installed,
+            objects: bundle.slots.values().filter(|slot| slot.exists()).count() as u64,
+            problems: summary.problems,
+            problems_more: summary.problems_more,
+            since_unix_millis: self.now.unix_millis,
+        };
+        if let Some(before) = &bundle.report
+            && essence(before) == essence(&report)
+        {
+            report.since_unix_millis = before.since_unix_millis;
+        }
+        self.keep_report(name, report);
+    }
+
+    fn keep_report(&mut self, name: &str, report: Report) {
+        let now = self.now.mono_millis;
+        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        if report.installed && !bundle.installed {
+            bundle.installed = true;
+            bundle.unsaved(now);
+        }
+        let health_now = bundle.targets().all(|(_, slot)| slot.health().0 == Health::Healthy);
+        let says = (report.installed, report.sync, report.health, health_now);
+        let is_news = bundle.said != Some(says);
+        bundle.said = Some(says);
+        if bundle.report.as_ref() != Some(&report) {
+            bundle.report = Some(report);
+            self.reports_changed.insert(name.to_owned());
+        }
+        if is_news {
+            self.wake_dependents(name);
+        }
+    }
+
+    fn wake_dependents(&mut self, name: &str) {
+        for (other, content) in &self.contents {
+            let depends_on = &content.variant().settings.depends_on;
+            if depends_on.iter().any(|dependency| dependency.bundle == name) {
+                self.dirty.insert(other.clone());
+            }
+        }
+    }
+
+    fn summary_of_run(&self, bundle: &Bundle) -> Summary {
+        let lost = |identity: &proto_model::Identity| {
+            self.watches.get(&identity.kind).and_then(|watch| watch.lost.as_deref())
+        };
+        let state = |(identity, slot)| object_state(identity, slot, lost(identity));
+        let objects: Vec<ObjectState<'_>> = bundle.targets().map(state).collect();
+        let is_unplanned = match &bundle.plan {
+            Plan::Ready(ready) => !ready.unknown.is_empty(),
+            Plan::None | Plan::Failed(_) => true,
+        };
+        let mut problems = bundle.problems.clone();
+        let is_unsaved = bundle.slots.values().any(|slot| !slot.is_durable);
+        if is_unsaved && let Some(trouble) = &self.store.trouble {
+            problems.push(proto_model::ObjectProblem {
+                object: None,
+                is_final: false,
+                message: proto_model::report::cut(&format!(
+                    "the inventory can't be written to the ledger: {}",
+                    trouble.message
+                )),
+            });
+        }
+        problems.extend(removal_problems(bundle));
+        report::summarize(
+            &objects,
+            Circumstances { problems, is_unplanned, is_pruning: bundle.is_pruning },
+        )
+    }
+
+    /// Says Hello where it is due, and reports that the hub does not have.
+    pub(super) fn tell(&mut self) {
+        self.maybe_hello();
+        let Some(session) = &mut self.session else { return };
+        if !session.is_welcome() {
+            return;
+        }
+        for name in std::mem::take(&mut self.reports_changed) {
+            let report = self.bundles.get(&name).and_then(|bundle| bundle.report.as_ref());
+            let Some(report) = report else { continue };
+            let digest = report.digest();
+            if session.sent.get(&name) != Some(&digest) {
+                session.sent.insert(name, digest);
+                self.out.push(Effect::Send(ToHub::Report(report.clone())));
+            }
+        }
+    }
+}
+
+type Essence<'a> = (u64, Option<Digest>, Digest, Sync, Health, bool);
+
+/// What a change of which makes a report a new one to people.
+fn essence(report: &Report) -> Essence<'_> {
+    (
+        report.generation,
+        report.variant,
+        report.variables,
+        report.sync,
+        report.health,
+        report.drifted,
+    )
+}
+
+fn object_state<'a>(
+    identity: &'a proto_model::Identity,
+    slot: &'a Slot,
+    lost: Option<&'a str>,
+) -> ObjectState<'a> {
+    let (health, message) = match lost {
+        Some(message) => (Health::Unknown, message),
+        None => slot.health(),
+    };
+    let contested = "is contested: another manager keeps changing it back; correction pauses";
+    let trouble = slot.trouble.as_ref().map(|trouble| (&*trouble.message, trouble.is_final));
+    ObjectState {
+        identity,
+        is_applied: slot.is_applied(),
+        health,
+        message: if slot.is_contested() { contested } else { message },
+        is_drifted: slot.is_drifted(),
+        trouble,
+    }
+}
+
+/// Why objects that shall go are still there.
+fn removal_problems(bundle: &Bundle) -> Vec<proto_model::ObjectProblem> {
+    let going = bundle.slots.iter().filter(|(_, slot)| slot.target.is_none());
+    going
+        .filter_map(|(identity, slot)| {
+            let trouble = slot.trouble.as_ref()?;
+            Some(report::problem(identity, trouble.is_final, &trouble.message))
+        })
+        .collect()
+}
+
+fn summary_of_removal(bundle: &Bundle) -> Summary {
+    let mut problems = bundle.problems.clone();
+    problems.extend(removal_problems(bundle));
+    problems.sort_by_key(|problem| !problem.is_final);
+    let is_stopped = problems.iter().any(|problem| problem.is_final);
+    let (problems, problems_more) = report::cap(problems);
+    Summary {
+        sync: if is_stopped { Sync::Failed } else { Sync::Removing },
+        health: Health::Unknown,
+        drifted: false,
+        problems,
+        problems_more,
+    }
+}

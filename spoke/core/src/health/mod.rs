@@ -1,0 +1,193 @@
+//! How an object is doing, read from the object itself as kstatus does.
+//!
+//! Beyond kstatus: a Job is Healthy when Complete, a volume claim that waits for its first
+//! consumer is Healthy, DaemonSets count ready nodes, and what is suspended, paused or scaled to
+//! zero is Healthy.
+
+mod conditions;
+mod workload;
+
+use proto_model::{GroupKind, Health};
+use serde_json::Value as Json;
+
+use crate::port::Depth;
+use conditions::Conditions;
+
+/// How one object is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assessment {
+    /// In one word.
+    pub health: Health,
+    /// Why it is not Healthy, naming the condition; empty where it is.
+    pub message: String,
+    /// Of a Job that has come to its end: whether it succeeded.
+    pub finished: Option<bool>,
+}
+
+impl Assessment {
+    /// As it should be.
+    #[must_use]
+    pub fn healthy() -> Self {
+        Self { health: Health::Healthy, message: String::new(), finished: None }
+    }
+
+    /// Nothing is known.
+    #[must_use]
+    pub fn unknown(message: impl Into<String>) -> Self {
+        Self { health: Health::Unknown, message: message.into(), finished: None }
+    }
+
+    /// On its way.
+    #[must_use]
+    pub fn progressing(message: impl Into<String>) -> Self {
+        Self { health: Health::Progressing, message: message.into(), finished: None }
+    }
+
+    /// In trouble.
+    #[must_use]
+    pub fn degraded(message: impl Into<String>) -> Self {
+        Self { health: Health::Degraded, message: message.into(), finished: None }
+    }
+}
+
+/// How much of a kind must be watched: whole objects where health lies in their status.
+#[must_use]
+pub fn depth(kind: &GroupKind) -> Depth {
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        (
+            "",
+            "ConfigMap" | "Secret" | "ServiceAccount" | "Namespace" | "LimitRange" | "ResourceQuota"
+            | "Endpoints" | "PodTemplate",
+        )
+        | (
+            "rbac.authorization.k8s.io"
+            | "admissionregistration.k8s.io"
+            | "storage.k8s.io"
+            | "scheduling.k8s.io"
+            | "node.k8s.io"
+            | "coordination.k8s.io"
+            | "networking.k8s.io"
+            | "discovery.k8s.io",
+            _,
+        )
+        | ("batch", "CronJob") => Depth::Metadata,
+        _ => Depth::Whole,
+    }
+}
+
+/// How an object is doing.
+#[must_use]
+pub fn assess(kind: &GroupKind, object: &Json) -> Assessment {
+    if object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) {
+        return Assessment::progressing("is being deleted");
+    }
+    if depth(kind) == Depth::Metadata {
+        return Assessment::healthy();
+    }
+    if let Some(lag) = generation_lag(object) {
+        return lag;
+    }
+    let conditions = Conditions::of(object);
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("apps", "Deployment") => workload::deployment(object, &conditions),
+        ("apps", "StatefulSet") => workload::stateful_set(object),
+        ("apps", "DaemonSet") => workload::daemon_set(object),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => {
+            workload::replica_set(object, &conditions)
+        }
+        ("batch", "Job") => workload::job(object, &conditions),
+        ("", "Pod") => workload::pod(object, &conditions),
+        ("", "PersistentVolumeClaim") => volume_claim(object),
+        ("", "PersistentVolume") => volume(object),
+        ("", "Service") => service(object),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(&conditions),
+        ("apiregistration.k8s.io", "APIService") => conditions.must_be_true("Available"),
+        ("policy", "PodDisruptionBudget") => disruption_budget(object),
+        ("autoscaling", "HorizontalPodAutoscaler") => conditions.degraded_unless("AbleToScale"),
+        _ => conditions.generic(),
+    }
+}
+
+/// A number of the object; `None` where it is missing.
+fn number(object: &Json, pointer: &str) -> Option<i64> {
+    object.pointer(pointer).and_then(Json::as_i64)
+}
+
+/// A text of the object; empty where it is missing.
+fn text<'a>(object: &'a Json, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Json::as_str).unwrap_or_default()
+}
+
+/// Status that is about an older generation says nothing yet.
+fn generation_lag(object: &Json) -> Option<Assessment> {
+    let generation = number(object, "/metadata/generation")?;
+    let observed = number(object, "/status/observedGeneration")?;
+    (observed < generation).then(|| {
+        Assessment::progressing(format!(
+            "generation {generation} is not observed by its controller yet (at {observed})"
+        ))
+    })
+}
+
+fn volume_claim(object: &Json) -> Assessment {
+    let annotated = |name: &str| {
+        object
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(name))
+            .is_some()
+    };
+    match text(object, "/status/phase") {
+        "Bound" => Assessment::healthy(),
+        "Lost" => Assessment::degraded("phase Lost: its volume is gone"),
+        // Kubernetes names a provisioner on the claim once it starts to make a volume, which for
+        // WaitForFirstConsumer is when the first consumer is there.
+        "Pending"
+            if !annotated("volume.kubernetes.io/storage-provisioner")
+                && !annotated("volume.beta.kubernetes.io/storage-provisioner")
+                && text(object, "/spec/volumeName").is_empty() =>
+        {
+            Assessment::healthy()
+        }
+        "" => Assessment::progressing("has no phase yet"),
+        phase => Assessment::progressing(format!("phase {phase}")),
+    }
+}
+
+fn volume(object: &Json) -> Assessment {
+    match text(object, "/status/phase") {
+        "Failed" => Assessment::degraded("phase Failed"),
+        _ => Assessment::healthy(),
+    }
+}
+
+fn service(object: &Json) -> Assessment {
+    let has_address = object
+        .pointer("/status/loadBalancer/ingress")
+        .and_then(Json::as_array)
+        .is_some_and(|addresses| !addresses.is_empty());
+    if text(object, "/spec/type") == "LoadBalancer" && !has_address {
+        return Assessment::progressing("waits for the address of its load balancer");
+    }
+    Assessment::healthy()
+}
+
+fn definition(conditions: &Conditions<'_>) -> Assessment {
+    if let Some(refused) = conditions.get("NamesAccepted").filter(|one| one.status == "False") {
+        return Assessment::degraded(refused.say());
+    }
+    conditions.must_be_true("Established")
+}
+
+fn disruption_budget(object: &Json) -> Assessment {
+    let current = number(object, "/status/currentHealthy").unwrap_or(0);
+    match number(object, "/status/desiredHealthy") {
+        None => Assessment::progressing("is not observed by its controller yet"),
+        Some(desired) if current < desired => {
+            Assessment::progressing(format!("{current} of {desired} pods healthy"))
+        }
+        Some(_) => Assessment::healthy(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The inventory of a bundle: every object that it owns in this cluster or is about to make.
+//!
+//! An object enters before it is first applied and leaves once it is seen to be gone (or to be
+//! somebody else's). What is not in here is never deleted.
+
+use std::collections::BTreeMap;
+
+use proto_model::{Digest, Identity};
+use serde::{Deserialize, Serialize};
+
+use crate::ledger::Unreadable;
+
+const VERSION: u32 = 1;
+
+/// What is known of one owned object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tracked {
+    /// API version at which it was last applied.
+    pub version: String,
+    /// Its uid; `None` until it was seen or applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Digest of the fields that our field manager owned when the API server answered our last
+    /// apply: what differs from it later is drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<Digest>,
+    /// Digest of the bound object that was last applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<Digest>,
+    /// The author's stage, for deletion in reverse.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub order: i32,
+    /// Of a Job that came to its end as applied: whether it succeeded. It may then vanish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<bool>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(order: &i32) -> bool {
+    *order == 0
+}
+
+/// What is durable of one bundle beside its assignment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Whether the bundle was Healthy here at least once.
+    pub installed: bool,
+    /// The variant that was last begun.
+    pub variant: Option<Digest>,
+    /// Its objects.
+    pub objects: BTreeMap<Identity, Tracked>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    version: u32,
+    bundle: String,
+    installed: bool,
+    variant: Option<Digest>,
+    objects: Vec<Line>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    identity: Identity,
+    tracked: Tracked,
+}
+
+impl Inventory {
+    /// The key of a bundle's record.
+    #[must_use]
+    pub fn key(bundle: &str) -> String {
+        format!("inventory/{bundle}")
+    }
+
+    /// The bundle of a record's key; `None` for other records.
+    #[must_use]
+    pub fn bundle_of(key: &str) -> Option<&str> {
+        key.strip_prefix("inventory/")
+    }
+
+    /// The bytes of the record.
+    #[must_use]
+    pub fn encode(&self, bundle: &str) -> Vec<u8> {
+        let line = |(identity, tracked): (&Identity, &Tracked)| Line {
+            identity: identity.clone(),
+            tracked: tracked.clone(),
+        };
+        let record = Record {
+            version: VERSION,
+            bundle: bundle.into(),
+            installed: self.installed,
+            variant: self.variant,
+            objects: self.objects.iter().map(line).collect(),
+        };
+        // Writing plain structs to memory has no way to fail; an empty record would not decode.
+        serde_json::to_vec(&record).unwrap_or_default()
+    }
+
+    /// Reads what [`Inventory::encode`] wrote.
+    ///
+    /// # Errors
+    /// A newer format, another bundle, or bytes that are not what was written.
+    pub fn decode(bytes: &[u8], bundle: &str) -> Result<Self, Unreadable> {
+        let unreadable = |why: String| {
+            Unreadable::new(format!(
+                "the inventory of bundle {bundle} can't be read ({why}); run the version of the \
+                 spoke that wrote it, or restore the records in namespace drover-system"
+            ))
+        };
+        let record: Record =
+            serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+        if record.version != VERSION || record.bundle != bundle {
+            return Err(unreadable(format!("format {} of {}", record.version, record.bundle)));
+        }
+        let objects = record.objects.into_iter().map(|line| (line.identity, line.tracked));
+        Ok(Self {
+            installed: record.installed,
+            variant: record.variant,
+            objects: objects.collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use proto_model::GroupKind;
+
+    use super::*;
+
+    #[test]
+    fn round_trip() {
+        let identity = Identity {
+            kind: GroupKind::of("apps/v1", "Deployment"),
+            namespace: "shop".into(),
+            name: "web".into(),
+        };
+        let tracked = Tracked {
+            version: "v1".into(),
+            uid: Some("u".into()),
+            managed: Some(Digest::of(b"m")),
+            applied: Some(Digest::of(b"a")),
+            order: -1,
+            finished: Some(true),
+        };
+        let inventory = Inventory {
+            installed: true,
+            variant: Some(Digest::of(b"v")),
+            objects: BTreeMap::from([(identity, tracked)]),
+        };
+        let bytes = inventory.encode("main/web");
+        assert_eq!(Inventory::decode(&bytes, "main/web").unwrap(), inventory);
+        assert!(Inventory::decode(&bytes, "main/db").is_err());
+        assert!(Inventory::decode(b"{}", "main/web").is_err());
+        assert_eq!(Inventory::bundle_of(&Inventory::key("main/web")), Some("main/web"));
+    }
+}

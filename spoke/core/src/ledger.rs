@@ -1,0 +1,207 @@
+//! The ledger: what the hub has assigned, durable in the cluster before anything acts on it.
+//!
+//! Records: `ledger` is the root, [`pack`](crate::pack)s are `bundle/<name>/<short digest>`,
+//! [inventories](crate::inventory) are `inventory/<name>`. The root is the commit point: it is
+//! written after the packs that it names, and packs that it no longer names are deleted afterwards.
+
+use std::collections::BTreeMap;
+
+use proto_model::assign::{self, Entry};
+use proto_model::delta::HeldEntry;
+use proto_model::{Digest, Fence};
+use serde::{Deserialize, Serialize};
+
+use crate::pack::Content;
+
+/// Key of the root record.
+pub const ROOT_KEY: &str = "ledger";
+
+const VERSION: u32 = 1;
+
+/// A record that this version can't read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(String);
+
+impl Unreadable {
+    pub(crate) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+
+    fn of_root(why: impl std::fmt::Display) -> Self {
+        Self(format!(
+            "the ledger of this cluster can't be read ({why}); run the version of the spoke that \
+             wrote it, or restore the records in namespace drover-system"
+        ))
+    }
+}
+
+/// What the root record says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// The fence of what is held.
+    pub fence: Fence,
+    /// The hub's MAC over it.
+    pub fence_mac: Vec<u8>,
+    /// The last session token.
+    pub session_token: Vec<u8>,
+    /// The cluster that it was written in; empty before the first.
+    pub cluster_uid: String,
+    /// What is held, by full bundle name.
+    pub entries: BTreeMap<String, Entry>,
+    /// Where the pack of an entry was lost, and the entry with it: the root as it was recorded.
+    /// The hub may bring it back under the same fence. Not stored.
+    pub repair: Option<Digest>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Root {
+    version: u32,
+    fence: Fence,
+    #[serde(with = "hex::serde")]
+    fence_mac: Vec<u8>,
+    #[serde(with = "hex::serde")]
+    session_token: Vec<u8>,
+    cluster_uid: String,
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    version: u32,
+}
+
+impl Ledger {
+    /// The bytes of the root record.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let root = Root {
+            version: VERSION,
+            fence: self.fence.clone(),
+            fence_mac: self.fence_mac.clone(),
+            session_token: self.session_token.clone(),
+            cluster_uid: self.cluster_uid.clone(),
+            entries: self.entries.clone(),
+        };
+        // Writing plain structs to memory has no way to fail; an empty record would not decode.
+        serde_json::to_vec(&root).unwrap_or_default()
+    }
+
+    /// Reads what [`Ledger::encode`] wrote.
+    ///
+    /// # Errors
+    /// A newer format, or bytes that are not what was written.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let format: Format = serde_json::from_slice(bytes).map_err(Unreadable::of_root)?;
+        if format.version != VERSION {
+            return Err(Unreadable::of_root(format!("format {}", format.version)));
+        }
+        let root: Root = serde_json::from_slice(bytes).map_err(Unreadable::of_root)?;
+        Ok(Self {
+            fence: root.fence,
+            fence_mac: root.fence_mac,
+            session_token: root.session_token,
+            cluster_uid: root.cluster_uid,
+            entries: root.entries,
+            repair: None,
+        })
+    }
+
+    /// The digest over all that is held.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        root(&self.entries)
+    }
+
+    /// Leaves out entries whose content is not held, so that the hub sends them again.
+    pub fn drop_lost(&mut self, is_held: impl Fn(&str, &Digest) -> bool) {
+        let recorded = self.root();
+        let all = self.entries.len();
+        self.entries.retain(|name, entry| variant(entry).is_none_or(|digest| is_held(name, &digest)));
+        if self.entries.len() < all {
+            self.repair = Some(recorded);
+        }
+    }
+
+    /// Each entry as the hub asks for it.
+    #[must_use]
+    pub fn holding(&self) -> BTreeMap<String, HeldEntry> {
+        let held = |entry: &Entry| HeldEntry { digest: entry.digest(), variant: variant(entry) };
+        self.entries.iter().map(|(name, entry)| (name.clone(), held(entry))).collect()
+    }
+
+    /// The keys of the packs that the root names.
+    pub fn pack_keys(&self) -> impl Iterator<Item = String> + '_ {
+        self.entries
+            .iter()
+            .filter_map(|(name, entry)| variant(entry).map(|digest| Content::key(name, &digest)))
+    }
+}
+
+/// The digest over entries, `assign::root`.
+#[must_use]
+pub fn root(entries: &BTreeMap<String, Entry>) -> Digest {
+    let digests = entries.iter().map(|(name, entry)| (name.clone(), entry.digest())).collect();
+    assign::root(&digests)
+}
+
+/// The variant that an entry asks for.
+#[must_use]
+pub fn variant(entry: &Entry) -> Option<Digest> {
+    match entry {
+        Entry::Run(assignment) => Some(assignment.variant),
+        Entry::Remove(_) => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use proto_model::Permit;
+    use proto_model::assign::{Assignment, RULES};
+    use proto_model::variable::{Value, Variables};
+
+    use super::*;
+
+    fn ledger() -> Ledger {
+        let assignment = Assignment {
+            variant: Digest::of(b"v"),
+            variables: Variables::from_iter([("a".to_owned(), Value::Number("1.50".into()))]),
+            permit: Permit::default(),
+            rules: RULES,
+        };
+        Ledger {
+            fence: Fence { hub_id: "h".into(), epoch: 1, incarnation: 1, generation: 7 },
+            fence_mac: vec![1, 2],
+            session_token: vec![3],
+            cluster_uid: "u".into(),
+            entries: BTreeMap::from([
+                ("main/web".into(), Entry::Run(assignment)),
+                ("main/old".into(), Entry::Remove(Permit::default())),
+            ]),
+            repair: None,
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        assert_eq!(Ledger::decode(&ledger().encode()).unwrap(), ledger());
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_refused() {
+        let text = String::from_utf8(ledger().encode()).unwrap();
+        let newer = text.replace("{\"version\":1,", "{\"version\":2,\"more\":true,");
+        let refused = Ledger::decode(newer.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("format 2"), "{refused}");
+        let unknown = text.replace("{\"version\":1,", "{\"version\":1,\"more\":true,");
+        assert!(Ledger::decode(unknown.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn only_what_runs_has_a_pack() {
+        let keys: Vec<String> = ledger().pack_keys().collect();
+        assert_eq!(keys, [format!("bundle/main/web/{}", Digest::of(b"v").short())]);
+    }
+}

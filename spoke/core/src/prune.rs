@@ -1,0 +1,284 @@
+//! The one place through which every deletion passes.
+//!
+//! Nothing here looks at what is convenient: an object goes only if its identity is in the
+//! inventory, the live object just read has the uid and the owner mark on record, a complete variant
+//! no longer names it (or the bundle itself is to go, or it is made anew at once), and the permit
+//! lets it.
+
+use std::collections::BTreeMap;
+
+use proto_model::{GroupKind, Identity, Permit, assign};
+
+use crate::inventory::Tracked;
+use crate::order;
+use crate::owner::{self, Owner, Ownership};
+use crate::port::Live;
+
+/// What gives the right to delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warrant<'a> {
+    /// A complete, verified variant was bound without a gap; whether it still names the object.
+    Complete {
+        /// Whether the variant names it.
+        is_named: bool,
+        /// What the assignment lets go.
+        permit: &'a Permit,
+    },
+    /// The bundle is to be removed.
+    Tombstone {
+        /// What the removal lets go.
+        permit: &'a Permit,
+    },
+    /// It has a field that can't be changed, and is applied again as soon as it is gone.
+    Recreate,
+}
+
+/// An object that shall go.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Whose it is.
+    pub owner: Owner<'a>,
+    /// Which object.
+    pub identity: &'a Identity,
+    /// Its line of the inventory, if it has one.
+    pub tracked: Option<&'a Tracked>,
+    /// What was read just now.
+    pub live: Option<&'a Live>,
+    /// By what right.
+    pub warrant: Warrant<'a>,
+    /// A bundle of this cluster that still needs it: another claimant of a shared kind, or the
+    /// owner of something that lives in it.
+    pub needed_by: Option<&'a str>,
+    /// Whether that bundle claims the object itself.
+    pub is_claimed: bool,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Delete it, if it still has this uid.
+    Delete {
+        /// The uid.
+        uid: String,
+    },
+    /// Nothing is there: it leaves the inventory.
+    Gone,
+    /// It is not ours (any more): it leaves the inventory and stays in the cluster.
+    Release,
+    /// Not now, and why.
+    Wait(String),
+    /// Not with this assignment, and why.
+    Refuse(String),
+}
+
+/// Judges one deletion.
+#[must_use]
+pub fn judge(request: &Request<'_>) -> Verdict {
+    let Some(tracked) = request.tracked else {
+        return Verdict::Refuse("is not in the inventory".into());
+    };
+    let Some(live) = request.live else { return Verdict::Gone };
+    let is_recorded = tracked.uid.as_ref().is_none_or(|uid| *uid == live.uid);
+    if !is_recorded || owner::ownership(live, request.owner) != Ownership::Ours {
+        return Verdict::Release;
+    }
+    if let Some(bundle) = request.needed_by {
+        if request.is_claimed {
+            return Verdict::Release;
+        }
+        return Verdict::Wait(format!("is still needed by objects of bundle {bundle}"));
+    }
+    let kind = &request.identity.kind;
+    match request.warrant {
+        Warrant::Complete { is_named: true, .. } => {
+            return Verdict::Refuse("is named by the variant".into());
+        }
+        Warrant::Complete { permit, .. } | Warrant::Tombstone { permit } => {
+            if let Some(refusal) = refuse_protected(kind, permit) {
+                return Verdict::Refuse(refusal);
+            }
+            if permit.deletions == 0 {
+                return Verdict::Refuse("the assignment lets nothing go".into());
+            }
+        }
+        Warrant::Recreate if !order::is_recreated(kind) => {
+            return Verdict::Refuse(format!("{kind} is not made anew"));
+        }
+        Warrant::Recreate => {}
+    }
+    Verdict::Delete { uid: live.uid.clone() }
+}
+
+/// Whether a permit allows all of these to go; counted before the first of them goes.
+///
+/// # Errors
+/// What the permit lacks, for people.
+pub fn allow<'a>(
+    permit: &Permit,
+    going: impl IntoIterator<Item = &'a Identity>,
+) -> Result<(), String> {
+    let mut count = 0_u64;
+    let mut protected: BTreeMap<&GroupKind, u64> = BTreeMap::new();
+    for identity in going {
+        count += 1;
+        if refuse_protected(&identity.kind, permit).is_some() {
+            *protected.entry(&identity.kind).or_default() += 1;
+        }
+    }
+    if count > permit.deletions {
+        return Err(format!(
+            "{count} objects would be deleted, and the assignment lets {} go; nothing was deleted",
+            permit.deletions
+        ));
+    }
+    match protected.iter().next() {
+        Some((kind, count)) => Err(format!(
+            "{count} of the protected kind {kind} would be deleted, and the assignment does not \
+             let them go; nothing was deleted"
+        )),
+        None => Ok(()),
+    }
+}
+
+fn refuse_protected(kind: &GroupKind, permit: &Permit) -> Option<String> {
+    (assign::is_protected(kind) && !permit.protected.contains(kind))
+        .then(|| format!("the assignment does not let the protected kind {kind} go"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::port::OwnerMark;
+
+    const OWNER: Owner<'_> = Owner { hub_id: "h", bundle: "main/web" };
+
+    struct Case {
+        identity: Identity,
+        tracked: Option<Tracked>,
+        live: Option<Live>,
+        permit: Permit,
+        is_named: bool,
+        needed_by: Option<&'static str>,
+        is_claimed: bool,
+    }
+
+    fn case(kind: &str) -> Case {
+        let identity = Identity {
+            kind: GroupKind::of("v1", kind),
+            namespace: "shop".into(),
+            name: "x".into(),
+        };
+        let live = Live {
+            identity: identity.clone(),
+            version: "v1".into(),
+            uid: "u".into(),
+            resource_version: "1".into(),
+            deleting: false,
+            finalizers: Vec::new(),
+            owners: vec![OwnerMark {
+                hub: "h".into(),
+                bundle: "main/web".into(),
+                incarnation: 1,
+            }],
+            managed: BTreeMap::new(),
+            object: None,
+        };
+        Case {
+            identity,
+            tracked: Some(Tracked { uid: Some("u".into()), ..Tracked::default() }),
+            live: Some(live),
+            permit: Permit { deletions: 1, protected: BTreeSet::new() },
+            is_named: false,
+            needed_by: None,
+            is_claimed: false,
+        }
+    }
+
+    fn judged(case: &Case) -> Verdict {
+        judge(&Request {
+            owner: OWNER,
+            identity: &case.identity,
+            tracked: case.tracked.as_ref(),
+            live: case.live.as_ref(),
+            warrant: Warrant::Complete { is_named: case.is_named, permit: &case.permit },
+            needed_by: case.needed_by,
+            is_claimed: case.is_claimed,
+        })
+    }
+
+    #[test]
+    fn everything_must_hold() {
+        let delete = Verdict::Delete { uid: "u".into() };
+        assert_eq!(judged(&case("ConfigMap")), delete);
+
+        let mut named = case("ConfigMap");
+        named.is_named = true;
+        assert!(matches!(judged(&named), Verdict::Refuse(_)));
+
+        let mut untracked = case("ConfigMap");
+        untracked.tracked = None;
+        assert!(matches!(judged(&untracked), Verdict::Refuse(_)));
+
+        let mut other_uid = case("ConfigMap");
+        other_uid.tracked = Some(Tracked { uid: Some("old".into()), ..Tracked::default() });
+        assert_eq!(judged(&other_uid), Verdict::Release);
+
+        let mut unmarked = case("ConfigMap");
+        if let Some(live) = &mut unmarked.live {
+            live.owners.clear();
+        }
+        assert_eq!(judged(&unmarked), Verdict::Release);
+
+        let mut gone = case("ConfigMap");
+        gone.live = None;
+        assert_eq!(judged(&gone), Verdict::Gone);
+
+        let mut forbidden = case("ConfigMap");
+        forbidden.permit = Permit::default();
+        assert!(matches!(judged(&forbidden), Verdict::Refuse(_)));
+    }
+
+    #[test]
+    fn protected_kinds_need_their_own_word() {
+        let mut claim = case("PersistentVolumeClaim");
+        assert!(matches!(judged(&claim), Verdict::Refuse(_)));
+        claim.permit.protected.insert(claim.identity.kind.clone());
+        assert!(matches!(judged(&claim), Verdict::Delete { .. }));
+    }
+
+    #[test]
+    fn shared_objects_stay_for_those_who_need_them() {
+        let mut shared = case("Namespace");
+        shared.permit.protected.insert(shared.identity.kind.clone());
+        shared.needed_by = Some("main/db");
+        assert!(matches!(judged(&shared), Verdict::Wait(_)));
+        shared.is_claimed = true;
+        assert_eq!(judged(&shared), Verdict::Release);
+    }
+
+    #[test]
+    fn the_permit_counts_before_the_first_goes() {
+        let (one, two) = (case("ConfigMap").identity, case("Namespace").identity);
+        let permit = Permit { deletions: 1, protected: BTreeSet::new() };
+        assert_eq!(allow(&permit, [&one]), Ok(()));
+        assert!(allow(&permit, [&one, &two]).is_err_and(|why| why.starts_with("2 objects")));
+        assert!(allow(&permit, [&two]).is_err_and(|why| why.contains("Namespace")));
+    }
+
+    #[test]
+    fn only_some_kinds_are_made_anew() {
+        let case = case("ConfigMap");
+        let verdict = judge(&Request {
+            owner: OWNER,
+            identity: &case.identity,
+            tracked: case.tracked.as_ref(),
+            live: case.live.as_ref(),
+            warrant: Warrant::Recreate,
+            needed_by: None,
+            is_claimed: false,
+        });
+        assert!(matches!(verdict, Verdict::Refuse(_)));
+    }
+}
