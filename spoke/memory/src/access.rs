@@ -18,7 +18,7 @@ impl State {
         self.objects.keys()
     }
 
-    /// All live objects of a kind that carry the owner label.
+    /// All live objects of a kind that carry the owner label, by their metadata.
     ///
     /// # Errors
     /// The kind is not served, or the server does not answer.
@@ -30,7 +30,7 @@ impl State {
         Ok(self
             .of_kind(&kind.kind)
             .filter(|(_, stored)| stored.labelled)
-            .map(|(_, stored)| live(&resolved.kind, stored, true))
+            .map(|(_, stored)| live(&resolved.kind, stored, false))
             .collect())
     }
 }

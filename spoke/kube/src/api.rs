@@ -1,0 +1,134 @@
+//! Requests to an API server: a limit to how many run, a limit to how long each takes, and a
+//! limit to what is read of an answer.
+
+use std::time::Duration;
+
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Limited};
+use kube::Client;
+use kube::client::Body;
+use proto_model::limits;
+use serde_json::Value as Json;
+use spoke_core::port::Reason;
+use tokio::sync::Semaphore;
+
+use crate::failure::{Error, Refusal, of_client, plain, unreachable};
+
+/// Server-side apply.
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+/// Everything else.
+pub(crate) const JSON: &str = "application/json";
+/// Asks for metadata alone.
+pub(crate) const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+/// Asks for all kinds of all groups in one answer.
+pub(crate) const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// A client of one API server.
+pub(crate) struct Api {
+    client: Client,
+    permits: Semaphore,
+}
+
+/// One request.
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    /// Path and query.
+    pub(crate) path: String,
+    pub(crate) accept: &'static str,
+    /// Content type and body.
+    pub(crate) body: Option<(&'static str, &'a Json)>,
+}
+
+impl<'a> Call<'a> {
+    /// A GET.
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self { method: Method::GET, path: path.into(), accept: JSON, body: None }
+    }
+
+    /// Any other.
+    pub(crate) fn with(method: Method, path: String, content: &'static str, body: &'a Json) -> Self {
+        Self { method, path, accept: JSON, body: Some((content, body)) }
+    }
+}
+
+impl Api {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, permits: Semaphore::new(limits::API_REQUESTS_MAX) }
+    }
+
+    /// The client itself, for watches.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Makes a request and reads its answer.
+    pub(crate) async fn call(&self, call: Call<'_>) -> Result<Json, Error> {
+        let request = request(&call)?;
+        let _permit = self.permits.acquire().await.map_err(|closed| unreachable(&closed))?;
+        let time = Duration::from_secs(limits::API_REQUEST_SECS_MAX);
+        match tokio::time::timeout(time, self.answer(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(unreachable(&format_args!("no answer within {} s", time.as_secs()))),
+        }
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Result<Json, Error> {
+        let response = self.client.send(request).await.map_err(|error| of_client(&error))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, limits::API_ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| unreachable(&format_args!("reading its answer: {error}")))?.to_bytes();
+        if head.status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| {
+                // The position says nothing of the content.
+                let at = format!("line {} column {}", error.line(), error.column());
+                Error::Failed(plain(Reason::Server, format!("the API server's answer is no JSON at {at}")))
+            });
+        }
+        let retry_after = head.headers.get(header::RETRY_AFTER);
+        Err(Error::Refused(Refusal {
+            code: head.status.as_u16(),
+            status: serde_json::from_slice(&body).unwrap_or_default(),
+            retry_after_secs: retry_after.and_then(|secs| secs.to_str().ok()?.parse().ok()),
+        }))
+    }
+}
+
+fn request(call: &Call<'_>) -> Result<Request<Body>, Error> {
+    let mut request = Request::builder()
+        .method(&call.method)
+        .uri(&call.path)
+        .header(header::ACCEPT, call.accept);
+    let body = match call.body {
+        Some((content, json)) => {
+            request = request.header(header::CONTENT_TYPE, content);
+            json.to_string().into_bytes()
+        }
+        None => Vec::new(),
+    };
+    request.body(Body::from(body)).map_err(|error| {
+        Error::Failed(plain(Reason::Invalid, format!("no request can be made of it: {error}")))
+    })
+}
+
+/// A text as a part of a path or query.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_can_t_leave_their_place_in_a_path() {
+        assert_eq!(escaped("system:a/b?c"), "system%3Aa%2Fb%3Fc");
+    }
+}

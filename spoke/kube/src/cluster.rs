@@ -1,0 +1,182 @@
+//! The port's implementation: what belongs to one connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use http::Method;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Value as Json, json};
+use spoke_core::port::{Answer, Cluster, Depth, Failure, Kind, Live, Op, Outcome, Reason, Sink, Write};
+
+use crate::api::{Api, Call, JSON};
+use crate::discovery::Discovery;
+use crate::failure::{Chain, Subject, plain};
+use crate::lease::Lease;
+use crate::secrets::Secrets;
+use crate::watch::Watches;
+
+/// How the API server is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A kubeconfig file, and a context other than its current one.
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Name of the context.
+        context: Option<String>,
+    },
+    /// The service account of the pod that this process runs in.
+    InCluster,
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig can't be read or lacks something.
+    #[error("kubeconfig {path}: {why}")]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Not in a pod, or without a service account.
+    #[error("no service account of a pod: {0}; give a kubeconfig outside of a cluster")]
+    InCluster(String),
+    /// The settings make no client.
+    #[error("no client can be made: {0}")]
+    Client(String),
+}
+
+/// A real cluster. Its watches end with it.
+pub struct KubeCluster {
+    inner: Arc<Inner>,
+}
+
+/// What requests and watches share.
+pub(crate) struct Inner {
+    pub(crate) api: Api,
+    pub(crate) discovery: Discovery,
+    pub(crate) watches: Watches,
+    secrets: Secrets,
+    lease: Lease,
+}
+
+impl KubeCluster {
+    /// Makes a client; nothing is asked of the API server yet. A process-wide rustls provider
+    /// must be installed before.
+    ///
+    /// # Errors
+    /// The kubeconfig or service account can't be used.
+    pub async fn connect(access: &Access) -> Result<Self, ConnectError> {
+        let config = match access {
+            Access::Kubeconfig { path, context } => {
+                let wrong = |error: kube::config::KubeconfigError| ConnectError::Kubeconfig {
+                    path: path.clone(),
+                    why: Chain(&error).to_string(),
+                };
+                let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
+                let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong)?
+            }
+            Access::InCluster => {
+                Config::incluster().map_err(|error| ConnectError::InCluster(Chain(&error).to_string()))?
+            }
+        };
+        let client =
+            Client::try_from(config).map_err(|error| ConnectError::Client(Chain(&error).to_string()))?;
+        let inner = Inner {
+            api: Api::new(client),
+            discovery: Discovery::default(),
+            watches: Watches::default(),
+            secrets: Secrets::default(),
+            lease: Lease::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+impl Drop for KubeCluster {
+    fn drop(&mut self) {
+        self.inner.watches.stop();
+    }
+}
+
+impl Inner {
+    /// Makes something in the system namespace, and that namespace first where it is missing.
+    pub(crate) async fn in_system_namespace(
+        &self,
+        subject: &Subject,
+        method: Method,
+        path: &str,
+        content: &'static str,
+        body: &Json,
+    ) -> Result<Json, crate::failure::Error> {
+        let call = || Call::with(method.clone(), path.to_owned(), content, body);
+        match self.api.call(call()).await {
+            Err(crate::failure::Error::Refused(refusal))
+                if crate::failure::failure(subject, &refusal).reason == Reason::NoSuchNamespace =>
+            {
+                self.ensure_namespace(&subject.namespace).await.map_err(crate::failure::Error::Failed)?;
+                self.api.call(call()).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn uid(&self) -> Result<String, Failure> {
+        let subject = Subject {
+            verb: "get",
+            resource: "namespaces".into(),
+            namespace: String::new(),
+            name: "kube-system".into(),
+        };
+        let found = self.api.call(Call::get("/api/v1/namespaces/kube-system")).await;
+        let found = found.map_err(|error| error.failure(&subject))?;
+        match found["metadata"]["uid"].as_str() {
+            Some(uid) => Ok(uid.into()),
+            None => Err(plain(Reason::Server, "namespace kube-system has no uid")),
+        }
+    }
+}
+
+impl Cluster for KubeCluster {
+    fn uid(&self) -> Answer<'_, Result<String, Failure>> {
+        Box::pin(self.inner.uid())
+    }
+
+    fn execute(&self, op: Op) -> Answer<'_, Outcome> {
+        Box::pin(self.inner.run(op))
+    }
+
+    fn watch(&self, kinds: BTreeMap<Kind, Depth>, sink: Sink) {
+        self.inner.watches.set(&self.inner, kinds, &sink);
+    }
+
+    fn load(&self) -> Answer<'_, Result<BTreeMap<String, Vec<u8>>, Failure>> {
+        Box::pin(self.inner.secrets.load(&self.inner))
+    }
+
+    fn store(&self, write: Write) -> Answer<'_, Result<(), Failure>> {
+        Box::pin(self.inner.secrets.store(&self.inner, write))
+    }
+
+    fn lease(&self, holder: String, secs: u32) -> Answer<'_, Result<bool, Failure>> {
+        Box::pin(async move { self.inner.lease.renew(&self.inner, &holder, secs).await })
+    }
+
+    fn kinds(&self) -> Answer<'_, Result<BTreeSet<Kind>, Failure>> {
+        Box::pin(self.inner.discovery.all(&self.inner.api))
+    }
+
+    fn owned(&self, kind: Kind) -> Answer<'_, Result<Vec<Live>, Failure>> {
+        Box::pin(async move { self.inner.owned(&kind).await })
+    }
+}
+
+/// An empty body that some requests need.
+pub(crate) fn delete_options() -> (&'static str, Json) {
+    (JSON, json!({"apiVersion": "v1", "kind": "DeleteOptions"}))
+}

@@ -1,0 +1,134 @@
+//! The Lease: who acts in the cluster.
+//!
+//! Whether another holder's lease has run out is judged by this process's own monotonic clock,
+//! from when it last saw that lease change: clocks of two machines need not agree.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::{Value as Json, json};
+use spoke_core::port::{Failure, SYSTEM_NAMESPACE};
+
+use crate::api::{Call, JSON};
+use crate::cluster::Inner;
+use crate::failure::Subject;
+
+const NAME: &str = "drover-spoke";
+const ALL: &str = "/apis/coordination.k8s.io/v1/namespaces/drover-system/leases";
+
+/// What was seen of other holders.
+#[derive(Default)]
+pub(crate) struct Lease {
+    seen: Mutex<Option<Seen>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    resource_version: String,
+    at: Instant,
+}
+
+impl Lease {
+    /// Takes or renews the lease; `false` while another holder has it.
+    pub(crate) async fn renew(&self, inner: &Inner, holder: &str, secs: u32) -> Result<bool, Failure> {
+        let subject = |verb| Subject {
+            verb,
+            resource: "leases.coordination.k8s.io".into(),
+            namespace: SYSTEM_NAMESPACE.into(),
+            name: NAME.into(),
+        };
+        let one = format!("{ALL}/{NAME}");
+        let found = match inner.api.call(Call::get(one.as_str())).await {
+            Ok(found) => Some(found),
+            Err(error) if error.is_missing_object(&subject("get")) => None,
+            Err(error) => return Err(error.failure(&subject("get"))),
+        };
+        if let Some(found) = &found
+            && !self.may_take(found, holder, Instant::now())
+        {
+            return Ok(false);
+        }
+        let body = manifest(found.as_ref(), holder, secs, &jiff::Timestamp::now());
+        let (verb, method, path) = match found {
+            Some(_) => ("update", Method::PUT, one.as_str()),
+            None => ("create", Method::POST, ALL),
+        };
+        match inner.in_system_namespace(&subject(verb), method, path, JSON, &body).await {
+            Ok(_) => Ok(true),
+            // Somebody else was first, or the lease was removed just now: the next try tells.
+            Err(error) if error.is_code(409) => Ok(false),
+            Err(error) => Err(error.failure(&subject(verb))),
+        }
+    }
+
+    /// Whether the lease is ours, free, or was not renewed for as long as its holder said.
+    fn may_take(&self, found: &Json, holder: &str, now: Instant) -> bool {
+        let spec = &found["spec"];
+        let theirs = spec["holderIdentity"].as_str().unwrap_or_default();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if theirs.is_empty() || theirs == holder {
+            *seen = None;
+            return true;
+        }
+        let version = found["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        let good_for = Duration::from_secs(spec["leaseDurationSeconds"].as_u64().unwrap_or(0));
+        match &*seen {
+            Some(before) if before.resource_version == version => now.duration_since(before.at) >= good_for,
+            _ => {
+                *seen = Some(Seen { resource_version: version.into(), at: now });
+                false
+            }
+        }
+    }
+}
+
+/// The lease as it is to be; its resourceVersion makes the update conditional.
+fn manifest(found: Option<&Json>, holder: &str, secs: u32, now: &jiff::Timestamp) -> Json {
+    let now = now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    let mut body = found.cloned().unwrap_or_else(|| {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": NAME, "namespace": SYSTEM_NAMESPACE}, "spec": {},
+        })
+    });
+    let spec = &mut body["spec"];
+    if spec["holderIdentity"] != holder {
+        let transitions = spec["leaseTransitions"].as_u64();
+        spec["leaseTransitions"] = transitions.map_or(0, |n| n.saturating_add(1)).into();
+        spec["acquireTime"] = now.as_str().into();
+        spec["holderIdentity"] = holder.into();
+    }
+    spec["leaseDurationSeconds"] = secs.into();
+    spec["renewTime"] = now.into();
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(version: &str) -> Json {
+        json!({"metadata": {"resourceVersion": version}, "spec": {"holderIdentity": "a", "leaseDurationSeconds": 10}})
+    }
+
+    #[test]
+    fn a_lease_is_taken_only_when_it_stood_still_for_its_time() {
+        let (lease, start) = (Lease::default(), Instant::now());
+        let after = |secs| start + Duration::from_secs(secs);
+        assert!(lease.may_take(&held("1"), "a", start));
+        assert!(!lease.may_take(&held("1"), "b", start));
+        assert!(!lease.may_take(&held("1"), "b", after(9)));
+        assert!(!lease.may_take(&held("2"), "b", after(11)));
+        assert!(!lease.may_take(&held("2"), "b", after(20)));
+        assert!(lease.may_take(&held("2"), "b", after(21)));
+    }
+
+    #[test]
+    fn a_change_of_holder_is_counted() {
+        let body = manifest(Some(&held("1")), "b", 15, &jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(body["spec"]["holderIdentity"], "b");
+        assert_eq!(body["spec"]["renewTime"], "1970-01-01T00:00:00.000000Z");
+        assert_eq!(body["metadata"]["resourceVersion"], "1");
+    }
+}

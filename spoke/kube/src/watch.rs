@@ -1,0 +1,273 @@
+//! Watches: a task per kind, which tells what it sees and begins anew when it is lost.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _};
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{self, Error as WatchError, Event};
+use proto_model::limits;
+use serde_json::{Value as Json, json};
+use spoke_core::port::{Depth, Failure, Kind, Live, OWNER_LABEL, Observation, Reason, Sink};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::cluster::Inner;
+use crate::discovery::Resource;
+use crate::failure::{self, Error, Subject, of_client, plain};
+
+/// First wait after a watch was lost, in milliseconds; doubles each time.
+const RETRY_MILLIS_MIN: u64 = 250;
+
+/// The watches that run.
+pub(crate) struct Watches {
+    running: Mutex<BTreeMap<Kind, Running>>,
+    /// Whether the server streams initial lists; cleared by the first that does not.
+    streaming: AtomicBool,
+}
+
+struct Running {
+    depth: Depth,
+    task: AbortHandle,
+    /// Ends a wait between two tries.
+    nudge: Arc<Notify>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Default for Watches {
+    fn default() -> Self {
+        Self { running: Mutex::default(), streaming: AtomicBool::new(true) }
+    }
+}
+
+impl Watches {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Kind, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on these kinds, and no others, are watched.
+    pub(crate) fn set(&self, inner: &Arc<Inner>, kinds: BTreeMap<Kind, Depth>, sink: &Sink) {
+        let mut running = self.running();
+        running.retain(|kind, watch| kinds.get(kind) == Some(&watch.depth));
+        for (kind, depth) in kinds {
+            running.entry(kind.clone()).or_insert_with(|| {
+                let nudge = Arc::new(Notify::new());
+                let watch = Watch {
+                    inner: inner.clone(),
+                    kind,
+                    depth,
+                    sink: sink.clone(),
+                    nudge: nudge.clone(),
+                };
+                let task = tokio::spawn(watch.run()).abort_handle();
+                Running { depth, task, nudge }
+            });
+        }
+    }
+
+    /// The kind is there: a watch that waits to try again need not.
+    pub(crate) fn nudge(&self, kind: &Kind) {
+        if let Some(watch) = self.running().get(kind) {
+            watch.nudge.notify_one();
+        }
+    }
+
+    /// Ends all watches.
+    pub(crate) fn stop(&self) {
+        self.running().clear();
+    }
+}
+
+/// The watch of one kind.
+struct Watch {
+    inner: Arc<Inner>,
+    kind: Kind,
+    depth: Depth,
+    sink: Sink,
+    nudge: Arc<Notify>,
+}
+
+/// What a watch delivers: metadata, and the whole object where that was asked for.
+type Item = (Json, Option<Arc<Json>>);
+
+/// Why a watch ended.
+enum End {
+    /// It begins anew at once.
+    Again,
+    /// It was lost; whether all objects had been told before.
+    Lost(Failure, bool),
+}
+
+impl Watch {
+    async fn run(self) {
+        let mut attempt = 0;
+        loop {
+            let (failure, listed) = match self.once().await {
+                End::Again => continue,
+                End::Lost(failure, listed) => (failure, listed),
+            };
+            attempt = if listed { 0 } else { attempt + 1 };
+            let wait = wait(attempt, failure.retry_after_millis);
+            (self.sink)(Observation::Lost { kind: self.kind.clone(), failure });
+            // Either is a reason to try again.
+            let _ = tokio::time::timeout(wait, self.nudge.notified()).await;
+        }
+    }
+
+    async fn once(&self) -> End {
+        let resource = match self.inner.discovery.find(&self.inner.api, &self.kind).await {
+            Ok(resource) => resource,
+            Err(failure) => return End::Lost(failure, false),
+        };
+        let streaming = self.inner.watches.streaming.load(Ordering::Relaxed);
+        let mut config = watcher::Config::default().labels(OWNER_LABEL);
+        if streaming {
+            config = config.streaming_lists();
+        }
+        let target = api_resource(&resource);
+        let client = self.inner.api.client();
+        match self.depth {
+            Depth::Metadata => {
+                let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &target);
+                let stream = watcher::watcher(api, config);
+                self.follow(&resource, streaming, stream, |object| (json!(object.metadata), None)).await
+            }
+            Depth::Whole => {
+                let api: Api<DynamicObject> = Api::all_with(client, &target);
+                let api_version = target.api_version.clone();
+                let kind = target.kind.clone();
+                let whole = move |object: DynamicObject| {
+                    let metadata = json!(object.metadata);
+                    let mut whole = object.data;
+                    whole["apiVersion"] = api_version.as_str().into();
+                    whole["kind"] = kind.as_str().into();
+                    whole["metadata"] = metadata.clone();
+                    (metadata, Some(Arc::new(whole)))
+                };
+                self.follow(&resource, streaming, watcher::watcher(api, config), whole).await
+            }
+        }
+    }
+
+    /// Tells what a stream brings until it is lost.
+    async fn follow<K>(
+        &self,
+        resource: &Resource,
+        streaming: bool,
+        stream: impl Stream<Item = Result<Event<K>, WatchError>>,
+        read: impl Fn(K) -> Item,
+    ) -> End {
+        let mut stream = pin!(stream);
+        let mut listed = false;
+        let mut stumbled = false;
+        while let Some(event) = stream.next().await {
+            let error = match event {
+                Ok(event) => {
+                    stumbled = false;
+                    listed |= matches!(event, Event::InitDone);
+                    self.tell(event, &read);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if is_expired(&error) {
+                // The watcher lists anew by itself.
+                continue;
+            }
+            if streaming && !listed && is_refused(&error) {
+                self.inner.watches.streaming.store(false, Ordering::Relaxed);
+                return End::Again;
+            }
+            let failure = self.failure(&error, resource);
+            let passing = matches!(failure.reason, Reason::Unreachable | Reason::Server);
+            if !passing || stumbled {
+                return End::Lost(failure, listed);
+            }
+            // A connection that breaks once is taken up where it broke.
+            stumbled = true;
+            tokio::time::sleep(wait(0, failure.retry_after_millis)).await;
+        }
+        End::Lost(plain(Reason::Server, format!("the watch of {} ended", resource.named())), listed)
+    }
+
+    fn tell<K>(&self, event: Event<K>, read: &impl Fn(K) -> Item) {
+        (self.sink)(match event {
+            Event::Init => Observation::Restarted(self.kind.clone()),
+            Event::InitDone => Observation::Listed(self.kind.clone()),
+            Event::InitApply(object) | Event::Apply(object) => {
+                let (metadata, whole) = read(object);
+                Observation::Seen(Live::read(&self.kind, &metadata, whole))
+            }
+            Event::Delete(object) => {
+                let live = Live::read(&self.kind, &read(object).0, None);
+                Observation::Gone { identity: live.identity, uid: live.uid }
+            }
+        });
+    }
+
+    fn failure(&self, error: &WatchError, resource: &Resource) -> Failure {
+        let error = match error {
+            WatchError::InitialListFailed(error)
+            | WatchError::WatchStartFailed(error)
+            | WatchError::WatchFailed(error) => of_client(error),
+            WatchError::WatchError(status) => Error::Refused(failure::Refusal {
+                code: status.code,
+                status: json!(status),
+                retry_after_secs: None,
+            }),
+            WatchError::NoResourceVersion => {
+                Error::Failed(plain(Reason::Server, "the answer has no resourceVersion"))
+            }
+        };
+        let subject = Subject { verb: "watch", resource: resource.named(), ..Subject::default() };
+        self.inner.failed(error, &subject, resource)
+    }
+}
+
+fn api_resource(resource: &Resource) -> ApiResource {
+    let kind = &resource.kind;
+    let group = &kind.kind.group;
+    ApiResource {
+        group: group.clone(),
+        version: kind.version.clone(),
+        api_version: if group.is_empty() { kind.version.clone() } else { format!("{group}/{}", kind.version) },
+        kind: kind.kind.kind.clone(),
+        plural: resource.plural.clone(),
+    }
+}
+
+fn code(error: &WatchError) -> Option<u16> {
+    match error {
+        WatchError::WatchError(status) => Some(status.code),
+        WatchError::InitialListFailed(kube::Error::Api(status))
+        | WatchError::WatchStartFailed(kube::Error::Api(status))
+        | WatchError::WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    }
+}
+
+/// What the watch would go on from is too old.
+fn is_expired(error: &WatchError) -> bool {
+    matches!(error, WatchError::WatchError(status) if status.code == 410)
+}
+
+/// The server does not know how to stream an initial list.
+fn is_refused(error: &WatchError) -> bool {
+    matches!(code(error), Some(400 | 422))
+}
+
+/// Exponential with full jitter, so that many watches do not come back at once.
+fn wait(attempt: u32, asked_millis: Option<u64>) -> Duration {
+    let most = RETRY_MILLIS_MIN.saturating_mul(1 << attempt.min(10)).min(limits::WATCH_RETRY_MILLIS_MAX);
+    let jittered = rand::random_range(most / 2..=most);
+    Duration::from_millis(jittered.max(asked_millis.unwrap_or(0)))
+}
