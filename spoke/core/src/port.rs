@@ -296,6 +296,6 @@ pub trait Cluster: Send + Sync + 'static {
     /// Kinds that can be listed in this cluster; used to find marked objects when the ledger is lost.
     fn kinds(&self) -> Answer<'_, Result<BTreeSet<Kind>, Failure>>;
 
-    /// All live objects of a kind that carry [`OWNER_LABEL`].
+    /// All live objects of a kind that carry [`OWNER_LABEL`], by their metadata alone.
     fn owned(&self, kind: Kind) -> Answer<'_, Result<Vec<Live>, Failure>>;
 }
