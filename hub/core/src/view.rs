@@ -290,3 +290,6 @@ pub fn bundles(fleet: &Fleet) -> Vec<BundleSummary> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

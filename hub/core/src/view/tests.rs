@@ -1,0 +1,302 @@
+//! Tests of what people see: commits, holds and their words.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeSet;
+
+use proto_model::{GroupKind, Identity, ObjectProblem};
+
+use super::*;
+use crate::command::{Command, Entry, Observation, Observations, Pair, Quarantine, Seen};
+use crate::publish::{self, Wanted};
+
+#[derive(Default)]
+struct Desk {
+    fleet: Fleet,
+    connections: BTreeMap<String, Connection>,
+    reports: BTreeMap<(String, String), Arc<Report>>,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self::new("h")
+    }
+}
+
+impl Facts for Desk {
+    fn identities(&self, _: &Pair) -> Option<Arc<BTreeSet<Identity>>> {
+        let identity = Identity {
+            kind: GroupKind::of("v1", "ConfigMap"),
+            namespace: "shop".into(),
+            name: "web".into(),
+        };
+        Some(Arc::new([identity].into()))
+    }
+}
+
+impl Memory for Desk {
+    fn connection(&self, cluster: &str) -> Option<Connection> {
+        self.connections.get(cluster).cloned()
+    }
+    fn report(&self, cluster: &str, bundle: &str) -> Option<Arc<Report>> {
+        self.reports
+            .get(&(cluster.to_owned(), bundle.to_owned()))
+            .cloned()
+    }
+    fn source_error(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn fetched_unix_millis(&self, _: &str) -> Option<u64> {
+        None
+    }
+}
+
+fn pair(name: &str) -> Pair {
+    Pair {
+        variant: Digest::of(name.as_bytes()),
+        variables: Digest::default(),
+    }
+}
+
+impl Desk {
+    /// One declared cluster `a`, connected and joined, with bundle `main/web` published.
+    fn new() -> Self {
+        let mut desk = Self::default();
+        desk.apply(Command::Source {
+            source: "main".into(),
+            url: "/r".into(),
+            reference: "main".into(),
+            path: String::new(),
+        });
+        let declared = BTreeMap::from([("a".to_owned(), BTreeMap::new())]);
+        desk.apply(publish::declare(&desk.fleet, "main", &declared).unwrap());
+        desk.fleet.clusters.get_mut("a").unwrap().key = Some(Digest::default());
+        desk.publish("c1", Some("v1"));
+        desk.move_all();
+        desk.connect(true);
+        desk
+    }
+
+    fn apply(&mut self, command: Command) {
+        let entry = Entry {
+            parent: self.fleet.revision,
+            at_unix_millis: 5_000,
+            commands: vec![command],
+        };
+        self.fleet.apply(&entry).unwrap();
+    }
+
+    fn publish(&mut self, commit: &str, variant: Option<&str>) {
+        let wanted = |variant| Wanted {
+            path: "web".into(),
+            goal: vec![(pair(variant), [0].into())],
+            ..Wanted::default()
+        };
+        let head = publish::Head {
+            source: "main".into(),
+            commit: commit.into(),
+            bundles: variant
+                .map(|variant| ("main/web".to_owned(), wanted(variant)))
+                .into_iter()
+                .collect(),
+            ..publish::Head::default()
+        };
+        for command in publish::publish(&self.fleet, &head) {
+            self.apply(command);
+        }
+    }
+
+    fn move_all(&mut self) {
+        let moves = crate::command::BundleMoves {
+            bundle: "main/web".into(),
+            clusters: crate::command::Bits([0].into()),
+            ..crate::command::BundleMoves::default()
+        };
+        self.apply(Command::Move(moves));
+    }
+
+    fn connect(&mut self, connected: bool) {
+        let connection = Connection {
+            connected,
+            seen_unix_millis: 7_000,
+            ..Connection::default()
+        };
+        self.connections.insert("a".into(), connection);
+    }
+
+    fn see(&mut self, variant: &str, sync: Sync, health: Health, problem: Option<&str>) {
+        let generation = self.fleet.clusters["a"].generation;
+        self.apply(Command::Observe(Observations {
+            bundles: vec!["main/web".into()],
+            items: vec![Observation {
+                cluster: 0,
+                bundle: 0,
+                generation,
+                seen: Some(Seen(sync, health, 0)),
+            }],
+        }));
+        let problems = problem.map(|message| ObjectProblem {
+            object: None,
+            is_final: false,
+            message: message.into(),
+        });
+        let report = Report {
+            bundle: "main/web".into(),
+            generation,
+            variant: Some(pair(variant).variant),
+            variables: Digest::default(),
+            sync,
+            health,
+            drifted: false,
+            suspended: false,
+            installed: true,
+            objects: 1,
+            problems: problems.into_iter().collect(),
+            problems_more: 0,
+            since_unix_millis: 9_000,
+        };
+        self.reports
+            .insert(("a".into(), "main/web".into()), Arc::new(report));
+    }
+
+    fn bundle(&self) -> BundleView {
+        clusters(&self.fleet, self, &[], &[])
+            .remove(0)
+            .bundles
+            .remove(0)
+    }
+
+    /// The hold as one line: kind, since, message.
+    fn hold(&self) -> String {
+        self.bundle().hold.map_or_else(
+            || "none".into(),
+            |hold| {
+                let since = hold
+                    .since_unix_millis
+                    .map_or("?".into(), |at| at.to_string());
+                format!("{} {since} {}", hold.kind.as_str(), hold.message)
+            },
+        )
+    }
+}
+
+#[test]
+fn a_settled_bundle_has_no_hold() {
+    let mut desk = Desk::new();
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    assert!(desk.bundle().is_settled());
+    assert_eq!(desk.hold(), "none");
+}
+
+#[test]
+fn the_commit_follows_the_head_while_the_content_is_the_same() {
+    let mut desk = Desk::new();
+    assert_eq!(desk.bundle().commit.as_deref(), Some("c1"));
+    desk.publish("c2", Some("v1"));
+    assert_eq!(desk.bundle().commit.as_deref(), Some("c2"));
+    desk.publish("c3", Some("v2"));
+    assert_eq!(
+        desk.bundle().commit.as_deref(),
+        Some("c2"),
+        "the last commit with this content"
+    );
+    desk.move_all();
+    assert_eq!(desk.bundle().commit.as_deref(), Some("c3"));
+}
+
+#[test]
+fn a_dependency_speaks_for_itself() {
+    let mut desk = Desk::new();
+    let words = "waits for bundle main/db (healthy)";
+    desk.see("v1", Sync::Waiting, Health::Progressing, Some(words));
+    assert_eq!(desk.hold(), format!("dependency 9000 {words}"));
+}
+
+#[test]
+fn a_foreign_object_names_itself() {
+    let mut desk = Desk::new();
+    let words = "exists, not ours: ConfigMap shop/web";
+    desk.see("v1", Sync::Failed, Health::Degraded, Some(words));
+    assert_eq!(desk.hold(), format!("owner 9000 {words}"));
+}
+
+#[test]
+fn a_silent_spoke_is_offline_since_it_was_heard() {
+    let mut desk = Desk::new();
+    desk.connect(false);
+    assert_eq!(desk.hold(), "offline 7000 its spoke is not connected");
+}
+
+#[test]
+fn a_settled_bundle_of_a_silent_spoke_has_no_hold() {
+    let mut desk = Desk::new();
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    desk.connect(false);
+    assert_eq!(desk.hold(), "none");
+}
+
+#[test]
+fn the_guard_names_what_would_go_and_the_command() {
+    let mut desk = Desk::new();
+    desk.publish("c2", None);
+    let moves = crate::command::BundleMoves {
+        bundle: "main/web".into(),
+        held: vec![(0, 1)],
+        ..crate::command::BundleMoves::default()
+    };
+    desk.apply(Command::Move(moves));
+    let hold = desk.bundle().hold.unwrap();
+    assert_eq!(hold.kind, HoldKind::Guard);
+    assert_eq!(hold.objects, ["ConfigMap shop/web"]);
+    assert_eq!(
+        hold.message,
+        "the deletion guard holds it: 1 object would go, all that it has there; look at them, \
+         then run `drover rollout approve main/web --deletions`"
+    );
+}
+
+#[test]
+fn a_gone_declaration_a_clone_and_a_revocation_hold_the_cluster() {
+    let kind = |desk: &Desk| {
+        clusters(&desk.fleet, desk, &[], &[])
+            .remove(0)
+            .hold
+            .map(|one| one.kind)
+    };
+    let mut desk = Desk::new();
+    desk.apply(publish::declare(&desk.fleet, "main", &BTreeMap::new()).unwrap());
+    assert_eq!(kind(&desk), Some(HoldKind::DeclarationRemoved));
+    desk.apply(Command::Quarantine {
+        cluster: "a".into(),
+        reason: Quarantine::DuplicateIdentity,
+    });
+    assert_eq!(kind(&desk), Some(HoldKind::DuplicateIdentity));
+    desk.fleet.clusters.get_mut("a").unwrap().revoked = true;
+    assert_eq!(kind(&desk), Some(HoldKind::Revoked));
+}
+
+#[test]
+fn a_spoke_that_is_too_old_says_so() {
+    let mut desk = Desk::new();
+    desk.connections.get_mut("a").unwrap().nack = Some("spoke too old: binding 2".into());
+    assert!(desk.hold().starts_with("spokeTooOld"));
+}
+
+#[test]
+fn a_summary_counts_bits() {
+    let mut desk = Desk::new();
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    let all = bundles(&desk.fleet);
+    assert_eq!(
+        (
+            all[0].clusters,
+            all[0].current,
+            all[0].applied,
+            all[0].healthy
+        ),
+        (1, 1, 1, 1)
+    );
+}
