@@ -1,0 +1,64 @@
+//! `drover render BUNDLE --cluster C`: the objects that a cluster would get.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::ValueEnum;
+use hub_render::offline::{Offline, OfflineError};
+
+use crate::error::Error;
+use crate::output::{self, yaml};
+
+/// Arguments of `drover render`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The bundle
+    bundle: String,
+    /// The cluster, as declared
+    #[arg(long)]
+    cluster: String,
+    /// The folder that the source reads
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    source: PathBuf,
+    /// How to write the objects
+    #[arg(short = 'o', long = "output", value_enum, default_value = "yaml", value_name = "FORMAT")]
+    format: Form,
+}
+
+/// The forms of objects.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// YAML documents, as kubectl reads them
+    Yaml,
+    /// A List
+    Json,
+}
+
+/// Renders, binds and writes the objects in the order in which they are applied.
+///
+/// # Errors
+/// There is no such bundle or cluster, or the bundle has a defect.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let offline = Offline::load(&arguments.source)?;
+    let objects = offline.render(&arguments.bundle, &arguments.cluster).map_err(explain)?;
+    let text = match arguments.format {
+        Form::Yaml => {
+            let documents: Result<Vec<String>> = objects.iter().map(yaml).collect();
+            documents?.join("---\n")
+        }
+        Form::Json => output::json(&serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}))?,
+    };
+    output::write(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain(error: OfflineError) -> anyhow::Error {
+    match error {
+        OfflineError::Unknown(message) => {
+            Error::NotFound(message, "--source names the folder that declares bundles and clusters").into()
+        }
+        OfflineError::Held { .. } => anyhow::Error::new(error).context("`drover lint` lists all that is wrong"),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,23 @@
+//! What is asked about the fleet: how it stands and why.
+
+pub mod explain;
+pub mod get;
+pub mod status;
+
+use crate::output::table::Tone;
+
+/// The tone of a sync or health word.
+#[must_use]
+pub fn tone(word: &str) -> Tone {
+    match word {
+        "Applied" | "Healthy" => Tone::Good,
+        "Failed" | "Degraded" => Tone::Bad,
+        _ => Tone::Busy,
+    }
+}
+
+/// A commit id or digest as people read it.
+#[must_use]
+pub fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}

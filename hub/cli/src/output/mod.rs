@@ -1,0 +1,111 @@
+//! How answers are shown: tables for people, JSON and YAML with fixed schemas for programs.
+
+pub mod document;
+pub mod ranking;
+pub mod screen;
+pub mod table;
+pub mod time;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde::Serialize;
+
+use table::Look;
+
+/// The forms that an answer can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// A table with more columns
+    Wide,
+    /// For programs; docs/schemas/cli describes it
+    Json,
+    /// The same as JSON, written as YAML
+    Yaml,
+}
+
+/// The option that chooses the form.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Output {
+    /// How to show the answer
+    #[arg(short = 'o', long = "output", value_enum, default_value = "table", value_name = "FORMAT")]
+    pub format: Format,
+}
+
+impl Output {
+    /// Writes an answer to stdout: as tables if they are wanted, else as the document.
+    ///
+    /// # Errors
+    /// Stdout is closed.
+    pub fn show<T: Serialize>(self, document: &T, tables: impl FnOnce(Look) -> String) -> Result<()> {
+        let text = self.text(document, tables, Look::of_stdout())?;
+        write(&text)
+    }
+
+    /// The answer as text.
+    ///
+    /// # Errors
+    /// The document cannot be written in this form.
+    pub fn text<T: Serialize>(
+        self,
+        document: &T,
+        tables: impl FnOnce(Look) -> String,
+        look: Look,
+    ) -> Result<String> {
+        match self.format {
+            Format::Table => Ok(tables(look)),
+            Format::Wide => Ok(tables(Look { is_wide: true, ..look })),
+            Format::Json => json(document),
+            Format::Yaml => yaml(document),
+        }
+    }
+}
+
+/// A document as indented JSON with a line break at the end.
+///
+/// # Errors
+/// It holds something that JSON has no word for.
+pub fn json<T: Serialize>(document: &T) -> Result<String> {
+    let mut text = serde_json::to_string_pretty(document).context("cannot write JSON")?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// A document as YAML with a line break at the end.
+///
+/// # Errors
+/// It holds something that YAML has no word for.
+pub fn yaml<T: Serialize>(document: &T) -> Result<String> {
+    let mut text = serde_saphyr::to_string(document).context("cannot write YAML")?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Writes data to stdout.
+///
+/// # Errors
+/// Stdout is closed.
+pub fn write(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
+}
+
+/// Writes what is not data to stderr. Where stderr is closed nobody wants to know.
+pub fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Shows what a command did.
+///
+/// # Errors
+/// Stdout is closed.
+pub fn done(output: Output, done: document::Done) -> Result<ExitCode> {
+    output.show(&done, |_| format!("{}\n", done.message))?;
+    Ok(ExitCode::SUCCESS)
+}

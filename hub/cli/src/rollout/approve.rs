@@ -1,0 +1,92 @@
+//! `drover rollout approve BUNDLE --deletions`: lets go what the guard holds, and shows what that is.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use proto_wire::control::ApproveDeletions;
+use proto_wire::control::execute_request::Command;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::output::{self, Output, document};
+use crate::programs::full_bundle;
+use crate::view::Status;
+
+/// Arguments of `drover rollout approve`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The bundle: SOURCE/BUNDLE, or BUNDLE of the source main
+    bundle: String,
+    /// Approve that objects are deleted
+    #[arg(long, required = true)]
+    deletions: bool,
+    /// Why, for the record
+    #[arg(long, default_value = "", hide_default_value = true)]
+    reason: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Tells what would go, then approves it.
+///
+/// # Errors
+/// Nothing of the bundle is held, or what the hub says.
+pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
+    let bundle = full_bundle(&arguments.bundle);
+    let status = Status::from(client.status(&[], std::slice::from_ref(&bundle)).await?);
+    match what_would_go(&status, &bundle) {
+        Some(text) => output::tell(text.trim_end()),
+        None => {
+            let message = format!("the guard holds nothing of {bundle}");
+            return Err(Error::NotFound(message, "`drover status` shows what is held, and why").into());
+        }
+    }
+    let command = ApproveDeletions { bundle, goal: Default::default() };
+    let answer = client.execute(Command::ApproveDeletions(command), &arguments.reason).await?;
+    output::done(arguments.output, document::Done { applied_index: answer.applied_index, message: answer.message })
+}
+
+/// Cluster by cluster, the objects that the guard keeps; `None` where it keeps none.
+fn what_would_go(status: &Status, bundle: &str) -> Option<String> {
+    let mut text = String::new();
+    for cluster in &status.clusters {
+        let hold = cluster.bundles.iter().filter(|held| held.bundle == bundle).find_map(|held| held.hold.as_ref());
+        let Some(hold) = hold.filter(|hold| hold.kind == "guard") else { continue };
+        // Writing to a string has no way to fail.
+        let _ = writeln!(text, "{}: {} object(s) of {bundle} will go", cluster.cluster, hold.objects_total);
+        for object in &hold.objects {
+            let _ = writeln!(text, "  {object}");
+        }
+        let more = hold.objects_total.saturating_sub(hold.objects.len() as u64);
+        if more > 0 {
+            let _ = writeln!(text, "  and {more} more");
+        }
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::{Bundle, Cluster, Hold};
+
+    #[test]
+    fn what_would_go_is_told_cluster_by_cluster() {
+        let hold = |kind: &str| Hold {
+            kind: kind.into(),
+            objects: vec!["ConfigMap shop/a".into()],
+            objects_total: 3,
+            ..Hold::default()
+        };
+        let cluster = |name: &str, kind: &str| Cluster {
+            cluster: name.into(),
+            bundles: vec![Bundle { bundle: "main/web".into(), hold: Some(hold(kind)), ..Bundle::default() }],
+            ..Cluster::default()
+        };
+        let status = Status { clusters: vec![cluster("a", "guard"), cluster("b", "offline")], ..Status::default() };
+        let expected = "a: 3 object(s) of main/web will go\n  ConfigMap shop/a\n  and 2 more\n";
+        assert_eq!(what_would_go(&status, "main/web").as_deref(), Some(expected));
+        assert_eq!(what_would_go(&status, "main/other"), None);
+    }
+}

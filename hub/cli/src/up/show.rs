@@ -1,0 +1,126 @@
+//! How a run is shown: a live table on a terminal, else a line for each event, for people or as JSON.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use anyhow::{Context, Result};
+
+use super::event::Event;
+use super::table;
+use crate::output::ranking::{self, Rank};
+use crate::output::screen::Screen;
+use crate::output::table::{Look, Tone, cut};
+use crate::output::{self, Format};
+use crate::view::Status;
+
+/// Events below the table.
+const EVENTS_SHOWN: usize = 6;
+/// Lines around the table: a sentence, a gap above and one below.
+const LINES_AROUND: usize = 3;
+
+/// Where events and states go.
+pub enum Show {
+    /// A table that is redrawn, the last events below it.
+    Live {
+        /// Where it is drawn.
+        screen: Screen,
+        /// The last events.
+        events: VecDeque<String>,
+    },
+    /// A line for each event.
+    Lines,
+    /// A line of JSON for each event.
+    Json,
+}
+
+impl Show {
+    /// What stdout and `-o` ask for.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        let screen = Screen::of_stdout();
+        match format {
+            Format::Json | Format::Yaml => Self::Json,
+            Format::Table | Format::Wide if screen.is_live() => Self::Live { screen, events: VecDeque::new() },
+            Format::Table | Format::Wide => Self::Lines,
+        }
+    }
+
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// Stdout is closed.
+    pub fn event(&mut self, event: &Event) -> Result<()> {
+        match self {
+            Self::Json => {
+                let line = serde_json::to_string(event).context("cannot write JSON")?;
+                output::write(&(line + "\n"))
+            }
+            _ if event.is_minor => Ok(()),
+            Self::Lines => output::write(&(event.line() + "\n")),
+            Self::Live { events, .. } => {
+                if events.len() == EVENTS_SHOWN {
+                    events.pop_front();
+                }
+                events.push_back(event.line());
+                Ok(())
+            }
+        }
+    }
+
+    /// Draws the state, where states are drawn.
+    ///
+    /// # Errors
+    /// Stdout is closed.
+    pub fn state(&mut self, status: &Status, clusters: &BTreeSet<String>) -> Result<()> {
+        let Self::Live { screen, events } = self else { return Ok(()) };
+        let (width, height) = screen.size();
+        let look = Look { width: Some(width), ..Look::of_stdout() };
+        screen.draw(&frame(status, clusters, events, height, look))
+    }
+
+    /// Writes something that stays.
+    ///
+    /// # Errors
+    /// Stdout is closed.
+    pub fn tell(&mut self, text: &str) -> Result<()> {
+        match self {
+            Self::Live { screen, .. } => screen.print(&format!("{text}\n")),
+            Self::Lines | Self::Json => {
+                output::tell(text);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A sentence, the table, and the last events. Pure.
+fn frame(
+    status: &Status,
+    clusters: &BTreeSet<String>,
+    events: &VecDeque<String>,
+    height: usize,
+    look: Look,
+) -> String {
+    let mut text = sentence(status, clusters) + "\n\n";
+    let room = height.saturating_sub(LINES_AROUND + events.len());
+    for line in table::lines(status, clusters, room, look) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text.push('\n');
+    for event in events {
+        let line = cut(event, look.width.unwrap_or(usize::MAX));
+        text.push_str(&Tone::Faint.paint(&line, look.has_colour));
+        text.push('\n');
+    }
+    text
+}
+
+fn sentence(status: &Status, clusters: &BTreeSet<String>) -> String {
+    let ours = || status.clusters.iter().filter(|cluster| clusters.contains(&cluster.cluster));
+    let connected = ours().filter(|cluster| cluster.connected).count();
+    let ranks: Vec<Rank> = ours()
+        .flat_map(|cluster| cluster.bundles.iter().map(|bundle| ranking::of_bundle(bundle, cluster.connected)))
+        .collect();
+    let fine = ranks.iter().filter(|rank| **rank == Rank::Fine).count();
+    format!("{connected} of {} clusters connected, {fine} of {} bundles Applied and Healthy", clusters.len(), ranks.len())
+}
