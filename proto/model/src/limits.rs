@@ -52,6 +52,8 @@ pub const CONTROL_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// HTTP/2 streams of one connection.
 pub const STREAMS_PER_CONNECTION_MAX: u32 = 32;
+/// Time for the first message of a stream, and for the last one to be taken, in seconds.
+pub const HELLO_SECS_MAX: u64 = 10;
 /// Headers of one request, in bytes.
 pub const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// Time for streams and connections to end when a hub stops, in seconds.
@@ -69,8 +71,11 @@ pub const SHARED_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Reports waiting at the leader to be folded into an entry, one per cluster and bundle at most;
 /// above it, streams wait before they read the next.
 pub const REPORTS_WAITING_MAX: usize = 65_536;
-/// Attaches and enrolments waiting at the leader.
-pub const JOINS_WAITING_MAX: usize = 4_096;
+/// Commands (attaches, enrolments, operators' acts) on their way to the leader.
+pub const ASKS_WAITING_MAX: usize = 1_024;
+/// Time after which a leader plans everything anew, in seconds: what the guard holds may go once
+/// enough time has passed.
+pub const PLAN_AGAIN_SECS: u64 = 60;
 
 /// Largest manifest after rendering, in bytes of canonical JSON.
 pub const OBJECT_BYTES_MAX: usize = 1_572_864;
@@ -80,6 +85,8 @@ pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const DECLARATION_BYTES_MAX: usize = 1024 * 1024;
 /// Paths in the tree of one commit.
 pub const TREE_PATHS_MAX: usize = 200_000;
+/// Length of one path in the tree of a commit, in bytes.
+pub const TREE_PATH_BYTES_MAX: usize = 1_024;
 /// Objects in one variant.
 pub const VARIANT_OBJECTS_MAX: usize = 10_000;
 /// Bytes of all files that one bundle reads.
@@ -145,6 +152,10 @@ pub const LOG_CACHE_BYTES: usize = 16 * 1024 * 1024;
 pub const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Pages of the database of bodies kept in memory, in bytes.
 pub const BODY_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Length of an operator's request id, in bytes.
+pub const REQUEST_ID_BYTES_MAX: usize = 64;
+/// Length of the reason that an operator gives, in bytes.
+pub const REASON_BYTES_MAX: usize = 1_024;
 /// Operator requests whose results are kept, and for how long, in seconds.
 pub const REQUESTS_KEPT: usize = 10_000;
 /// How long the result of an operator's request is kept, in seconds.
@@ -165,6 +176,22 @@ pub const PROBLEM_BYTES_MAX: usize = 240;
 pub const LEDGER_CHUNK_BYTES_MAX: usize = 500 * 1024;
 /// Bodies kept in the cluster itself, compressed, in bytes; above, a volume holds them.
 pub const LEDGER_CLUSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Largest record of the ledger, in bytes.
+pub const LEDGER_RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Age at which what an API server said about its kinds is asked for again, in seconds.
+pub const DISCOVERY_SECS_MAX: u64 = 60;
+/// API group versions of which a spoke remembers the kinds.
+pub const DISCOVERY_ENTRIES_MAX: usize = 1_000;
+/// Objects asked for in one page of a list.
+pub const API_PAGE_OBJECTS: usize = 500;
+/// Ledger Secrets asked for in one page of a list; each is up to a chunk and a third.
+pub const LEDGER_PAGE_SECRETS: usize = 16;
+/// Longest wait between two tries to watch a kind, in milliseconds.
+pub const WATCH_RETRY_MILLIS_MAX: u64 = 30_000;
+/// Largest answer of an API server that is read, in bytes.
+pub const API_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Length of a failure's text, in bytes.
+pub const FAILURE_BYTES_MAX: usize = 1_024;
 /// Requests that a spoke has under way at its API server.
 pub const API_REQUESTS_MAX: usize = 8;
 /// Observations of the in-memory cluster that wait for one subscriber; above it, the watch begins
@@ -193,11 +220,37 @@ pub const DELTA_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const INBOX_WAITING_MAX: usize = 4_096;
 /// How long changes of an inventory that need not be durable at once may wait, in milliseconds.
 pub const INVENTORY_WAIT_MILLIS: u64 = 1_000;
+/// First wait after the stream to the hub was lost, in milliseconds, before jitter; doubles each
+/// time.
+pub const RECONNECT_MILLIS_MIN: u64 = 200;
 /// Longest wait between two tries to reach the hub, in milliseconds, before jitter.
 pub const RECONNECT_MILLIS_MAX: u64 = 15_000;
 
+/// Time for one connection to the hub to stand, with its TLS handshake, in seconds.
+pub const CONNECT_SECS_MAX: u64 = 10;
+/// Time for the hub's first answer to a Hello, in seconds.
+pub const WELCOME_SECS_MAX: u64 = 30;
+/// Time before a renewal that was not answered is asked for again, in seconds.
+pub const RENEWAL_RETRY_SECS: u64 = 600;
+/// Addresses of a hub that a spoke keeps.
+pub const HUB_ADDRESSES_MAX: usize = 16;
+/// Words, reports aside, that wait for the transport to take them, at a spoke.
+pub const SPOKE_WORDS_MAX: usize = 64;
+/// Messages of the hub that wait for a spoke's loop.
+pub const SPOKE_INBOX_MAX: usize = 16;
+/// Observations that a spoke takes in one turn of its loop.
+pub const OBSERVATIONS_PER_TURN_MAX: usize = 64;
+/// How long the Lease of a cluster is good for, in seconds; renewed every third of it.
+pub const LEASE_SECS: u32 = 30;
+/// Time for what is under way when a spoke is told to end, in seconds.
+pub const SPOKE_END_SECS_MAX: u64 = 5;
+
 /// Time for one fetch of a source, in seconds.
 pub const FETCH_SECS_MAX: u64 = 300;
+/// Commits of history that are looked at to tell whether a head descends from another.
+pub const HISTORY_COMMITS_MAX: usize = 100_000;
+/// Packs of a mirror before they are put into one.
+pub const MIRROR_PACKS_MAX: usize = 100;
 /// Time between polls of a remote source, in seconds, before jitter.
 pub const POLL_REMOTE_SECS: u64 = 60;
 /// Time between polls of a local source, in seconds.
@@ -260,3 +313,6 @@ const _: () = assert!(2 * ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BUNDLE_BYTES_MAX < DELTA_BYTES_MAX);
 const _: () = assert!(GUARD_FLOOR_OBJECTS > 0);
+const _: () = assert!(RECONNECT_MILLIS_MIN <= RECONNECT_MILLIS_MAX);
+const _: () = assert!(PROBLEM_BYTES_MAX <= FAILURE_BYTES_MAX);
+const _: () = assert!(OBJECT_BYTES_MAX < API_ANSWER_BYTES_MAX);

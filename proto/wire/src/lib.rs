@@ -17,6 +17,10 @@ pub use convert::WireError;
 /// The version of the sync protocol that this build speaks, as `Hello` names it.
 pub const PROTOCOL: u32 = 1;
 
+/// The name that every hub's certificate carries, whatever its addresses: spokes and operators ask
+/// for this one, so that an address may change.
+pub const SERVER_NAME: &str = "drover-hub";
+
 /// The descriptors of every service, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

@@ -1,1 +1,22 @@
-//! spoke-agent
+//! The shell of a spoke: joins a hub, keeps a stream to it, and drives the state machine of
+//! `spoke_core` over a cluster.
+//!
+//! Two tasks for each spoke. The *link* ([`link`]) joins, connects, renews and reconnects, and
+//! hands what the hub says to the *loop* ([`run`]), which steps the machine and carries out its
+//! effects. Neither decides anything about the cluster; what the loop holds without a hub goes on.
+
+mod channel;
+mod dir;
+mod enrol;
+mod enrolment;
+mod intake;
+mod lease;
+mod link;
+mod outbox;
+mod pace;
+mod run;
+mod session;
+mod tls;
+
+pub use dir::DirError;
+pub use run::{Config, RunError, run};

@@ -1,0 +1,98 @@
+//! `drover-spoke`: keeps one cluster as its hub says, and goes on without the hub.
+
+mod args;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use spoke_agent::Config;
+use spoke_core::port::Cluster;
+use spoke_kube::{Access, KubeCluster};
+use spoke_memory::Memory;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use args::{Args, LogFormat};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    log_to_stderr(args.log);
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: Args) -> anyhow::Result<()> {
+    if args.die_with_parent {
+        die_with_parent()?;
+    }
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+    // One cluster is little work; ten spokes on a laptop should not mean a hundred threads.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(carry_out(args))
+}
+
+async fn carry_out(args: Args) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let token = args.token()?;
+    let cluster = cluster(&args).await?;
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let config = Config::new(args.dir, args.cluster, token);
+    Ok(spoke_agent::run(config, cluster, stop).await?)
+}
+
+async fn cluster(args: &Args) -> anyhow::Result<Arc<dyn Cluster>> {
+    if args.memory {
+        let memory = Memory::open(&args.dir.join("cluster"), &args.cluster);
+        return Ok(Arc::new(memory.context("open the in-memory cluster")?));
+    }
+    let access = match &args.kubeconfig {
+        Some(path) => Access::Kubeconfig { path: path.clone(), context: args.context.clone() },
+        None => Access::InCluster,
+    };
+    let cluster = KubeCluster::connect(&access).await;
+    Ok(Arc::new(cluster.context("connect to the cluster (or give --memory)")?))
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// Asks the kernel to kill this process when its parent ends, however that ends.
+#[cfg(target_os = "linux")]
+fn die_with_parent() -> anyhow::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let before = getppid();
+    set_parent_process_death_signal(Some(Signal::KILL)).context("ask to end with the parent")?;
+    // The parent may have ended before the request: then somebody else has adopted this process.
+    anyhow::ensure!(getppid() == before, "the parent process has ended");
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent() -> anyhow::Result<()> {
+    anyhow::bail!("--die-with-parent works on Linux only")
+}

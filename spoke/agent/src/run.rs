@@ -1,0 +1,314 @@
+//! The loop: steps the machine with what happens, and carries out what comes back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use proto_model::name::{BadName, check_cluster};
+use proto_model::token::JoinToken;
+use proto_model::limits;
+use spoke_core::agent::{Agent, Effect, Event, Now};
+use spoke_core::port::{Cluster, Failure, Outcome};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{sleep, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use crate::dir::{Dir, DirError};
+use crate::enrolment::Identity;
+use crate::intake::Intake;
+use crate::lease::Lease;
+use crate::link::{Link, LinkEvent};
+use crate::outbox::Outbox;
+use crate::pace::Backoff;
+
+/// What a spoke needs to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its own directory: key, certificates, addresses. Made where it is missing.
+    pub dir: PathBuf,
+    /// The name of its cluster.
+    pub cluster: String,
+    /// To join with; not needed again afterwards.
+    pub token: Option<JoinToken>,
+    /// How long the Lease of the cluster is good for, in seconds; `limits::LEASE_SECS` if in doubt.
+    pub lease_secs: u32,
+}
+
+impl Config {
+    /// With the usual lease.
+    #[must_use]
+    pub fn new(dir: PathBuf, cluster: String, token: Option<JoinToken>) -> Self {
+        Self { dir, cluster, token, lease_secs: limits::LEASE_SECS }
+    }
+}
+
+/// Why a spoke cannot run, or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The cluster's name breaks a rule.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    /// The machine stopped for good.
+    #[error("{0}")]
+    Halted(String),
+    /// A part of the spoke broke; starting it anew is safe.
+    #[error("a task of the spoke broke: {0}")]
+    Broken(JoinError),
+}
+
+/// Runs a spoke over a cluster until `stop` is done. Losing the hub ends nothing: it is looked for
+/// for as long as it takes.
+///
+/// # Errors
+/// The directory cannot be used, or holds no enrolment and there is no token; the ledger cannot be
+/// read; a task broke.
+pub async fn run(
+    config: Config,
+    cluster: Arc<dyn Cluster>,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
+    check_cluster(&config.cluster)?;
+    let dir = Dir::open(&config.dir)?;
+    let identity = Identity::open(dir, &config.cluster, config.token.as_ref())?;
+    let holder = identity.holder()?;
+    let (events, inbox) = mpsc::channel(limits::SPOKE_INBOX_MAX);
+    let (ready, is_ready) = watch::channel(false);
+    let link = Link::new(identity, config.token, events, is_ready);
+    let link = tokio::spawn(Box::pin(link.run()));
+    let spoke = Spoke {
+        agent: Agent::new(env!("CARGO_PKG_VERSION")),
+        cluster,
+        holder,
+        lease: Lease::new(config.lease_secs),
+        lease_secs: config.lease_secs,
+        intake: Arc::default(),
+        inbox,
+        ready,
+        outbox: None,
+        tasks: JoinSet::new(),
+        loading: None,
+        wake_at: None,
+        start: Instant::now(),
+    };
+    let result = Box::pin(spoke.run(stop)).await;
+    link.abort();
+    // It was told to end; how it ended says nothing.
+    let _ = link.await;
+    result
+}
+
+/// What a task of the loop came to.
+enum Finished {
+    Event(Event),
+    Lease { asked_at: u64, answer: Result<bool, Failure> },
+}
+
+struct Spoke {
+    agent: Agent,
+    cluster: Arc<dyn Cluster>,
+    holder: String,
+    lease: Lease,
+    lease_secs: u32,
+    intake: Arc<Intake>,
+    inbox: mpsc::Receiver<LinkEvent>,
+    ready: watch::Sender<bool>,
+    outbox: Option<Arc<Outbox>>,
+    tasks: JoinSet<Finished>,
+    /// The reading of the ledger under way.
+    loading: Option<AbortHandle>,
+    wake_at: Option<u64>,
+    start: Instant,
+}
+
+impl Spoke {
+    async fn run(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+        let intake = Arc::clone(&self.intake);
+        tokio::pin!(stop);
+        loop {
+            self.mind_lease()?;
+            self.mind_timer()?;
+            let wake_at = [self.wake_at, self.lease.wake_at()].into_iter().flatten().min();
+            let wake_at = wake_at.map(|at| self.start + Duration::from_millis(at));
+            tokio::select! {
+                () = &mut stop => break,
+                Some(finished) = self.tasks.join_next() => self.finished(finished)?,
+                Some(event) = self.inbox.recv() => self.linked(event)?,
+                seen = intake.next(limits::OBSERVATIONS_PER_TURN_MAX) => {
+                    for observation in seen {
+                        self.step(Event::Observed(observation))?;
+                    }
+                }
+                () = sleep_until(wake_at.unwrap_or(self.start).into()), if wake_at.is_some() => {}
+            }
+        }
+        self.end().await;
+        Ok(())
+    }
+
+    fn mono_millis(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn now(&self) -> Now {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        Now { mono_millis: self.mono_millis(), unix_millis }
+    }
+
+    fn mind_lease(&mut self) -> Result<(), RunError> {
+        let now = self.mono_millis();
+        if self.lease.has_run_out(now) {
+            warn!("the lease of the cluster could not be renewed: nothing is done until it is");
+            self.step(Event::Lease(false))?;
+        }
+        if self.lease.asks(now) {
+            let (cluster, holder) = (Arc::clone(&self.cluster), self.holder.clone());
+            let secs = self.lease_secs;
+            self.tasks.spawn(async move {
+                Finished::Lease { asked_at: now, answer: cluster.lease(holder, secs).await }
+            });
+        }
+        Ok(())
+    }
+
+    fn mind_timer(&mut self) -> Result<(), RunError> {
+        if self.wake_at.is_some_and(|at| at <= self.mono_millis()) {
+            self.wake_at = None;
+            self.step(Event::Tick)?;
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, finished: Result<Finished, JoinError>) -> Result<(), RunError> {
+        match finished {
+            // A reading of the ledger that a newer one replaced.
+            Err(error) if error.is_cancelled() => Ok(()),
+            Err(error) => Err(RunError::Broken(error)),
+            Ok(Finished::Event(event)) => {
+                let starts = matches!(event, Event::Started { .. });
+                self.step(event)?;
+                if starts {
+                    self.ready.send_replace(true);
+                }
+                Ok(())
+            }
+            Ok(Finished::Lease { asked_at, answer }) => self.leased(asked_at, &answer),
+        }
+    }
+
+    fn leased(&mut self, asked_at: u64, answer: &Result<bool, Failure>) -> Result<(), RunError> {
+        let now = self.mono_millis();
+        match answer {
+            Ok(false) => debug!("another spoke holds the lease of the cluster"),
+            Err(failure) => debug!(%failure, "no answer about the lease of the cluster"),
+            Ok(true) => {}
+        }
+        match self.lease.answered(asked_at, now, answer.as_ref().ok().copied()) {
+            Some(held) => {
+                info!(held, "the lease of the cluster");
+                self.step(Event::Lease(held))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn linked(&mut self, event: LinkEvent) -> Result<(), RunError> {
+        match event {
+            LinkEvent::Up(outbox) => {
+                self.outbox = Some(outbox);
+                self.step(Event::Connected)
+            }
+            LinkEvent::Word(word) => self.step(Event::Hub(word)),
+            LinkEvent::Down => {
+                self.outbox = None;
+                self.step(Event::Disconnected)
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event) -> Result<(), RunError> {
+        for effect in self.agent.step(event, self.now()) {
+            self.carry_out(effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), RunError> {
+        let cluster = Arc::clone(&self.cluster);
+        match effect {
+            Effect::Load => {
+                let loading = self.tasks.spawn(async move { Finished::Event(load(&*cluster).await) });
+                if let Some(before) = self.loading.replace(loading) {
+                    before.abort();
+                }
+            }
+            Effect::Send(word) => {
+                if let Some(outbox) = &self.outbox {
+                    outbox.push(word);
+                }
+            }
+            Effect::Store { token, write } => {
+                self.tasks.spawn(async move {
+                    let result = cluster.store(write).await;
+                    Finished::Event(Event::Stored { token, result })
+                });
+            }
+            Effect::Execute { id, op } => {
+                self.tasks.spawn(async move {
+                    let outcome: Outcome = cluster.execute(op).await;
+                    Finished::Event(Event::Done { id, outcome })
+                });
+            }
+            Effect::Watch(kinds) => self.cluster.watch(kinds, self.intake.sink()),
+            Effect::EndSession { why } => {
+                if let Some(outbox) = &self.outbox {
+                    outbox.close(&why);
+                }
+            }
+            Effect::Wake { at_mono_millis } => self.wake_at = at_mono_millis,
+            Effect::Halt { why } => return Err(RunError::Halted(why)),
+        }
+        Ok(())
+    }
+
+    // Nothing new is begun; what is under way may finish, and then another spoke may take over.
+    async fn end(mut self) {
+        if let Some(outbox) = self.outbox.take() {
+            outbox.close("this spoke ends");
+        }
+        if let Some(loading) = self.loading.take() {
+            loading.abort();
+        }
+        self.cluster.watch(BTreeMap::new(), self.intake.sink());
+        let tasks = &mut self.tasks;
+        let wait = async { while tasks.join_next().await.is_some() {} };
+        if timeout(Duration::from_secs(limits::SPOKE_END_SECS_MAX), wait).await.is_err() {
+            warn!("some requests to the cluster did not end in time");
+            self.tasks.shutdown().await;
+        }
+        if self.lease.is_held() {
+            // The shortest there is; where it fails, the lease runs out by itself.
+            let release = self.cluster.lease(self.holder.clone(), 1);
+            let _ = timeout(Duration::from_secs(limits::SPOKE_END_SECS_MAX), release).await;
+        }
+    }
+}
+
+/// Reads the ledger and the cluster's uid, for as long as it takes.
+async fn load(cluster: &dyn Cluster) -> Event {
+    let mut backoff = Backoff::default();
+    loop {
+        let read = async { Ok::<_, Failure>((cluster.uid().await?, cluster.load().await?)) };
+        match read.await {
+            Ok((cluster_uid, records)) => return Event::Started { records, cluster_uid },
+            Err(failure) if backoff.is_first() => warn!(%failure, "the ledger cannot be read yet"),
+            Err(failure) => debug!(%failure, "the ledger cannot be read yet"),
+        }
+        sleep(backoff.next(rand::random())).await;
+    }
+}
