@@ -1,1 +1,36 @@
-//! hub-git
+//! Git for the hub: fetch into a mirror, read a commit as a value, and know when to look again.
+//!
+//! Foreign servers and packs are met in a child process of the same program, which has a deadline,
+//! an environment of its own and no way to outlive its parent. For that, `main` begins with
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     if let Some(code) = hub_git::child_main() {
+//!         return code;
+//!     }
+//!     // the program itself
+//!     std::process::ExitCode::SUCCESS
+//! }
+//! ```
+//!
+//! What is read afterwards comes from the mirror, a bare repository below the hub's directory.
+//! Nothing is checked out, and no Git configuration of the user or the system is read.
+
+mod child;
+mod error;
+mod fetcher;
+mod history;
+mod local;
+mod mirror;
+mod read;
+mod remote;
+mod schedule;
+mod source;
+
+pub use child::{CHILD_ARG, child_main, child_run};
+pub use error::{FetchError, ReadError};
+pub use fetcher::{Fetcher, fetch};
+pub use history::{CommitInfo, commit_info, is_descendant};
+pub use read::{Tree, read};
+pub use schedule::{Failure, Place, Schedule};
+pub use source::{Fetched, Source};

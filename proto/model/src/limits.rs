@@ -47,7 +47,9 @@ pub const CONNECTIONS_MAX: usize = 18_000;
 pub const ATTACHES_PER_SEC_MAX: u32 = 500;
 /// Enrolments a second that one replica accepts.
 pub const ENROLMENTS_PER_SEC_MAX: u32 = 50;
-/// Largest message of the enrolment and control API, in bytes.
+/// Largest message of a cluster that joins, in bytes: nobody knows yet who sends it.
+pub const ENROL_MESSAGE_BYTES_MAX: usize = 32 * 1024;
+/// Largest message of the control API, in bytes.
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// HTTP/2 streams of one connection.
@@ -218,6 +220,8 @@ pub const NEED_MILLIS_MAX: u64 = 10_000;
 pub const DELTA_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Messages of a stream that wait at a spoke while a change is being written to its ledger.
 pub const INBOX_WAITING_MAX: usize = 4_096;
+/// Shortest time between two reports of one bundle that differ in details alone, in milliseconds.
+pub const REPORT_MILLIS_MIN: u64 = 1_000;
 /// How long changes of an inventory that need not be durable at once may wait, in milliseconds.
 pub const INVENTORY_WAIT_MILLIS: u64 = 1_000;
 /// First wait after the stream to the hub was lost, in milliseconds, before jitter; doubles each

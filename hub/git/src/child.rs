@@ -1,0 +1,56 @@
+//! The process that fetches: it is told what on stdin, answers in one line on stdout, and ends.
+//!
+//! It ends when its parent does, however that ends: stdin closes then, and a thread waits for
+//! that. (A parent-death signal would follow the *thread* that spawned it, and threads of a
+//! runtime come and go.)
+
+use std::io::{BufRead as _, Read as _, Write as _};
+use std::process::ExitCode;
+use std::thread;
+
+use crate::error::FetchError;
+use crate::mirror;
+use crate::source::{Fetched, Source};
+
+/// The first argument of a program that is to be the child.
+pub const CHILD_ARG: &str = "__git-fetch";
+/// What the answer's line begins with; other lines are no answer.
+pub(crate) const ANSWER: &str = "drover-git-fetch ";
+
+/// Exit code of a child whose parent is gone.
+const ORPHAN: i32 = 3;
+
+/// Fetches and gives the exit code, where this process was started to be the child; `None` in
+/// every other process. To be called first thing in `main`.
+#[must_use]
+pub fn child_main() -> Option<ExitCode> {
+    let asked = std::env::args_os().nth(1).is_some_and(|arg| arg == CHILD_ARG);
+    asked.then(child_run)
+}
+
+/// Is the child, whatever the arguments: for test programs, which start themselves in other ways.
+#[must_use]
+pub fn child_run() -> ExitCode {
+    let mut request = String::new();
+    if std::io::stdin().lock().read_line(&mut request).is_err() {
+        return ExitCode::FAILURE;
+    }
+    end_with_parent();
+    let Ok(source) = serde_json::from_str::<Source>(&request) else { return ExitCode::FAILURE };
+    let answer: Result<Fetched, FetchError> = mirror::fetch(&source);
+    let Ok(line) = serde_json::to_string(&answer) else { return ExitCode::FAILURE };
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "\n{ANSWER}{line}").and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn end_with_parent() {
+    thread::spawn(|| {
+        let mut rest = [0; 64];
+        let mut stdin = std::io::stdin().lock();
+        while matches!(stdin.read(&mut rest), Ok(1..)) {}
+        std::process::exit(ORPHAN);
+    });
+}

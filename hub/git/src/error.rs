@@ -1,0 +1,173 @@
+//! What can go wrong, for people: what, where, and what to do next. No text holds a credential.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A source could not be fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum FetchError {
+    /// The URL or ref is not one that Drover follows.
+    #[error("{url}: {why}")]
+    Unsupported {
+        /// The URL, without user and password.
+        url: String,
+        /// What is wrong and what to write instead.
+        why: String,
+    },
+    /// The file with the credentials cannot be used.
+    #[error("credentials {path}: {why}", path = .path.display())]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is nothing there, or no Git repository.
+    #[error("{url} is no Git repository{why}: check the path or URL, and that the credentials may read it")]
+    NotARepository {
+        /// The URL.
+        url: String,
+        /// More, with its punctuation; may be empty.
+        why: String,
+    },
+    /// The repository has no commit yet.
+    #[error("{url} is empty: commit something, for example a drover.yaml")]
+    Empty {
+        /// The URL.
+        url: String,
+    },
+    /// The repository has no such ref.
+    #[error("{url} has no branch, tag or commit {reference:?}{}", hint(.found))]
+    MissingRef {
+        /// The URL.
+        url: String,
+        /// The ref that was asked for.
+        reference: String,
+        /// Some branches that there are.
+        found: Vec<String>,
+    },
+    /// The server wants other credentials, or any.
+    #[error("{url} refuses access{why}: give a token that may read it, in the source's credentials file")]
+    Refused {
+        /// The URL.
+        url: String,
+        /// More, with its punctuation; may be empty.
+        why: String,
+    },
+    /// The server did not answer as a server does.
+    #[error("{url} cannot be reached: {why}")]
+    Unreachable {
+        /// The URL.
+        url: String,
+        /// What the network said.
+        why: String,
+    },
+    /// The time was up. The child has been killed, and the mirror is as it was.
+    #[error("{url} was not fetched within {secs} s: it is tried again")]
+    Deadline {
+        /// The URL.
+        url: String,
+        /// The time that it had, in seconds.
+        secs: u64,
+    },
+    /// The server's answer makes no sense, or its objects do not.
+    #[error("{url} cannot be fetched: {why}")]
+    Failed {
+        /// The URL.
+        url: String,
+        /// What Git's protocol said.
+        why: String,
+    },
+    /// The mirror on this machine cannot be used.
+    #[error("the mirror in {dir}: {why}", dir = .dir.display())]
+    Mirror {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        why: String,
+    },
+    /// The child process could not be started, or died.
+    #[error("the process that fetches {url} failed: {why}")]
+    Child {
+        /// The URL.
+        url: String,
+        /// What happened.
+        why: String,
+    },
+}
+
+/// A commit could not be read from the mirror.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The mirror cannot be opened; the next fetch makes it again.
+    #[error("the mirror in {dir} cannot be read: {why}; the next fetch repairs it", dir = .dir.display())]
+    Mirror {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The mirror has no such commit.
+    #[error("commit {commit} is not in the mirror: it has to be fetched first")]
+    NoCommit {
+        /// The id that was asked for.
+        commit: String,
+    },
+    /// The commit has no such folder.
+    #[error("commit {commit} has no folder {path:?}: check the source's path")]
+    NoFolder {
+        /// The commit.
+        commit: String,
+        /// The folder.
+        path: String,
+    },
+    /// More paths than a source may have.
+    #[error("commit {commit} has more than {max} paths below {path:?}: choose a narrower path for the source")]
+    TooManyPaths {
+        /// The commit.
+        commit: String,
+        /// The folder.
+        path: String,
+        /// The limit.
+        max: usize,
+    },
+    /// Whether one commit descends from the other lies beyond the history that was fetched.
+    #[error("whether {new} descends from {old} is not known: it lies further back than the {max} commits that are looked at")]
+    HistoryTooLong {
+        /// The older commit.
+        old: String,
+        /// The newer commit.
+        new: String,
+        /// The limit.
+        max: usize,
+    },
+    /// An object is missing or damaged.
+    #[error("commit {commit} cannot be read: {why}; remove the mirror's directory to have it fetched anew")]
+    Damaged {
+        /// The commit.
+        commit: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+fn hint(found: &[String]) -> String {
+    if found.is_empty() {
+        return ": check the source's ref (a commit id must be complete)".to_owned();
+    }
+    format!(": there are {}", found.join(", "))
+}
+
+/// The causes of an error of gix in one line, shortened, without control characters.
+pub(crate) fn explain(error: &gix::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.iter_errors() {
+        let text: String = cause.to_string().chars().filter(|c| !c.is_control()).take(300).collect();
+        if !text.is_empty() && !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.truncate(4);
+    parts.join(": ")
+}

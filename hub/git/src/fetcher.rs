@@ -1,0 +1,187 @@
+//! The parent's side of a fetch: start the child, wait within the deadline, believe nothing but
+//! its answer.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use proto_model::limits;
+use tokio::fs;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::child::{ANSWER, CHILD_ARG};
+use crate::error::FetchError;
+use crate::local;
+use crate::source::{Fetched, Location, Reference, Source};
+
+/// What of the child's output is looked at, in bytes.
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// What of its complaints is shown, in characters.
+const COMPLAINT_CHARS_MAX: usize = 300;
+/// What the child sees of this process's environment: where programs and certificates are.
+const PASSED: [&str; 3] = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// And the way out, where the source is not on this machine.
+const PROXIES: [&str; 6] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
+
+/// Fetches in child processes.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    program: OsString,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    deadline: Duration,
+}
+
+impl Default for Fetcher {
+    /// The child is this same program, which begins with [`crate::child_main`]; the deadline is
+    /// [`limits::FETCH_SECS_MAX`].
+    fn default() -> Self {
+        // Not a path that an update may have replaced meanwhile: the very file that runs.
+        Self::new("/proc/self/exe", [CHILD_ARG])
+    }
+}
+
+/// Fetches a source with the default [`Fetcher`].
+///
+/// # Errors
+/// See [`FetchError`].
+pub async fn fetch(source: &Source) -> Result<Fetched, FetchError> {
+    Fetcher::default().fetch(source).await
+}
+
+impl Fetcher {
+    /// The child is another program, which calls [`crate::child_main`] or [`crate::child_run`].
+    pub fn new(program: impl Into<OsString>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        let args = args.into_iter().map(Into::into).collect();
+        let deadline = Duration::from_secs(limits::FETCH_SECS_MAX);
+        Self { program: program.into(), args, env: Vec::new(), deadline }
+    }
+
+    /// Another deadline.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// A further variable in the child's environment.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Brings the mirror up to date. Where the ref of a local source still names the mirror's
+    /// head, that is seen without a child, in a millisecond.
+    ///
+    /// # Errors
+    /// The mirror is as it was, or newer, and can be read as before. See [`FetchError`].
+    pub async fn fetch(&self, source: &Source) -> Result<Fetched, FetchError> {
+        let location = Location::parse(&source.url)?;
+        let reference = Reference::parse(&location.url(), &source.reference)?;
+        if let Location::Local(path) = &location {
+            let (path, dir) = (path.clone(), source.dir.clone());
+            let seen = spawn_blocking(move || local::unchanged(&path, &reference, &dir)).await;
+            if let Ok(Some(commit)) = seen {
+                return Ok(Fetched { commit, unchanged: true });
+            }
+        }
+        // The child runs in the mirror's directory: what was relative no longer is.
+        let source = Source { url: location.url(), dir: absolute(&source.dir)?, ..source.clone() };
+        let source = match &source.credentials {
+            Some(path) => Source { credentials: Some(absolute(path)?), ..source },
+            None => source,
+        };
+        prepare(&source.dir, &location).await?;
+        let mut child = self.start(&source, &location)?;
+        match timeout(self.deadline, ask(&mut child, &source)).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Nothing is left of it when the next fetch begins.
+                let _ = child.kill().await;
+                Err(FetchError::Deadline { url: source.url, secs: self.deadline.as_secs() })
+            }
+        }
+    }
+
+    fn start(&self, source: &Source, location: &Location) -> Result<Child, FetchError> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).env_clear().current_dir(&source.dir).kill_on_drop(true);
+        let proxies = matches!(location, Location::Http { loopback: false, .. });
+        for name in PASSED.iter().chain(PROXIES.iter().filter(|_| proxies)) {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+            .env("HOME", &source.dir)
+            .env("LC_ALL", "C")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", source.dir.join(GIT_CONFIG))
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().map_err(|error| failed(source, &format!("it cannot be started: {error}")))
+    }
+}
+
+const GIT_CONFIG: &str = "git.config";
+
+/// Makes the mirror's directory, with the configuration of `git-upload-pack`: Git would refuse a
+/// local repository of another user, and whoever configured the source has vouched for it.
+async fn prepare(dir: &Path, location: &Location) -> Result<(), FetchError> {
+    let mirror = |error: std::io::Error| FetchError::Mirror { dir: dir.to_owned(), why: error.to_string() };
+    fs::create_dir_all(dir).await.map_err(mirror)?;
+    let config = match location {
+        Location::Local(_) => "[safe]\n\tdirectory = *\n",
+        Location::Http { .. } => "",
+    };
+    fs::write(dir.join(GIT_CONFIG), config).await.map_err(mirror)
+}
+
+async fn ask(child: &mut Child, source: &Source) -> Result<Fetched, FetchError> {
+    let mut request = serde_json::to_vec(source).map_err(|error| failed(source, &error.to_string()))?;
+    request.push(b'\n');
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(failed(source, "it has no pipes"));
+    };
+    // A child that died at once is told by its status.
+    let _ = stdin.write_all(&request).await;
+    let (out, complaint) = tokio::join!(read_all(stdout), read_all(stderr));
+    let status = child.wait().await.map_err(|error| failed(source, &error.to_string()))?;
+    drop(stdin);
+    let out = String::from_utf8_lossy(&out);
+    if let Some(answer) = out.lines().find_map(|line| line.strip_prefix(ANSWER)) {
+        return serde_json::from_str(answer).map_err(|error| failed(source, &error.to_string()))?;
+    }
+    let complaint = String::from_utf8_lossy(&complaint);
+    let complaint: String =
+        complaint.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(COMPLAINT_CHARS_MAX).collect();
+    Err(failed(source, &format!("it ended without an answer ({status}): {complaint}")))
+}
+
+/// Reads to the end and keeps the beginning: a child that talks too much must not block.
+async fn read_all(mut from: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let room = OUTPUT_BYTES_MAX.saturating_sub(kept.len()).min(count);
+        kept.extend_from_slice(&buffer[..room]);
+    }
+    kept
+}
+
+fn failed(source: &Source, why: &str) -> FetchError {
+    FetchError::Child { url: source.url.clone(), why: why.to_owned() }
+}
+
+fn absolute(path: &Path) -> Result<std::path::PathBuf, FetchError> {
+    std::path::absolute(path).map_err(|error| FetchError::Mirror { dir: path.to_owned(), why: error.to_string() })
+}

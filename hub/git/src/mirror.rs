@@ -1,0 +1,155 @@
+//! The mirror: a bare repository with all that was fetched, and one ref of ours.
+//!
+//! Only the child writes it, one child at a time. What a killed child left is put right by the
+//! next one; objects are never removed, since earlier commits are read again.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use gix::ObjectId;
+use gix::remote::fetch::Shallow;
+use proto_model::limits;
+
+use crate::error::{FetchError, explain};
+use crate::history::{Descent, descent};
+use crate::remote::{Remote, Target};
+use crate::source::{Credentials, Fetched, Location, Reference, Source};
+
+const NAME: &str = "mirror.git";
+/// What was fetched last.
+const HEAD: &str = "refs/drover/head";
+/// How much further back each step looks for the accepted head, in commits; together they stay
+/// within `limits::HISTORY_COMMITS_MAX`.
+const DEEPEN: [u32; 4] = [50, 500, 5_000, 50_000];
+
+const _: () = assert!(50 + 500 + 5_000 + 50_000 < limits::HISTORY_COMMITS_MAX);
+
+/// Opens the mirror in a source's directory.
+pub(crate) fn open(dir: &Path) -> gix::Result<gix::Repository> {
+    // It is ours, whoever the files belong to; no other configuration is read.
+    let options = gix::open::Options::isolated().with(gix::sec::Trust::Full).open_path_as_is(true);
+    gix::open_opts(dir.join(NAME), options)
+}
+
+/// The commit that was fetched last, where it and its tree are there.
+pub(crate) fn held(repository: &gix::Repository) -> Option<ObjectId> {
+    let commit = repository.try_find_reference(HEAD).ok()??.peel_to_commit().ok()?;
+    let tree = commit.tree_id().ok()?;
+    repository.has_object(tree).then_some(commit.id)
+}
+
+/// Fetches a source into its mirror. Runs in the child.
+pub(crate) fn fetch(source: &Source) -> Result<Fetched, FetchError> {
+    let location = Location::parse(&source.url)?;
+    let reference = Reference::parse(&location.url(), &source.reference)?;
+    let credentials = source.credentials.as_deref().map(Credentials::load).transpose()?;
+    let remote = Remote { location: &location, credentials: credentials.as_ref() };
+    if let Location::Local(path) = &location
+        && !path.is_dir()
+    {
+        return Err(FetchError::NotARepository { url: location.url(), why: " (there is no such directory)".to_owned() });
+    }
+    let repository = open_or_make(&source.dir)?;
+    let before = held(&repository);
+    let target = remote.resolve(&repository, &reference, &source.reference)?;
+    let unchanged = before == Some(target.id);
+    if !unchanged {
+        // A local repository is whole anyway; of a server's, the newest commit is enough until
+        // somebody asks what it descends from.
+        let first = before.is_none() && matches!(location, Location::Http { .. });
+        let shallow = if first { Shallow::DepthAtRemote(NonZeroU32::MIN) } else { Shallow::NoChange };
+        remote.receive(&repository, &target, HEAD, shallow)?;
+    }
+    let commit = head(&source.dir, &location)?;
+    if let Some(accepted) = &source.accepted {
+        deepen(&remote, &source.dir, &target, accepted, commit)?;
+    }
+    tidy(&source.dir.join(NAME));
+    Ok(Fetched { commit: commit.to_string(), unchanged: before == Some(commit) })
+}
+
+/// The head after a fetch, with everything that it needs.
+fn head(dir: &Path, location: &Location) -> Result<ObjectId, FetchError> {
+    let repository = open(dir).map_err(|error| unusable(dir, &explain(&error)))?;
+    held(&repository).ok_or_else(|| FetchError::Failed {
+        url: location.url(),
+        why: "what the ref names is no commit, or not whole".to_owned(),
+    })
+}
+
+/// Fetches history until it shows whether `commit` descends from `accepted`, or the limit is
+/// reached: then it stays unknown, and whoever asks is told so.
+fn deepen(remote: &Remote<'_>, dir: &Path, target: &Target, accepted: &str, commit: ObjectId) -> Result<(), FetchError> {
+    let Ok(accepted) = ObjectId::from_hex(accepted.as_bytes()) else { return Ok(()) };
+    for commits in DEEPEN {
+        // Opened anew: where history is cut has changed.
+        let repository = open(dir).map_err(|error| unusable(dir, &explain(&error)))?;
+        match descent(&repository, accepted, commit) {
+            Ok(Descent::Unknown) => remote.receive(&repository, target, HEAD, Shallow::Deepen(commits))?,
+            Ok(Descent::Yes | Descent::No) => break,
+            Err(error) => return Err(unusable(dir, &explain(&error))),
+        }
+    }
+    Ok(())
+}
+
+fn open_or_make(dir: &Path) -> Result<gix::Repository, FetchError> {
+    let path = dir.join(NAME);
+    let wrong = |error: io::Error| unusable(dir, &error.to_string());
+    if path.exists() {
+        put_right(&path).map_err(wrong)?;
+        if let Ok(repository) = open(dir) {
+            return Ok(repository);
+        }
+        // Not ours, or half made: all of it can be fetched again.
+        fs::remove_dir_all(&path).map_err(wrong)?;
+    }
+    fs::create_dir_all(&path).map_err(wrong)?;
+    let options = gix::open::Options::isolated();
+    gix::ThreadSafeRepository::init_opts(&path, gix::create::Kind::Bare, gix::create::Options::default(), options)
+        .map_err(|error| unusable(dir, &explain(&error)))?;
+    open(dir).map_err(|error| unusable(dir, &explain(&error)))
+}
+
+/// Removes what a killed child left: locks, which would hold up every later one, unfinished packs,
+/// and marks that keep packs apart.
+fn put_right(mirror: &Path) -> io::Result<()> {
+    for dir in [mirror.to_owned(), mirror.join("refs/drover"), mirror.join("objects/pack")] {
+        for path in files(&dir)? {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let left = name.ends_with(".lock") || name.ends_with(".keep") || name.starts_with(".tmp") || name.starts_with("tmp_");
+            if left && path.is_file() {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts many packs into one, with everything in them. Every fetch adds a pack.
+fn tidy(mirror: &Path) {
+    let packs = files(&mirror.join("objects/pack")).unwrap_or_default();
+    let packs = packs.iter().filter(|path| path.extension().is_some_and(|e| e == "pack")).count();
+    if packs <= limits::MIRROR_PACKS_MAX {
+        return;
+    }
+    let mut git = Command::new("git");
+    git.arg("-C").arg(mirror).args(["repack", "-a", "-d", "-k", "-q"]);
+    // Where there is no git the packs stay: slower to read, and nothing is lost.
+    let _ = git.stdin(Stdio::null()).stdout(Stdio::null()).status();
+}
+
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(dir) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn unusable(dir: &Path, why: &str) -> FetchError {
+    FetchError::Mirror { dir: dir.to_owned(), why: why.to_owned() }
+}

@@ -1,0 +1,159 @@
+//! A commit's tree as a value.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gix::ObjectId;
+use gix::bstr::ByteSlice as _;
+use gix::objs::tree::EntryKind;
+use hub_core::catalog::Defect;
+use hub_core::snapshot::{File, Mode, Snapshot};
+use proto_model::limits;
+
+use crate::error::ReadError;
+use crate::history::{damaged, on_mirror, parse};
+
+/// A snapshot, and what of the tree could not go into it.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    /// The tree.
+    pub snapshot: Snapshot,
+    /// Paths that are no text or no path, and files that are too large; at most
+    /// [`limits::DEFECTS_MAX`] of them.
+    pub defects: Vec<Defect>,
+}
+
+/// Reads the tree of a commit below the folder `path` (empty for all of it): every path with its
+/// Git id and mode, and the content of the files that `want` names. `want` sees the path relative
+/// to the folder, with `/`, and the entry without content.
+///
+/// # Errors
+/// Where the commit is not in the mirror or damaged, or has more than [`limits::TREE_PATHS_MAX`]
+/// paths.
+pub async fn read(
+    dir: &Path,
+    commit: &str,
+    path: &str,
+    want: impl Fn(&str, &File) -> bool + Send + 'static,
+) -> Result<Tree, ReadError> {
+    let (commit, path) = (commit.to_owned(), path.to_owned());
+    on_mirror(dir.to_owned(), move |repository| {
+        let id = parse(&commit)?;
+        let found = repository.find_commit(id).map_err(|_| ReadError::NoCommit { commit: commit.clone() })?;
+        let root = found.tree_id().map_err(|error| damaged(&commit, &error))?.detach();
+        let mut reader = Reader { repository, commit: &commit, path: &path, tree: Tree::default(), trees: 0 };
+        let folder = reader.folder(root)?;
+        reader.walk(folder)?;
+        reader.contents(&want)?;
+        reader.tree.snapshot.commit.clone_from(&commit);
+        Ok(reader.tree)
+    })
+    .await
+}
+
+struct Reader<'a> {
+    repository: &'a gix::Repository,
+    commit: &'a str,
+    path: &'a str,
+    tree: Tree,
+    /// Trees seen so far: a tree may name one tree many times, level upon level.
+    trees: usize,
+}
+
+impl Reader<'_> {
+    fn folder(&self, mut tree: ObjectId) -> Result<ObjectId, ReadError> {
+        let missing = || ReadError::NoFolder { commit: self.commit.to_owned(), path: self.path.to_owned() };
+        for name in self.path.split('/').filter(|name| !name.is_empty() && *name != ".") {
+            let found = self.repository.find_tree(tree).map_err(|error| damaged(self.commit, &error))?;
+            let entry = found.find_entry(name).ok_or_else(missing)?;
+            if entry.kind() != EntryKind::Tree {
+                return Err(missing());
+            }
+            tree = entry.object_id();
+        }
+        Ok(tree)
+    }
+
+    fn walk(&mut self, root: ObjectId) -> Result<(), ReadError> {
+        let mut pending = vec![(String::new(), root)];
+        while let Some((prefix, id)) = pending.pop() {
+            self.trees += 1;
+            if self.trees > limits::TREE_PATHS_MAX {
+                return Err(self.too_many());
+            }
+            let tree = self.repository.find_tree(id).map_err(|error| damaged(self.commit, &error))?;
+            for entry in tree.iter() {
+                let entry = entry.map_err(|error| damaged(self.commit, &error))?;
+                let Some(path) = self.path_of(&prefix, entry.filename()) else { continue };
+                let mode = match entry.kind() {
+                    EntryKind::Tree => {
+                        pending.push((format!("{path}/"), entry.object_id()));
+                        continue;
+                    }
+                    EntryKind::Blob => Mode::Regular,
+                    EntryKind::BlobExecutable => Mode::Executable,
+                    EntryKind::Link => Mode::Symlink,
+                    EntryKind::Commit => Mode::Submodule,
+                };
+                let file = File { id: entry.oid().to_string(), mode, bytes: None };
+                self.tree.snapshot.files.insert(path, file);
+                if self.tree.snapshot.files.len() > limits::TREE_PATHS_MAX {
+                    return Err(self.too_many());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The path of an entry; where it cannot be one, a defect.
+    fn path_of(&mut self, prefix: &str, name: &[u8]) -> Option<String> {
+        let shown = || format!("{prefix}{}", name.to_str_lossy().escape_default());
+        let Ok(text) = name.to_str() else {
+            self.defect(shown(), "the name is not UTF-8: rename it");
+            return None;
+        };
+        if matches!(text, "" | "." | "..") || text.contains(['/', '\0']) || text.eq_ignore_ascii_case(".git") {
+            self.defect(shown(), "this is no name for a file: remove it from the tree");
+            return None;
+        }
+        if prefix.len() + text.len() > limits::TREE_PATH_BYTES_MAX {
+            self.defect(prefix.chars().take(80).collect(), "a path below is too long: shorten it");
+            return None;
+        }
+        Some(format!("{prefix}{text}"))
+    }
+
+    fn contents(&mut self, want: &impl Fn(&str, &File) -> bool) -> Result<(), ReadError> {
+        let mut too_large = Vec::new();
+        for (path, file) in &mut self.tree.snapshot.files {
+            if file.mode == Mode::Submodule || !want(path, file) {
+                continue;
+            }
+            let id = parse(&file.id)?;
+            let header = self.repository.find_header(id).map_err(|error| damaged(self.commit, &error))?;
+            if header.size() > limits::FILE_BYTES_MAX as u64 {
+                too_large.push((path.clone(), header.size()));
+                continue;
+            }
+            let mut blob = self.repository.find_blob(id).map_err(|error| damaged(self.commit, &error))?;
+            file.bytes = Some(Arc::from(blob.take_data()));
+        }
+        for (path, size) in too_large {
+            let max = limits::FILE_BYTES_MAX;
+            self.defect(path, &format!("the file has {size} bytes, and at most {max} are read: split it"));
+        }
+        Ok(())
+    }
+
+    fn defect(&mut self, file: String, message: &str) {
+        if self.tree.defects.len() < limits::DEFECTS_MAX {
+            let message = message.to_owned();
+            self.tree.defects.push(Defect { file, line: 0, message, bundle: None, note: false });
+        }
+    }
+
+    fn too_many(&self) -> ReadError {
+        let (commit, path) = (self.commit.to_owned(), self.path.to_owned());
+        ReadError::TooManyPaths { commit, path, max: limits::TREE_PATHS_MAX }
+    }
+}

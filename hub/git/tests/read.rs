@@ -1,0 +1,116 @@
+//! A commit's tree as a value.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use common::{Mirror, Repo, fetch};
+use hub_core::snapshot::Mode;
+use hub_git::{ReadError, read};
+use proto_model::limits;
+
+#[test]
+fn child() {
+    common::child();
+}
+
+/// Fetches the head of a repository.
+async fn fetched(repo: &Repo) -> (Mirror, String) {
+    let mirror = Mirror::main(repo);
+    let commit = fetch(&mirror.source).await.unwrap().commit;
+    (mirror, commit)
+}
+
+#[tokio::test]
+async fn paths_modes_ids_and_wanted_bytes() {
+    let repo = Repo::new();
+    repo.write("apps/web/a.yaml", "a: 1\n");
+    repo.write("apps/web/run.sh", "#!/bin/sh\n");
+    std::fs::set_permissions(repo.path().join("apps/web/run.sh"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    symlink("a.yaml", repo.path().join("apps/web/link")).unwrap();
+    repo.write("other/b.yaml", "b: 1\n");
+    let commit = repo.commit("drover.yaml", "kind: Bundle\n");
+    let (mirror, head) = fetched(&repo).await;
+    assert_eq!(head, commit);
+
+    let tree = read(&mirror.source.dir, &head, "", |path, _| path.ends_with(".yaml")).await.unwrap();
+    let files = &tree.snapshot.files;
+    assert_eq!(tree.snapshot.commit, commit);
+    assert!(tree.defects.is_empty());
+    let found: Vec<_> = files.iter().map(|(p, f)| (p.as_str(), f.mode, f.bytes.is_some())).collect();
+    let expected = [
+        ("apps/web/a.yaml", Mode::Regular, true),
+        ("apps/web/link", Mode::Symlink, false),
+        ("apps/web/run.sh", Mode::Executable, false),
+        ("drover.yaml", Mode::Regular, true),
+        ("other/b.yaml", Mode::Regular, true),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(files["other/b.yaml"].id, repo.git(&["rev-parse", "HEAD:other/b.yaml"]));
+
+    for path in ["apps/web", "/apps/web/", "./apps/./web"] {
+        let tree = read(&mirror.source.dir, &head, path, |_, file| file.mode == Mode::Symlink).await.unwrap();
+        assert_eq!(tree.snapshot.files.keys().collect::<Vec<_>>(), ["a.yaml", "link", "run.sh"]);
+        assert_eq!(tree.snapshot.read("link").map(|b| b.to_vec()), Some(b"a.yaml".to_vec()));
+    }
+    for path in ["absent", "drover.yaml", "apps/../other"] {
+        let error = read(&mirror.source.dir, &head, path, |_, _| true).await.unwrap_err();
+        assert!(matches!(error, ReadError::NoFolder { .. }), "{error}");
+    }
+    let absent = "0123456789012345678901234567890123456789";
+    for commit in [absent, "main", ""] {
+        let error = read(&mirror.source.dir, commit, "", |_, _| true).await.unwrap_err();
+        assert!(matches!(error, ReadError::NoCommit { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_a_defect_and_the_rest_is_read() {
+    let repo = Repo::new();
+    repo.write("large.yaml", &"x".repeat(limits::FILE_BYTES_MAX + 1));
+    repo.write("just.yaml", &"x".repeat(limits::FILE_BYTES_MAX));
+    std::fs::write(repo.path().join(OsStr::from_bytes(b"bad-\xff.yaml")), "x").unwrap();
+    let long = ["d".repeat(200), "d".repeat(200), "d".repeat(200), "d".repeat(200), "d".repeat(200), "d".repeat(200)];
+    repo.commit(&long.join("/"), "x");
+    let (mirror, head) = fetched(&repo).await;
+    let tree = read(&mirror.source.dir, &head, "", |_, _| true).await.unwrap();
+    let mut said: Vec<_> = tree.defects.iter().map(|d| format!("{}: {}", d.file, d.message)).collect();
+    said.sort();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[0].contains("bad-") && said[0].contains("not UTF-8"), "{said:?}");
+    assert!(said[1].contains("too long"), "{said:?}");
+    assert!(said[2].starts_with("large.yaml: the file has 4194305 bytes"), "{said:?}");
+    assert_eq!(tree.snapshot.files.keys().collect::<Vec<_>>(), ["just.yaml", "large.yaml"]);
+    assert!(tree.snapshot.read("large.yaml").is_none() && tree.snapshot.read("just.yaml").is_some());
+}
+
+/// A tree that holds one tree many times, level upon level: few objects, endless paths.
+#[tokio::test]
+async fn a_tree_that_multiplies_itself_meets_the_limit() {
+    for leaf in [true, false] {
+        let repo = Repo::new();
+        repo.commit("a.yaml", "x");
+        let blob = repo.git(&["rev-parse", "main:a.yaml"]);
+        let empty = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+        repo.git(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
+        let mut id = if leaf { blob } else { empty.to_owned() };
+        let mut kind = if leaf { "100644 blob" } else { "040000 tree" };
+        for _ in 0..8 {
+            let listing: String = (0..10).map(|n| format!("{kind} {id}\t{n}\n")).collect();
+            std::fs::write(repo.path().join(".git/listing"), listing).unwrap();
+            let script = "git mktree < .git/listing";
+            let output = std::process::Command::new("sh").current_dir(repo.path()).args(["-c", script]).output().unwrap();
+            id = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+            kind = "040000 tree";
+        }
+        let commit = repo.git(&["commit-tree", "-m", "bomb", &id]);
+        repo.git(&["update-ref", "refs/heads/main", &commit]);
+        let (mirror, head) = fetched(&repo).await;
+        let error = read(&mirror.source.dir, &head, "", |_, _| false).await.unwrap_err();
+        assert!(matches!(error, ReadError::TooManyPaths { .. }), "{error}");
+    }
+}
