@@ -63,6 +63,7 @@ impl Agent {
         }
         bundle.problems = problems;
         bundle.may_remove = false;
+        bundle.forget_mended();
         bundle.is_pruning = bundle.slots.values().any(|slot| slot.target.is_none());
         let mut steps = decide(bundle, &circumstances);
         let may_prune = bundle.is_pruning && bundle.is_healthy();
@@ -120,9 +121,8 @@ impl Agent {
     }
 
     fn apply(&mut self, name: &str, identity: &Identity, why: Why) -> bool {
-        if self.errands.len() >= limits::API_REQUESTS_MAX || !self.may_act() {
-            // Said before the manifest is made.
-            self.hungry.insert(name.to_owned());
+        // Asked before the manifest is made.
+        if !self.has_turn(name) {
             return false;
         }
         let Some(mut bundle) = self.bundles.remove(name) else { return true };
@@ -144,8 +144,8 @@ impl Agent {
         }
         owner::mark(&mut manifest, &label, &annotation);
         let manager = names::field_manager(name);
-        let is_started = self.start(name, errand, Op::Apply { manifest, manager, dry_run: false });
-        self.mark_busy(name, identity, is_started)
+        self.start_now(errand, Op::Apply { manifest, manager, dry_run: false });
+        self.mark_busy(name, identity, true)
     }
 
     fn mark_busy(&mut self, name: &str, identity: &Identity, is_started: bool) -> bool {

@@ -64,11 +64,6 @@ impl Trouble {
         let retry_at = now + retry::wait_millis(attempts, is_final, None, seed);
         Self { attempt, reason: None, message, is_final, attempts, retry_at }
     }
-
-    /// Whether the thing is not there yet on which it waits.
-    pub(super) fn waits_for_kind_or_namespace(&self) -> bool {
-        matches!(self.reason, Some(Reason::NoSuchKind | Reason::NoSuchNamespace))
-    }
 }
 
 /// One object of a bundle's inventory, with what is wanted and known of it.
@@ -280,8 +275,17 @@ impl Bundle {
         self.is_applied() && self.targets().all(|(_, slot)| slot.health().0 == Health::Healthy)
     }
 
-    /// Forgets the waits of objects that waited for a kind or a namespace.
-    pub(super) fn kick(&mut self, now: u64) -> bool {
+    /// Forgets troubles of objects that are as they should be without our doing.
+    pub(super) fn forget_mended(&mut self) {
+        for slot in self.slots.values_mut().filter(|slot| slot.target.is_some()) {
+            if slot.trouble.is_some() && slot.verdict() == Verdict::Settled {
+                slot.trouble = None;
+            }
+        }
+    }
+
+    /// Ends the waits of what failed for this reason; whether there were any.
+    pub(super) fn kick(&mut self, reason: Reason, now: u64) -> bool {
         let mut is_kicked = false;
         let ready = match &mut self.plan {
             Plan::Ready(ready) => ready.namespace_trouble.as_mut(),
@@ -289,7 +293,7 @@ impl Bundle {
         };
         let troubles = self.slots.values_mut().filter_map(|slot| slot.trouble.as_mut());
         for trouble in troubles.chain(ready) {
-            if trouble.waits_for_kind_or_namespace() {
+            if trouble.reason == Some(reason) {
                 trouble.retry_at = now;
                 is_kicked = true;
             }

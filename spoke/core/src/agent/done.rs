@@ -116,7 +116,7 @@ impl Agent {
         if outcome == Outcome::NamespaceReady {
             ready.namespace_is_there = true;
             ready.namespace_trouble = None;
-            self.kick();
+            self.kick(Reason::NoSuchNamespace);
             return;
         }
         let before = ready.namespace_trouble.take();
@@ -221,6 +221,8 @@ impl Agent {
         if slot.tracked.applied != Some(order.bound) {
             slot.tracked.finished = None;
         }
+        let is_new_to_watches =
+            slot.tracked.uid.is_none() || slot.tracked.version != order.version;
         slot.tracked.version = order.version;
         slot.tracked.order = order.order;
         slot.tracked.applied = Some(order.bound);
@@ -238,7 +240,7 @@ impl Agent {
         if let Some(bundle) = self.bundles.get_mut(name) {
             bundle.unsaved(now);
         }
-        self.watches_changed = true;
+        self.watches_changed |= is_new_to_watches;
         self.maybe_kick(identity, !was_healthy && is_healthy);
     }
 
@@ -261,7 +263,7 @@ impl Agent {
         {
             // A field of it can't be changed: it is deleted and made anew.
             slot.recreate = true;
-            slot.look = true;
+            slot.look = !matches!(slot.sight, Sight::Live(_));
             return;
         }
         let before = slot.trouble.take();
@@ -280,14 +282,18 @@ impl Agent {
 
     /// A definition or namespace came to be: what waited for it is tried again.
     pub(super) fn maybe_kick(&mut self, identity: &Identity, is_newly_healthy: bool) {
-        if identity.kind.is_shared() && is_newly_healthy {
-            self.kick();
+        if is_newly_healthy && order::is_definition(&identity.kind) {
+            self.kick(Reason::NoSuchKind);
+        } else if is_newly_healthy && identity.kind.is_shared() {
+            self.kick(Reason::NoSuchNamespace);
         }
     }
 
-    fn kick(&mut self) {
+    /// Tries again at once what failed for this reason.
+    fn kick(&mut self, reason: Reason) {
         let now = self.now.mono_millis;
-        for trouble in self.asked.values_mut().flatten() {
+        let asked = self.asked.values_mut().flatten();
+        for trouble in asked.filter(|trouble| trouble.reason == Some(reason)) {
             trouble.retry_at = now;
         }
         for (name, bundle) in &mut self.bundles {
@@ -295,7 +301,7 @@ impl Agent {
                 super::bundle::Plan::Ready(ready) => !ready.unknown.is_empty(),
                 _ => false,
             };
-            if bundle.kick(now) || lacks {
+            if bundle.kick(reason, now) || (lacks && reason == Reason::NoSuchKind) {
                 self.dirty.insert(name.clone());
             }
         }

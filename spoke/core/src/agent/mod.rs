@@ -149,6 +149,8 @@ pub struct Agent {
     now: Now,
     out: Vec<Effect>,
     phase: Phase,
+    /// Readings of the ledger that were asked for and not answered.
+    loads: u32,
     has_lease: bool,
     /// The Lease was lost since the ledger was read: another spoke may have written to it.
     is_stale: bool,
@@ -173,6 +175,8 @@ pub struct Agent {
     /// Bundles that would do more if requests were not limited.
     hungry: BTreeSet<String>,
     last_served: String,
+    /// Free requests are being handed out in turn.
+    is_feeding: bool,
     /// Shared objects whose claimants may have changed.
     claims_changed: BTreeSet<Identity>,
     reports_changed: BTreeSet<String>,
@@ -189,6 +193,7 @@ impl Agent {
             now: Now { mono_millis: 0, unix_millis: 0 },
             out: Vec::new(),
             phase: Phase::Idle,
+            loads: 0,
             has_lease: false,
             is_stale: false,
             is_estranged: false,
@@ -208,6 +213,7 @@ impl Agent {
             dirty: BTreeSet::new(),
             hungry: BTreeSet::new(),
             last_served: String::new(),
+            is_feeding: false,
             claims_changed: BTreeSet::new(),
             reports_changed: BTreeSet::new(),
             watches_changed: false,
@@ -260,19 +266,34 @@ impl Agent {
         self.has_lease && !self.is_stale && !self.is_estranged && self.phase == Phase::Ready
     }
 
-    /// Starts a request, or remembers that the bundle wants to.
-    fn start(&mut self, bundle: &str, errand: Errand, op: Op) -> bool {
+    /// Whether a bundle may start a request; where not, it is remembered that it wants to. While
+    /// others wait, requests are handed out in turn.
+    fn has_turn(&mut self, bundle: &str) -> bool {
         if !self.may_act() {
             return false;
         }
-        if self.errands.len() >= limits::API_REQUESTS_MAX {
+        let must_queue = !self.is_feeding && self.hungry.iter().any(|other| other != bundle);
+        if must_queue || self.errands.len() >= limits::API_REQUESTS_MAX {
             self.hungry.insert(bundle.to_owned());
             return false;
         }
+        true
+    }
+
+    /// Starts a request, if it is the bundle's turn.
+    fn start(&mut self, bundle: &str, errand: Errand, op: Op) -> bool {
+        let may_start = self.has_turn(bundle);
+        if may_start {
+            self.start_now(errand, op);
+        }
+        may_start
+    }
+
+    /// Starts a request that follows from an answer, in the place of what was answered.
+    fn start_now(&mut self, errand: Errand, op: Op) {
         self.next_id += 1;
         self.errands.insert(self.next_id, errand);
         self.out.push(Effect::Execute { id: self.next_id, op });
-        true
     }
 
     /// Bundles whose timer is due.
@@ -296,14 +317,16 @@ impl Agent {
         let Some(name) = next else { return false };
         self.hungry.remove(&name);
         self.last_served.clone_from(&name);
+        self.is_feeding = true;
         self.advance(&name);
+        self.is_feeding = false;
         true
     }
 
     /// Says when to be woken, if that changed.
     fn set_wake(&mut self) {
         let bundles = self.bundles.values().filter_map(|bundle| bundle.next_at);
-        let others = [self.store_wake(), self.inbox_wake()];
+        let others = [self.store_wake(), self.session_wake()];
         let at = bundles.chain(others.into_iter().flatten()).min();
         if at != self.wake {
             self.wake = at;

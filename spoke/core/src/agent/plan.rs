@@ -38,8 +38,9 @@ impl Agent {
         match planned {
             Err(problems) => bundle.plan = Plan::Failed(problems),
             Ok((bound, wanted)) => {
-                if bundle.variant != Some(content.digest()) {
-                    bundle.variant = Some(content.digest());
+                // Worth a write of its own only once all kinds are known.
+                let is_begun = bundle.variant.replace(content.digest()) != Some(content.digest());
+                if is_begun && wanted.unknown.is_empty() {
                     bundle.unsaved(self.now.mono_millis);
                 }
                 let identities: Vec<Identity> = wanted.targets.keys().cloned().collect();

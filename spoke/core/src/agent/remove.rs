@@ -47,7 +47,7 @@ impl Agent {
         let mut stage = None;
         for (identity, slot) in bundle.slots.iter().filter(|(_, slot)| slot.target.is_none()) {
             let is_known = matches!(slot.sight, Sight::Live(_)) && slot.tracked.uid.is_some();
-            are_resolved &= is_known || slot.is_busy;
+            are_resolved &= is_known;
             stage = stage.max(Some(slot.removal_stage(identity)));
             if slot.is_busy || steps.len() >= steps_max {
                 continue;
@@ -140,7 +140,11 @@ impl Agent {
         match verdict {
             None => {}
             Some(Verdict::Delete { uid }) => {
+                if !self.may_act() {
+                    return;
+                }
                 let Some(slot) = self.slot_mut(name, identity) else { return };
+                slot.is_busy = true;
                 let op = Op::Delete {
                     identity: identity.clone(),
                     version: slot.tracked.version.clone(),
@@ -148,10 +152,7 @@ impl Agent {
                 };
                 let errand =
                     Errand::Delete { bundle: name.to_owned(), identity: identity.clone() };
-                let is_started = self.start(name, errand, op);
-                if let Some(slot) = self.slot_mut(name, identity) {
-                    slot.is_busy = is_started;
-                }
+                self.start_now(errand, op);
             }
             Some(Verdict::Gone | Verdict::Release) => {
                 let Some(slot) = self.slot_mut(name, identity) else { return };

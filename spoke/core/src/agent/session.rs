@@ -7,6 +7,7 @@ use proto_model::delta::{self, Delta, Hello, ToHub, ToSpoke};
 use proto_model::{Digest, Fence, limits};
 
 use super::store::Pending;
+use super::tell::Essence;
 use super::{Agent, Effect, Phase};
 use crate::inbox::{Inbox, Opened};
 
@@ -15,14 +16,24 @@ use crate::inbox::{Inbox, Opened};
 pub(super) struct Session {
     pub(super) id: u64,
     is_welcome: bool,
-    /// Digest of the report that the hub has of each bundle.
-    pub(super) sent: BTreeMap<String, Digest>,
+    /// The report that the hub has of each bundle.
+    pub(super) sent: BTreeMap<String, Sent>,
     inbox: Option<Inbox>,
     /// Messages that wait until a change is durable.
     waiting: VecDeque<ToSpoke>,
     /// When to ask for what is missing, and how long to wait the next time.
     need_at: u64,
     need_wait: u64,
+    /// When reports that wait are due.
+    pub(super) tell_at: Option<u64>,
+}
+
+/// A report that the hub has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) digest: Digest,
+    /// What it said, and when it was sent in this session.
+    pub(super) last: Option<(Essence, u64)>,
 }
 
 impl Session {
@@ -66,7 +77,9 @@ impl Agent {
             rules: RULES,
             version: self.version.clone(),
         };
-        let sent = reports().map(|report| (report.bundle.clone(), report.digest())).collect();
+        let sent = reports()
+            .map(|report| (report.bundle.clone(), Sent { digest: report.digest(), last: None }))
+            .collect();
         self.next_id += 1;
         self.session = Some(Session {
             id: self.next_id,
@@ -76,6 +89,7 @@ impl Agent {
             waiting: VecDeque::new(),
             need_at: 0,
             need_wait: 0,
+            tell_at: None,
         });
         self.out.push(Effect::Send(ToHub::Hello(hello)));
     }
@@ -229,8 +243,9 @@ impl Agent {
         self.out.push(Effect::Send(ToHub::Need { variants, bodies }));
     }
 
-    pub(super) fn inbox_wake(&self) -> Option<u64> {
+    pub(super) fn session_wake(&self) -> Option<u64> {
         let session = self.session.as_ref()?;
-        session.inbox.as_ref().map(|_| session.need_at)
+        let need_at = session.inbox.as_ref().map(|_| session.need_at);
+        need_at.into_iter().chain(session.tell_at).min()
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use proto_model::Digest;
+use proto_model::{Digest, Identity};
 
-use super::bundle::Bundle;
+use super::bundle::{Bundle, Slot};
 use super::{Agent, Effect, Phase};
 use crate::inbox::Contents;
 use crate::inventory::Inventory;
 use crate::ledger::{self, Ledger, ROOT_KEY, Unreadable};
 use crate::pack::Content;
+use crate::port::Kind;
+use crate::target::Scopes;
 
 /// What the records of a ledger say.
 struct Loaded {
@@ -44,11 +46,14 @@ impl Agent {
         }
         self.phase = Phase::Loading;
         self.is_stale = false;
+        self.loads += 1;
         self.out.push(Effect::Load);
     }
 
     pub(super) fn started(&mut self, records: BTreeMap<String, Vec<u8>>, cluster_uid: String) {
-        if self.phase != Phase::Loading {
+        self.loads = self.loads.saturating_sub(1);
+        // An answer to an earlier question may be from before another spoke wrote.
+        if self.phase != Phase::Loading || self.loads > 0 {
             return;
         }
         let loaded = match read(&records) {
@@ -83,10 +88,21 @@ impl Agent {
             let bundle = fresh.bundles.entry(name.clone()).or_default();
             bundle.generation = generation;
         }
+        fresh.scopes = known_scopes(&fresh.bundles);
         fresh.dirty = fresh.bundles.keys().cloned().collect();
         fresh.watches_changed = true;
         *self = fresh;
     }
+}
+
+/// Scopes of kinds as inventories show them: nothing need be asked again after a restart.
+fn known_scopes(bundles: &BTreeMap<String, Bundle>) -> Scopes {
+    let slots = bundles.values().flat_map(|bundle| &bundle.slots);
+    let scope = |(identity, slot): (&Identity, &Slot)| {
+        let kind = Kind { kind: identity.kind.clone(), version: slot.tracked.version.clone() };
+        (kind, !identity.namespace.is_empty())
+    };
+    slots.map(scope).collect()
 }
 
 /// Reads all records. A pack that is lost or damaged takes its entry along, to be sent again; a

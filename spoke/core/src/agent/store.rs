@@ -71,6 +71,7 @@ impl Agent {
         } else if let Some(due) = self.write_inventories() {
             due
         } else {
+            self.store.trouble = None;
             return;
         };
         write.deletes.extend(self.store.garbage.iter().cloned());

@@ -2,9 +2,10 @@
 
 use proto_model::assign::Entry;
 use proto_model::delta::ToHub;
-use proto_model::{Digest, Health, Report, Sync, Variables};
+use proto_model::{Digest, Health, Report, Sync, Variables, limits};
 
 use super::bundle::{Bundle, Plan, Slot};
+use super::session::Sent;
 use super::{Agent, Effect};
 use crate::report::{self, Circumstances, ObjectState, Summary};
 
@@ -116,22 +117,37 @@ impl Agent {
         if !session.is_welcome() {
             return;
         }
+        session.tell_at = None;
+        let now = self.now.mono_millis;
         for name in std::mem::take(&mut self.reports_changed) {
             let report = self.bundles.get(&name).and_then(|bundle| bundle.report.as_ref());
             let Some(report) = report else { continue };
-            let digest = report.digest();
-            if session.sent.get(&name) != Some(&digest) {
-                session.sent.insert(name, digest);
-                self.out.push(Effect::Send(ToHub::Report(report.clone())));
+            let (digest, essence) = (report.digest(), essence(report));
+            let before = session.sent.get(&name);
+            if before.is_some_and(|before| before.digest == digest) {
+                continue;
             }
+            // Counts and words may change with each object: they are said once in a while.
+            if let Some((said, at)) = before.and_then(|before| before.last)
+                && said == essence
+                && now < at + limits::REPORT_MILLIS_MIN
+            {
+                let due = at + limits::REPORT_MILLIS_MIN;
+                session.tell_at = Some(session.tell_at.map_or(due, |at| at.min(due)));
+                self.reports_changed.insert(name);
+                continue;
+            }
+            session.sent.insert(name, Sent { digest, last: Some((essence, now)) });
+            self.out.push(Effect::Send(ToHub::Report(report.clone())));
         }
     }
 }
 
-type Essence<'a> = (u64, Option<Digest>, Digest, Sync, Health, bool);
+/// Generation, variant, variables, sync, health and drift of a report.
+pub(super) type Essence = (u64, Option<Digest>, Digest, Sync, Health, bool);
 
 /// What a change of which makes a report a new one to people.
-fn essence(report: &Report) -> Essence<'_> {
+fn essence(report: &Report) -> Essence {
     (
         report.generation,
         report.variant,

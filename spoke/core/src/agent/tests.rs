@@ -1,0 +1,10 @@
+//! What the machine does, as whole lists of effects, against a tiny cluster.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod fake;
+
+mod drift;
+mod ledger;
+mod objects;
+mod removal;
+mod session;

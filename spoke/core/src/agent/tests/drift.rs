@@ -1,0 +1,169 @@
+//! Drift, restarts and the loss of the hub: what is applied is kept as it is.
+
+use proto_model::limits;
+use proto_model::variant::{Drift, Settings};
+use serde_json::json;
+
+use super::fake::{World, config, failure, manifest};
+use crate::agent::Event;
+use crate::port::{Observation, Reason};
+
+fn web() -> World {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1"), config("b", "1")]);
+    world.log();
+    world
+}
+
+fn applies(world: &mut World) -> Vec<String> {
+    let mut log = world.log();
+    log.retain(|line| line.starts_with("apply"));
+    log
+}
+
+#[test]
+fn a_changed_field_is_put_right_and_somebody_elses_is_not_touched() {
+    let mut world = web();
+    world.touch("a");
+    assert_eq!(world.log(), [""; 0]);
+    world.meddle("a");
+    assert_eq!(
+        world.log(),
+        [
+            "apply ConfigMap shop/a",
+            "send Report main/web Applied Healthy",
+            "store inventory/main/web",
+            "send Report main/web Applied Healthy",
+        ]
+    );
+    assert!(!world.report("main/web").drifted);
+}
+
+#[test]
+fn a_deleted_object_comes_back_without_the_hub() {
+    let mut world = web();
+    world.step(Event::Disconnected);
+    world.destroy("a");
+    assert_eq!(
+        world.log(),
+        ["get ConfigMap shop/a", "apply ConfigMap shop/a", "store inventory/main/web"]
+    );
+}
+
+#[test]
+fn an_object_that_only_lost_its_label_is_looked_at_first() {
+    let mut world = web();
+    let identity = world.find("a");
+    let uid = world.thing_mut("a").uid.clone();
+    world.thing_mut("a").managed.clear();
+    world.step(Event::Observed(Observation::Gone { identity, uid }));
+    let log = world.log();
+    assert_eq!(log[..2], ["get ConfigMap shop/a", "apply ConfigMap shop/a"]);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn drift_is_only_said_where_the_bundle_asks_for_that() {
+    let mut world = World::new();
+    let settings = Settings { drift: Drift::Report, ..Settings::default() };
+    world.assign("main/web", settings, &[config("a", "1")]);
+    world.log();
+    world.meddle("a");
+    world.pass(60_000);
+    assert!(applies(&mut world).is_empty());
+    assert_eq!(world.words("main/web"), "Applied Healthy drifted");
+}
+
+#[test]
+fn a_fight_is_slowed_down_and_then_contested() {
+    let mut world = web();
+    for _ in 0..20 {
+        world.meddle("a");
+        world.pass(10_000);
+    }
+    assert_eq!(applies(&mut world).len() as u32, limits::CORRECTIONS_MAX);
+    let words = world.words("main/web");
+    assert!(words.starts_with("Applied Healthy drifted [ConfigMap shop/a is contested"), "{words}");
+    world.pass(limits::CONTEST_MILLIS);
+    assert_eq!(applies(&mut world).len(), 1);
+}
+
+#[test]
+fn a_restart_applies_nothing_again_and_finds_what_happened_meanwhile() {
+    let mut world = web();
+    world.restart();
+    assert_eq!(world.log(), ["load", "watch ConfigMap"]);
+    world.connect();
+    world.pass(60_000);
+    let log = world.log();
+    assert_eq!(log[0], "send Hello at 1");
+    assert!(!log.iter().any(|line| line.starts_with("apply") || line.starts_with("get")), "{log:?}");
+
+    let gone = world.find("a");
+    world.things.remove(&gone);
+    world.thing_mut("b").managed.clear();
+    world.restart();
+    assert_eq!(applies(&mut world), ["apply ConfigMap shop/b", "apply ConfigMap shop/a"]);
+    assert!(world.log().is_empty());
+}
+
+#[test]
+fn a_restart_between_inventory_and_apply_resolves_by_the_owner_mark() {
+    let mut world = World::new();
+    world.is_held = true;
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.release_until("apply");
+    let applied = world.held.pop_front().expect("an apply");
+    // The apply reaches the cluster, and its answer reaches nobody.
+    world.lose(applied);
+    world.is_held = false;
+    world.restart();
+    assert!(world.log().contains(&"get ConfigMap shop/a".to_owned()));
+    let uid = world.thing_mut("a").uid.clone();
+    let inventory = String::from_utf8(world.records["inventory/main/web"].clone()).unwrap();
+    assert!(inventory.contains(&format!("\"uid\":\"{uid}\"")), "{inventory}");
+}
+
+#[test]
+fn a_finished_job_that_was_cleaned_away_stays_away() {
+    let mut world = World::new();
+    let settings = Settings { namespace: Some("shop".into()), ..Settings::default() };
+    world.assign("main/web", settings, &[manifest("batch/v1", "Job", "j")]);
+    world.set_status("j", json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    world.log();
+    world.destroy("j");
+    world.pass(60_000);
+    assert!(applies(&mut world).is_empty());
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    world.restart();
+    world.pass(60_000);
+    assert!(applies(&mut world).is_empty());
+}
+
+#[test]
+fn a_late_sight_of_the_past_is_no_drift() {
+    let mut world = web();
+    let identity = world.find("a");
+    let old = world.look_at("a");
+    world.assign("main/web", Settings::default(), &[config("a", "2"), config("b", "1")]);
+    world.log();
+    assert_eq!(old.identity, identity);
+    world.step(Event::Observed(Observation::Seen(old)));
+    assert!(applies(&mut world).is_empty());
+}
+
+#[test]
+fn what_cannot_be_watched_is_unknown() {
+    let mut world = web();
+    let kind = world.watched.keys().next().unwrap().clone();
+    let failure = failure(Reason::Forbidden, "cannot watch configmaps");
+    world.step(Event::Observed(Observation::Lost { kind: kind.clone(), failure }));
+    assert_eq!(
+        world.words("main/web"),
+        "Applied Unknown [ConfigMap shop/a cannot watch configmaps]"
+    );
+    for event in world.list(vec![kind]) {
+        world.step(event);
+    }
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}

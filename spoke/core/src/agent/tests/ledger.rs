@@ -1,0 +1,162 @@
+//! The ledger comes before everything, and never goes back.
+
+use proto_model::delta::ToSpoke;
+use proto_model::variant::Settings;
+
+use super::fake::{World, config, parts, permit, run};
+use crate::agent::Event;
+
+#[test]
+fn nothing_is_applied_or_acknowledged_before_the_ledger_is_durable() {
+    let mut world = World::new();
+    world.stores_fail = true;
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.pass(5_000);
+    let log = world.log();
+    assert!(log.len() > 2 && log.iter().all(|line| line == "store bundle/main/web ledger"), "{log:?}");
+    world.stores_fail = false;
+    world.pass(60_000);
+    let log = world.log();
+    assert_eq!(log[..2], ["store bundle/main/web ledger", "send Ack 1"]);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn nothing_is_applied_before_the_inventory_is_durable() {
+    let mut world = World::new();
+    let content = parts(Settings::default(), &[config("a", "1")]);
+    let delta = world.delta(&[("main/web", run(&content.variant, permit(0)))], &[]);
+    world.is_held = true;
+    world.send_parts(delta, &content);
+    world.stores_fail = true;
+    world.release();
+    assert!(world.words("main/web").contains("can't be written to the ledger: etcd is away"));
+    assert!(!world.log().iter().any(|line| line.starts_with("apply")));
+    world.stores_fail = false;
+    world.pass(5_000);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn an_older_generation_or_epoch_is_refused() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.assign("main/web", Settings::default(), &[config("a", "2")]);
+    world.log();
+    let mut old = world.delta(&[], &[]);
+    old.fence.generation = 1;
+    world.hub(ToSpoke::Delta(old.clone()));
+    old.fence.generation = 9;
+    old.fence.epoch = 0;
+    world.hub(ToSpoke::Delta(old.clone()));
+    old.fence.epoch = 1;
+    old.fence.hub_id = "another".into();
+    world.hub(ToSpoke::Delta(old));
+    assert_eq!(
+        world.log(),
+        [
+            "send Nack 1: generation 1 is older than 2, which this cluster holds already",
+            "send Nack 9: epoch 0 is older than 1, which this cluster holds already",
+            "send Nack 9: hub another is not the hub hub that this cluster belongs to",
+        ]
+    );
+}
+
+#[test]
+fn other_content_under_the_same_generation_is_refused_and_the_same_is_acknowledged_again() {
+    let mut world = World::new();
+    let content = parts(Settings::default(), &[config("a", "1")]);
+    let delta = world.delta(&[("main/web", run(&content.variant, permit(0)))], &[]);
+    world.send_parts(delta.clone(), &content);
+    world.log();
+    world.hub(ToSpoke::Delta(delta.clone()));
+    assert_eq!(world.log(), ["send Ack 1"]);
+    let mut other = delta;
+    other.set.insert("main/web".into(), run(&content.variant, permit(5)));
+    other.base = other.root;
+    other.root = proto_model::Digest::of(b"other");
+    world.hub(ToSpoke::Delta(other));
+    assert_eq!(
+        world.log(),
+        ["send Nack 1: generation 1 came with other content than this cluster holds under it"]
+    );
+}
+
+#[test]
+fn packs_of_before_are_deleted_after_the_root() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.log();
+    world.assign("main/web", Settings::default(), &[config("a", "2")]);
+    assert_eq!(world.log()[0], "store bundle/main/web ledger -bundle/main/web");
+    assert_eq!(world.records.keys().filter(|key| key.starts_with("bundle/")).count(), 1);
+}
+
+#[test]
+fn a_lost_pack_is_sent_again_under_the_same_fence() {
+    let mut world = World::new();
+    let content = parts(Settings::default(), &[config("a", "1")]);
+    let delta = world.delta(&[("main/web", run(&content.variant, permit(0)))], &[]);
+    world.send_parts(delta.clone(), &content);
+    world.records.retain(|key, _| !key.starts_with("bundle/"));
+    world.restart();
+    world.connect();
+    assert!(world.log().contains(&"send Hello at 0".to_owned()));
+    let mut again = delta;
+    again.base = crate::ledger::root(&Default::default());
+    world.send_parts(again, &content);
+    assert!(world.log().contains(&"send Ack 1".to_owned()));
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    assert_eq!(world.things.len(), 1);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_stops_everything() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.records.insert("ledger".into(), b"{\"version\":9}".to_vec());
+    world.restart();
+    world.connect();
+    let log = world.log();
+    assert_eq!(log.len(), 2, "{log:?}");
+    assert!(log[1].starts_with("halt: the ledger of this cluster can't be read (format 9)"));
+}
+
+#[test]
+fn without_the_lease_nothing_happens_and_afterwards_the_ledger_is_read_anew() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.log();
+    world.step(Event::Lease(false));
+    world.destroy("a");
+    world.pass(60_000);
+    let log = world.log();
+    assert!(log.iter().all(|line| line.starts_with("send Report")), "{log:?}");
+    world.step(Event::Lease(true));
+    assert_eq!(
+        world.log()[..4],
+        [
+            "end session: the Lease was lost for a while; the ledger is read anew",
+            "watch ",
+            "load",
+            "watch ConfigMap",
+        ]
+    );
+    assert_eq!(world.things.len(), 1);
+}
+
+#[test]
+fn another_cluster_waits_for_the_hubs_word() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    let root = String::from_utf8(world.records["ledger"].clone()).unwrap();
+    let elsewhere = root.replace("\"cluster_uid\":\"cluster\"", "\"cluster_uid\":\"other\"");
+    assert_ne!(root, elsewhere);
+    world.records.insert("ledger".into(), elsewhere.into_bytes());
+    world.things.clear();
+    world.restart();
+    world.pass(60_000);
+    assert!(world.things.is_empty());
+    world.connect();
+    assert_eq!(world.things.len(), 1);
+}

@@ -1,0 +1,211 @@
+//! Deleting: only what may go, last, in reverse, and awaited.
+
+use std::collections::BTreeSet;
+
+use proto_model::variant::Settings;
+use proto_model::{GroupKind, Permit};
+use serde_json::json;
+
+use super::fake::{World, config, manifest, permit};
+use crate::agent::Event;
+use crate::agent::tests::fake::parts;
+use crate::port::{Observation, Reason};
+
+fn in_shop() -> Settings {
+    Settings { namespace: Some("shop".into()), ..Settings::default() }
+}
+
+fn deletes(world: &mut World) -> Vec<String> {
+    let mut log = world.log();
+    log.retain(|line| line.starts_with("delete"));
+    log
+}
+
+#[test]
+fn what_a_variant_no_longer_names_goes_after_the_rest_is_healthy() {
+    let mut world = World::new();
+    let job = manifest("batch/v1", "Job", "j");
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    world.assign_with("main/web", in_shop(), &[config("a", "1"), job], permit(1));
+    assert!(deletes(&mut world).is_empty(), "the new Job is not Healthy yet");
+    world.set_status("j", json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    assert_eq!(
+        world.log(),
+        [
+            "get ConfigMap shop/b",
+            "send Report main/web Applying Healthy",
+            "delete ConfigMap shop/b",
+            "get ConfigMap shop/b",
+            "store inventory/main/web",
+            "send Report main/web Applied Healthy",
+        ]
+    );
+    assert_eq!(world.report("main/web").objects, 2);
+    let inventory = String::from_utf8(world.records["inventory/main/web"].clone()).unwrap();
+    assert!(!inventory.contains("\"name\":\"b\""));
+}
+
+#[test]
+fn over_the_permit_nothing_goes() {
+    let mut world = World::new();
+    let all = [config("a", "1"), config("b", "1"), config("c", "1")];
+    world.assign("main/web", in_shop(), &all);
+    world.assign_with("main/web", in_shop(), &all[..1], permit(1));
+    world.pass(120_000);
+    assert!(deletes(&mut world).is_empty());
+    assert_eq!(
+        world.words("main/web"),
+        "Failed Healthy [final: 2 objects would be deleted, and the assignment lets 1 go; \
+         nothing was deleted]"
+    );
+    world.assign_with("main/web", in_shop(), &all[..1], permit(2));
+    assert_eq!(deletes(&mut world).len(), 2);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn a_bundle_goes_in_reverse_and_says_so_at_the_end() {
+    let mut world = World::new();
+    let mut deployment = manifest("apps/v1", "Deployment", "web");
+    deployment["spec"] = json!({"replicas": 0});
+    let objects = [manifest("v1", "Namespace", "shop2"), config("a", "1"), deployment];
+    world.assign("main/web", in_shop(), &objects);
+    world.set_status("web", json!({"observedGeneration": 1}));
+    world.log();
+    let namespace = GroupKind { group: String::new(), kind: "Namespace".into() };
+    let permit = Permit { deletions: 3, protected: BTreeSet::from([namespace]) };
+    world.remove("main/web", permit);
+    assert_eq!(
+        deletes(&mut world),
+        ["delete Deployment.apps shop/web", "delete ConfigMap shop/a", "delete Namespace shop2"]
+    );
+    let report = world.report("main/web");
+    assert_eq!((report.variant, report.objects), (None, 0));
+    assert_eq!(world.words("main/web"), "Removing Unknown");
+    assert!(!world.records.contains_key("inventory/main/web"));
+    assert!(!world.records.keys().any(|key| key.starts_with("bundle/")));
+    world.forget("main/web");
+    assert_eq!(world.log().last().map(String::as_str), Some("send Ack 3"));
+}
+
+#[test]
+fn while_a_bundle_goes_its_variant_is_still_named() {
+    let mut world = World::new();
+    let content = parts(in_shop(), &[config("a", "1")]);
+    world.assign("main/web", in_shop(), &[config("a", "1")]);
+    world.thing_mut("a").finalizers.push("example.com/hold".into());
+    world.remove("main/web", permit(1));
+    world.pass(1_000);
+    assert_eq!(
+        world.words("main/web"),
+        "Removing Unknown [ConfigMap shop/a is being deleted and waits for finalizer \
+         example.com/hold]"
+    );
+    assert_eq!(world.report("main/web").variant, Some(content.variant.digest()));
+    assert_eq!(deletes(&mut world).len(), 1);
+    world.pass(300_000);
+    assert!(deletes(&mut world).is_empty(), "asked once");
+    world.thing_mut("a").finalizers.clear();
+    world.destroy("a");
+    assert_eq!(world.report("main/web").variant, None);
+}
+
+#[test]
+fn a_removal_over_its_permit_deletes_nothing() {
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    world.log();
+    world.remove("main/web", permit(1));
+    world.pass(120_000);
+    assert!(deletes(&mut world).is_empty());
+    assert!(world.words("main/web").starts_with("Failed Unknown [final: 2 objects"));
+}
+
+#[test]
+fn what_somebody_made_anew_is_released() {
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    let identity = world.find("b");
+    let uid = world.things.remove(&identity).expect("b").uid;
+    world.put(config("b", "theirs"));
+    world.log();
+    world.assign_with("main/web", in_shop(), &[config("a", "1")], permit(1));
+    world.step(Event::Observed(Observation::Gone { identity: identity.clone(), uid }));
+    assert!(deletes(&mut world).is_empty());
+    assert!(world.things.contains_key(&identity));
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn a_namespace_stays_for_its_other_claimant_and_its_guests() {
+    let mut world = World::new();
+    let namespace = manifest("v1", "Namespace", "shop");
+    let protected = BTreeSet::from([GroupKind { group: String::new(), kind: "Namespace".into() }]);
+    let all = Permit { deletions: 9, protected };
+    world.assign("main/one", Settings::default(), std::slice::from_ref(&namespace));
+    world.assign("main/two", Settings::default(), &[namespace]);
+    world.assign("main/guest", Settings::default(), &[config("a", "1")]);
+    world.log();
+    world.remove("main/one", all.clone());
+    assert!(deletes(&mut world).is_empty());
+    assert_eq!(world.report("main/one").variant, None);
+    world.remove("main/two", all.clone());
+    world.pass(1_000);
+    assert!(deletes(&mut world).is_empty());
+    assert_eq!(
+        world.words("main/two"),
+        "Removing Unknown [Namespace shop is still needed by objects of bundle main/guest]"
+    );
+    world.remove("main/guest", all);
+    world.pass(1_000);
+    assert_eq!(deletes(&mut world), ["delete ConfigMap shop/a", "delete Namespace shop"]);
+    assert_eq!(world.report("main/two").variant, None);
+}
+
+#[test]
+fn nothing_goes_while_a_kind_is_not_known_or_a_variant_does_not_bind() {
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    let missing = super::fake::failure(Reason::NoSuchKind, "no such kind");
+    world.failures.insert("Widget".into(), missing);
+    let widget = manifest("example.com/v1", "Widget", "w");
+    world.assign_with("main/web", in_shop(), &[config("a", "1"), widget], permit(5));
+    world.pass(60_000);
+    let mut broken = config("a", "1");
+    broken["metadata"]["annotations"] = json!({"drover.dev/order": "soon"});
+    world.assign_with("main/web", in_shop(), &[broken], permit(5));
+    world.pass(60_000);
+    assert!(deletes(&mut world).is_empty());
+    assert!(world.words("main/web").starts_with("Failed Progressing [final: ConfigMap shop/a"));
+}
+
+#[test]
+fn a_change_between_question_and_answer_takes_the_right_to_delete() {
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    world.log();
+    world.is_held = true;
+    world.assign_with("main/web", in_shop(), &[config("a", "1")], permit(1));
+    assert_eq!(world.held.len(), 1, "the look before the deletion");
+    // The object is wanted again before the look is answered.
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    world.release();
+    assert!(deletes(&mut world).is_empty());
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn a_bundle_unknown_to_the_hub_is_kept() {
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[config("a", "1")]);
+    let forget = world.delta(&[], &["main/web"]);
+    world.log();
+    world.hub(proto_model::delta::ToSpoke::Delta(forget));
+    let log = world.log();
+    assert!(log[0].starts_with("send Nack 2: bundle main/web still owns 1 objects"), "{log:?}");
+    // The root record was lost, the inventory was not.
+    world.records.remove("ledger");
+    world.restart();
+    world.pass(60_000);
+    assert!(deletes(&mut world).is_empty());
+}
