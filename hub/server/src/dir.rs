@@ -89,7 +89,7 @@ impl Dir {
     /// Bodies by digest.
     #[must_use]
     pub fn bodies(&self) -> PathBuf {
-        self.root.join("bodies.redb")
+        self.root.join("bodies")
     }
 
     /// Clones of the sources.

@@ -39,6 +39,8 @@ pub struct Metrics {
     pub streams: Gauge,
     /// Streams of spokes that were refused.
     pub streams_refused: Counter,
+    /// Hellos of spokes that hold what this hub has never said.
+    pub spokes_ahead: Counter,
     /// Bytes of deltas, variants and bodies given to streams.
     pub delta_bytes: Counter,
     /// Reports received.
@@ -92,6 +94,11 @@ impl Default for Metrics {
             streams_refused: metric!(
                 "streams_refused",
                 "Streams of spokes that were refused",
+                Counter::default()
+            ),
+            spokes_ahead: metric!(
+                "spokes_ahead",
+                "Hellos of spokes ahead of this hub: its directory is older than the fleet",
                 Counter::default()
             ),
             delta_bytes: metric!(

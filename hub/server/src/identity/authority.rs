@@ -18,8 +18,8 @@ use rustls_pki_types::{
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
-use super::Error;
 use super::spiffe::Name;
+use super::{Error, Peer};
 
 /// The name that every server certificate of a hub carries, whatever its addresses: clients ask
 /// for this one, so that an address may change.
@@ -149,9 +149,29 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok(ServerCertificate {
-            key: certified(&certificate, &key)?,
+            key: certified(&certificate, self.roots.first(), &key)?,
             not_after: now + Duration::from_secs(limits::SERVER_CERTIFICATE_SECS),
         })
+    }
+
+    /// Reads a certificate that this CA signed, whether or not it has ended.
+    ///
+    /// # Errors
+    /// It is no certificate, of another CA, or names nobody of this hub.
+    pub fn read(&self, pem: &[u8]) -> Result<Peer, Error> {
+        let bad = |reason: String| Error::BadPem("the certificate", reason);
+        let der = CertificateDer::from_pem_slice(pem).map_err(|error| bad(error.to_string()))?;
+        let (_, certificate) =
+            x509_parser::parse_x509_certificate(&der).map_err(|error| bad(error.to_string()))?;
+        let signed = self.roots.iter().any(|root| {
+            x509_parser::parse_x509_certificate(root).is_ok_and(|(_, root)| {
+                certificate.verify_signature(Some(root.public_key())).is_ok()
+            })
+        });
+        if !signed {
+            return Err(bad("another CA signed it".into()));
+        }
+        Peer::of(&[der], &self.hub_id).ok_or_else(|| bad("it names nobody of this hub".into()))
     }
 
     fn client_params(&self, name: &Name, now: SystemTime) -> Result<CertificateParams, Error> {
@@ -217,17 +237,22 @@ fn params(common_name: &str, now: SystemTime, secs: u64) -> CertificateParams {
     params
 }
 
-fn certified(certificate: &Certificate, key: &KeyPair) -> Result<Arc<CertifiedKey>, Error> {
+// With the CA beside it: a spoke that joins knows the CA by its digest alone.
+fn certified(
+    certificate: &Certificate,
+    root: Option<&CertificateDer<'static>>,
+    key: &KeyPair,
+) -> Result<Arc<CertifiedKey>, Error> {
     let der = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let signer = any_supported_type(&der).map_err(|error| Error::Tls(error.to_string()))?;
-    Ok(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], signer)))
+    let chain = std::iter::once(certificate.der()).chain(root).cloned().collect();
+    Ok(Arc::new(CertifiedKey::new(chain, signer)))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-    use super::super::peer::Peer;
     use super::*;
 
     fn request(key: &KeyPair) -> Request {
@@ -253,6 +278,10 @@ mod tests {
         let end = now + Duration::from_secs(limits::CERTIFICATE_SECS + 1);
         assert!(!peer.is_valid_at(end));
         assert!(Peer::of(&chain, "ab13").is_none());
+        // It is known again after its end, but not by another CA.
+        assert_eq!(authority.read(pem.as_bytes()).unwrap(), peer);
+        let (other, _) = Authority::create("ab12", now).unwrap();
+        assert!(matches!(other.read(pem.as_bytes()), Err(Error::BadPem(..))));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use hub_store::SealingKey;
 
 use super::{
-    Authority, Context, DIR_VERSION, Error, HubFile, Identity, Name, Role, damaged, file, hosts, mac,
-    random, random_hex,
+    AUTHORITY_KEY, Authority, Context, DIR_VERSION, Error, HubFile, Identity, MAC_KEY, Name, Role,
+    damaged, file, hosts, mac, random, random_hex,
 };
 use crate::dir::{Dir, State, sync_dir, write_durably};
 
@@ -50,19 +50,19 @@ pub async fn init(
         hub_id: random_hex(16)?,
         advertise: advertise.to_vec(),
     };
-    let sealing = SealingKey::create(&dir.sealing_key())
-        .map_err(|error| damaged(dir.sealing_key(), error.to_string()))?;
+    let sealing = SealingKey::create(&dir.sealing_key())?;
     let (authority, key) = Authority::create(&hub.hub_id, now)?;
     // A wrong host is better told now than at the first start.
     authority.server(&hosts, now)?;
     write(&dir.authority_certificate(), authority.roots_pem().as_bytes())?;
-    write_sealed(&dir.authority_key(), key.as_bytes(), &sealing)?;
-    write_sealed(&dir.mac_key(), &random(mac::KEY_BYTES)?, &sealing)?;
-    crate::log::init(dir, &hub.hub_id).await.map_err(|error| Error::Log(error.to_string()))?;
+    write(&dir.authority_key(), &sealing.seal(AUTHORITY_KEY, key.as_bytes())?)?;
+    write(&dir.mac_key(), &sealing.seal(MAC_KEY, &random(mac::KEY_BYTES)?)?)?;
+    crate::log::init(dir).await?;
 
     let context = context.map_or_else(|| dir.context(), Path::to_path_buf);
     let admin = Name::Operator { role: Role::Admin, name: "admin".into() };
-    write_context(&authority, &hub, &admin, &context, now)?;
+    let addresses = addresses(dir, advertise)?;
+    write_context(&authority, &hub, &admin, addresses, &context, now)?;
 
     let text = serde_json::to_vec_pretty(&hub)
         .map_err(|error| damaged(dir.hub_file(), error.to_string()))?;
@@ -84,17 +84,43 @@ pub fn operator(
     now: SystemTime,
 ) -> Result<(), Error> {
     HubFile::load(dir)?;
-    let sealing = SealingKey::load(&dir.sealing_key())
-        .map_err(|error| damaged(dir.sealing_key(), error.to_string()))?;
+    let sealing = SealingKey::load(&dir.sealing_key())?;
     let Identity { hub, authority, .. } = Identity::load(dir, &sealing)?;
     let name = Name::Operator { role, name: name.to_owned() };
-    write_context(&authority, &hub, &name, context, now)
+    let addresses = addresses(dir, &hub.advertise)?;
+    write_context(&authority, &hub, &name, addresses, context, now)
+}
+
+/// The advertised addresses. A port that was left open is the one of the last start; before the
+/// first, one that is free now is set aside for it.
+fn addresses(dir: &Dir, advertise: &[String]) -> Result<Vec<String>, Error> {
+    if !advertise.iter().any(|address| address.ends_with(":0")) {
+        return Ok(advertise.to_vec());
+    }
+    let port = match std::fs::read_to_string(dir.port()) {
+        Ok(port) => port.trim().to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let free = std::net::TcpListener::bind(("127.0.0.1", 0))
+                .and_then(|listener| listener.local_addr())
+                .map_err(|source| file(&dir.port(), source))?;
+            let port = free.port().to_string();
+            write(&dir.port(), port.as_bytes())?;
+            port
+        }
+        Err(source) => return Err(file(&dir.port(), source)),
+    };
+    let filled = advertise.iter().map(|address| match address.strip_suffix(":0") {
+        Some(host) => format!("{host}:{port}"),
+        None => address.clone(),
+    });
+    Ok(filled.collect())
 }
 
 fn write_context(
     authority: &Authority,
     hub: &HubFile,
     name: &Name,
+    addresses: Vec<String>,
     path: &Path,
     now: SystemTime,
 ) -> Result<(), Error> {
@@ -102,7 +128,7 @@ fn write_context(
     let context = Context {
         version: 1,
         hub_id: hub.hub_id.clone(),
-        addresses: hub.advertise.clone(),
+        addresses,
         ca: authority.roots_pem().to_owned(),
         certificate,
         key: key.to_string(),
@@ -112,11 +138,6 @@ fn write_context(
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     write_durably(path, bytes).map_err(|source| file(path, source))
-}
-
-fn write_sealed(path: &Path, plain: &[u8], sealing: &SealingKey) -> Result<(), Error> {
-    let sealed = sealing.seal(plain).map_err(|error| damaged(path.into(), error.to_string()))?;
-    write(path, &sealed)
 }
 
 #[cfg(test)]
@@ -161,6 +182,22 @@ mod tests {
         assert!(matches!(HubFile::load(&dir), Err(Error::HalfMade(_))));
         let again = init(&dir, &advertise(), None, SystemTime::now()).await;
         assert!(matches!(again, Err(Error::HalfMade(_))));
+    }
+
+    #[tokio::test]
+    async fn an_open_port_is_chosen_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::new(temp.path());
+        let open = ["127.0.0.1:0".to_owned()];
+        let made = init(&dir, &open, None, SystemTime::now()).await.unwrap();
+        let port = std::fs::read_to_string(dir.port()).unwrap();
+        let read = |path: &Path| -> Context {
+            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+        };
+        assert_eq!(read(&made.context).addresses, [format!("127.0.0.1:{port}")]);
+        let viewer = temp.path().join("viewer.json");
+        operator(&dir, "ann", Role::Viewer, &viewer, SystemTime::now()).unwrap();
+        assert_eq!(read(&viewer).addresses, [format!("127.0.0.1:{port}")]);
     }
 
     #[tokio::test]

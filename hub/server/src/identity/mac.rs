@@ -41,6 +41,19 @@ impl Mac {
         token
     }
 
+    /// Id and secret of the join token that an operator's request makes: random to everybody else,
+    /// and the same when the request is repeated.
+    #[must_use]
+    pub fn join_token(&self, who: &str, request_id: &str) -> (String, String) {
+        let part = |what: &str| {
+            let message = format!("token\0{what}\0{who}\0{request_id}");
+            super::hex(hmac::sign(&self.key, message.as_bytes()).as_ref())
+        };
+        let mut id = part("id");
+        id.truncate(16);
+        (id, part("secret"))
+    }
+
     /// The counter of a session token that this hub gave to this cluster.
     #[must_use]
     pub fn read_session(&self, cluster: &str, incarnation: u64, token: &[u8]) -> Option<u64> {
@@ -79,6 +92,17 @@ mod tests {
         assert!(!mac(1).knows_fence("b", &fence, &tag));
         assert!(!mac(1).knows_fence("a", &Fence { generation: 8, ..fence.clone() }, &tag));
         assert!(!mac(1).knows_fence("a", &fence, b""));
+    }
+
+    #[test]
+    fn a_repeated_request_makes_the_same_join_token() {
+        let made = mac(1).join_token("ann", "r1");
+        assert_eq!(made, mac(1).join_token("ann", "r1"));
+        assert_eq!((made.0.len(), made.1.len()), (16, 64));
+        for other in [mac(2).join_token("ann", "r1"), mac(1).join_token("ann", "r2")] {
+            assert_ne!(made.1, other.1);
+        }
+        assert!(!made.1.starts_with(&made.0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod spiffe;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hub_store::SealingKey;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,10 @@ pub use spiffe::{Name, Role};
 
 use crate::dir::{Dir, State};
 
+/// What the CA's key is sealed for.
+const AUTHORITY_KEY: &[u8] = b"drover ca key";
+/// What the key of the MACs is sealed for.
+const MAC_KEY: &[u8] = b"drover mac key";
 /// The version of the directory that this build writes.
 pub const DIR_VERSION: u32 = 1;
 
@@ -87,9 +92,15 @@ pub enum Error {
     /// The system gave no random bytes.
     #[error("the system gives no random bytes")]
     Random,
+    /// The sealing key cannot be made or used.
+    #[error(transparent)]
+    SealingKey(#[from] hub_store::KeyError),
     /// The log could not be made.
-    #[error("log: {0}")]
-    Log(String),
+    #[error(transparent)]
+    Log(#[from] hub_raft::InitError),
+    /// The sealing key does not work.
+    #[error(transparent)]
+    Seal(#[from] hub_store::SealError),
 }
 
 /// The description of a hub, in `hub.json`.
@@ -109,7 +120,7 @@ pub struct Identity {
     /// The description.
     pub hub: HubFile,
     /// The CA.
-    pub authority: Authority,
+    pub authority: Arc<Authority>,
     /// The MACs.
     pub mac: Mac,
 }
@@ -122,11 +133,11 @@ impl Identity {
     pub fn load(dir: &Dir, sealing: &SealingKey) -> Result<Self, Error> {
         let hub = HubFile::load(dir)?;
         let roots = text(dir.authority_certificate())?;
-        let key = opened(dir.authority_key(), sealing)?;
+        let key = opened(dir.authority_key(), sealing, AUTHORITY_KEY)?;
         let key = std::str::from_utf8(&key)
             .map_err(|error| damaged(dir.authority_key(), error.to_string()))?;
-        let authority = Authority::load(&hub.hub_id, roots, key)?;
-        let mac = Mac::new(&opened(dir.mac_key(), sealing)?);
+        let authority = Arc::new(Authority::load(&hub.hub_id, roots, key)?);
+        let mac = Mac::new(&opened(dir.mac_key(), sealing, MAC_KEY)?);
         Ok(Self { hub, authority, mac })
     }
 }
@@ -180,13 +191,17 @@ pub fn hosts(addresses: &[String]) -> Result<Vec<String>, Error> {
 /// # Errors
 /// The system gives none.
 pub fn random_hex(bytes: usize) -> Result<String, Error> {
+    Ok(hex(&random(bytes)?))
+}
+
+fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    let mut out = String::with_capacity(bytes * 2);
-    for byte in random(bytes)?.iter() {
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
         // Writing to a text has no way to fail.
         let _ = write!(out, "{byte:02x}");
     }
-    Ok(out)
+    out
 }
 
 /// Random bytes from the system.
@@ -203,10 +218,13 @@ fn text(path: PathBuf) -> Result<String, Error> {
     fs::read_to_string(&path).map_err(|source| file(&path, source))
 }
 
-fn opened(path: PathBuf, sealing: &SealingKey) -> Result<Zeroizing<Vec<u8>>, Error> {
+fn opened(
+    path: PathBuf,
+    sealing: &SealingKey,
+    purpose: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Error> {
     let sealed = fs::read(&path).map_err(|source| file(&path, source))?;
-    let plain = sealing.open(&sealed).map_err(|error| damaged(path, error.to_string()))?;
-    Ok(Zeroizing::new(plain))
+    sealing.open(purpose, &sealed).map_err(|error| damaged(path, error.to_string()))
 }
 
 fn file(path: &std::path::Path, source: io::Error) -> Error {

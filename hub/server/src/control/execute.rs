@@ -1,0 +1,121 @@
+//! Operators' commands: from the wire to an act in the log.
+
+use std::sync::Arc;
+
+use hub_core::command::{Act, Deed, Pair, Token};
+use hub_core::fleet::Fleet;
+use proto_model::token::JoinToken;
+use proto_model::{Digest, limits};
+use proto_wire::control::execute_request::Command;
+use proto_wire::control::{ApproveDeletions, CreateJoinToken, ExecuteRequest, ExecuteResponse};
+use tonic::Status;
+
+use crate::hub::Hub;
+use crate::leader::Refused;
+use crate::node::unix_millis;
+
+/// Life of a join token where none is asked for, in seconds.
+const TTL_SECS: u64 = 3600;
+
+pub(super) async fn execute(
+    hub: &Arc<Hub>,
+    who: String,
+    request: ExecuteRequest,
+) -> Result<ExecuteResponse, Status> {
+    let ExecuteRequest { request_id, reason, command } = request;
+    if request_id.is_empty() || request_id.len() > limits::REQUEST_ID_BYTES_MAX {
+        return Err(Status::invalid_argument(format!(
+            "request_id must have 1 to {} bytes: it makes a repetition harmless",
+            limits::REQUEST_ID_BYTES_MAX
+        )));
+    }
+    if reason.len() > limits::REASON_BYTES_MAX {
+        return Err(Status::invalid_argument(format!(
+            "the reason has more than {} bytes; shorten it",
+            limits::REASON_BYTES_MAX
+        )));
+    }
+    let command = command.ok_or_else(|| Status::invalid_argument("name a command"))?;
+    let (deed, token) = match command {
+        Command::CreateJoinToken(ask) => {
+            let (token, text) = join_token(hub, &who, &request_id, ask);
+            (Deed::CreateToken(token), text)
+        }
+        Command::RemoveCluster(ask) => (Deed::RemoveCluster(ask.cluster), String::new()),
+        Command::ReplaceCluster(ask) => (Deed::ReplaceCluster(ask.cluster), String::new()),
+        Command::RevokeCluster(ask) => (Deed::RevokeCluster(ask.cluster), String::new()),
+        Command::ApproveRewind(ask) => {
+            (Deed::ApproveRewind { source: ask.source, commit: ask.head }, String::new())
+        }
+        Command::ApproveDeletions(ask) => {
+            (approve_deletions(hub.state().fleet(), &request_id, &ask)?, String::new())
+        }
+    };
+    let act = Act { request: request_id, who, why: reason, deed };
+    let done = hub.leader.operate(act).await.map_err(|refused| match refused {
+        Refused::Because(reason) => Status::failed_precondition(reason),
+        other => Status::unavailable(other.to_string()),
+    })?;
+    Ok(ExecuteResponse { applied_index: done.index, message: done.message, token })
+}
+
+/// A token whose id and secret follow from who asked and the request's id: a repetition gives the
+/// same one, though the secret is stored nowhere.
+fn join_token(hub: &Hub, who: &str, request_id: &str, ask: CreateJoinToken) -> (Token, String) {
+    let (id, secret) = hub.identity.mac.join_token(who, request_id);
+    let ttl = if ask.ttl_secs == 0 { TTL_SECS } else { ask.ttl_secs };
+    let token = Token {
+        id: id.clone(),
+        secret: Digest::of(secret.as_bytes()),
+        names: ask.names,
+        labels: ask.labels.into_iter().collect(),
+        uses: ask.uses.max(1),
+        expires_unix_millis: unix_millis().saturating_add(ttl.saturating_mul(1000)),
+    };
+    let text = JoinToken {
+        addresses: hub.addresses.clone(),
+        ca: hub.identity.authority.digest(),
+        id,
+        secret,
+    };
+    (token, text.encode())
+}
+
+/// What the guard holds of a bundle now. An operator who names what was shown approves nothing
+/// else.
+fn approve_deletions(
+    fleet: &Fleet,
+    request_id: &str,
+    ask: &ApproveDeletions,
+) -> Result<Deed, Status> {
+    let known = fleet.bundles.get(&ask.bundle);
+    let moves: Vec<(u32, Option<Pair>)> = known
+        .into_iter()
+        .flat_map(|bundle| bundle.held.keys().map(|at| (*at, fleet.goal(bundle, *at))))
+        .collect();
+    let shown = held_digest(&moves);
+    // A repetition may come when nothing is held any more: the log knows its result.
+    if fleet.requests.contains_key(request_id) {
+        return Ok(Deed::ApproveDeletions { bundle: ask.bundle.clone(), moves });
+    }
+    if moves.is_empty() {
+        return Err(Status::failed_precondition(format!(
+            "the guard holds nothing of {:?}; `drover status` shows what is held",
+            ask.bundle
+        )));
+    }
+    if !ask.goal.is_empty() && ask.goal[..] != shown.0[..] {
+        return Err(Status::failed_precondition(format!(
+            "what the guard holds of {} has changed since it was shown; look again with \
+             `drover explain`",
+            ask.bundle
+        )));
+    }
+    Ok(Deed::ApproveDeletions { bundle: ask.bundle.clone(), moves })
+}
+
+/// Names what is held: clusters, and the content that each would take.
+fn held_digest(moves: &[(u32, Option<Pair>)]) -> Digest {
+    // Writing a plain list to memory has no way to fail.
+    Digest::of(&serde_json::to_vec(moves).unwrap_or_default())
+}

@@ -1,0 +1,256 @@
+//! What `hub_core::view` works out, in the words of the wire.
+
+use hub_core::catalog::Catalog;
+use hub_core::fleet::{Cluster, Fleet};
+use hub_core::release::{ClusterFacts, layers};
+use hub_core::select::Index;
+use hub_core::view::{self, BundleView, ClusterView, Hold, Memory as _};
+use proto_model::Digest;
+use proto_wire::control as wire;
+use proto_wire::control::get_request::What;
+use tonic::Status;
+
+use crate::hub::Hub;
+use crate::leader::Defects;
+use crate::log::State;
+
+pub(super) fn status(
+    hub: &Hub,
+    state: &State,
+    request: &wire::StatusRequest,
+) -> wire::StatusResponse {
+    let clusters = view::clusters(state.fleet(), &*hub.node, &request.clusters, &request.bundles);
+    wire::StatusResponse {
+        applied_index: state.index,
+        sources: sources(hub, state.fleet()),
+        clusters: clusters.into_iter().map(cluster).collect(),
+    }
+}
+
+pub(super) fn explain(
+    hub: &Hub,
+    state: &State,
+    request: &wire::ExplainRequest,
+) -> Result<wire::ExplainResponse, Status> {
+    let fleet = state.fleet();
+    let bundles: Vec<String> =
+        Some(&request.bundle).filter(|name| !name.is_empty()).into_iter().cloned().collect();
+    let only = std::slice::from_ref(&request.cluster);
+    let found = view::clusters(fleet, &*hub.node, only, &bundles).pop();
+    let (Some(shown), Some(known)) = (found, fleet.clusters.get(&request.cluster)) else {
+        return Err(Status::not_found(format!(
+            "there is no cluster {:?}; `drover cluster list` shows all",
+            request.cluster
+        )));
+    };
+    if !request.bundle.is_empty() && shown.bundles.is_empty() {
+        return Err(Status::not_found(format!(
+            "{} neither runs nor should run {:?}; `drover get bundles` shows all",
+            request.cluster, request.bundle
+        )));
+    }
+    let variables = variables(hub, fleet, &request.cluster, known, &shown);
+    Ok(wire::ExplainResponse {
+        applied_index: state.index,
+        cluster: Some(cluster(shown)),
+        variables,
+    })
+}
+
+pub(super) fn get(
+    hub: &Hub,
+    state: &State,
+    request: &wire::GetRequest,
+) -> Result<wire::GetResponse, Status> {
+    let fleet = state.fleet();
+    let mut answer = wire::GetResponse { applied_index: state.index, ..Default::default() };
+    match &request.what {
+        Some(What::Clusters(_)) => {
+            let all = view::clusters(fleet, &*hub.node, &[], &[]);
+            answer.clusters = all.into_iter().map(cluster).collect();
+        }
+        Some(What::Bundles(_)) => {
+            answer.bundles = view::bundles(fleet).into_iter().map(summary).collect();
+        }
+        Some(What::Sources(_)) => answer.sources = sources(hub, fleet),
+        Some(What::Tokens(_)) => answer.tokens = tokens(fleet),
+        Some(What::Audit(_)) => {
+            let lines = fleet.audit.iter().map(|line| wire::Audit {
+                unix_millis: line.at_unix_millis,
+                who: line.who.clone(),
+                what: line.what.clone(),
+                why: line.why.clone(),
+            });
+            answer.audit = lines.collect();
+        }
+        None => {
+            return Err(Status::invalid_argument(
+                "name what to get: clusters, bundles, sources, tokens or audit",
+            ));
+        }
+    }
+    Ok(answer)
+}
+
+fn cluster(shown: ClusterView) -> wire::Cluster {
+    let connection = shown.connection.unwrap_or_default();
+    wire::Cluster {
+        cluster: shown.cluster,
+        connected: shown.connected,
+        generation: shown.generation,
+        bundles: shown.bundles.into_iter().map(bundle).collect(),
+        labels: shown.labels.into_iter().collect(),
+        hold: shown.hold.map(|hold| hold.message).unwrap_or_default(),
+        seen_unix_millis: connection.seen_unix_millis,
+        version: connection.version,
+        declared: shown.declared,
+        revoked: shown.revoked,
+        incarnation: shown.incarnation,
+        sent_delta_bytes: connection.sent_delta_bytes,
+        acked_generation: connection.acked_generation,
+    }
+}
+
+fn bundle(shown: BundleView) -> wire::Bundle {
+    let text = |digest: Option<Digest>| digest.map(|one| one.to_string()).unwrap_or_default();
+    let report = shown.report.as_deref();
+    let problems = report.into_iter().flat_map(|report| &report.problems);
+    wire::Bundle {
+        bundle: shown.bundle,
+        commit: shown.commit.unwrap_or_default(),
+        variant: text(shown.variant),
+        sync: shown.sync.to_string(),
+        health: shown.health.to_string(),
+        drifted: shown.drifted,
+        suspended: shown.suspended,
+        hold: shown.hold.map(hold),
+        objects: shown.objects,
+        since_unix_millis: report.map_or(0, |report| report.since_unix_millis),
+        problems: problems
+            .map(|problem| wire::Problem {
+                object: problem.object.as_ref().map(ToString::to_string).unwrap_or_default(),
+                r#final: problem.is_final,
+                message: problem.message.clone(),
+            })
+            .collect(),
+        problems_more: report.map_or(0, |report| report.problems_more),
+        goal_variant: text(shown.goal_variant),
+    }
+}
+
+fn hold(hold: Hold) -> wire::Hold {
+    wire::Hold {
+        kind: hold.kind.as_str().into(),
+        message: hold.message,
+        since_unix_millis: hold.since_unix_millis.unwrap_or_default(),
+        objects: hold.objects,
+        objects_total: hold.objects_total,
+    }
+}
+
+fn summary(shown: view::BundleSummary) -> wire::BundleSummary {
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    wire::BundleSummary {
+        bundle: shown.bundle,
+        commit: shown.commit,
+        clusters: count(shown.clusters),
+        current: count(shown.current),
+        applied: count(shown.applied),
+        healthy: count(shown.healthy),
+        held: count(shown.held),
+        failed: count(shown.failed),
+        path: shown.path,
+    }
+}
+
+fn tokens(fleet: &Fleet) -> Vec<wire::Token> {
+    let tokens = fleet.tokens.values().map(|state| {
+        let used = u32::try_from(state.used.len()).unwrap_or(u32::MAX);
+        wire::Token {
+            id: state.token.id.clone(),
+            names: state.token.names.clone(),
+            labels: state.token.labels.clone().into_iter().collect(),
+            uses_left: state.token.uses.saturating_sub(used),
+            expires_unix_millis: state.token.expires_unix_millis,
+            used,
+        }
+    });
+    tokens.collect()
+}
+
+fn sources(hub: &Hub, fleet: &Fleet) -> Vec<wire::Source> {
+    let sources = fleet.sources.iter().map(|(name, source)| {
+        let head = source.head.as_ref();
+        let found = head.and_then(|head| defects(hub, &head.defects)).unwrap_or_default();
+        wire::Source {
+            source: name.clone(),
+            commit: head.map(|head| head.commit.clone()).unwrap_or_default(),
+            defects: found
+                .defects
+                .into_iter()
+                .map(|defect| wire::Defect {
+                    file: defect.file,
+                    line: defect.line,
+                    message: defect.message,
+                    bundle: defect.bundle.unwrap_or_default(),
+                    note: defect.note,
+                })
+                .collect(),
+            url: source.url.clone(),
+            r#ref: source.reference.clone(),
+            path: source.path.clone(),
+            error: hub.node.source_error(name).unwrap_or_default(),
+            rewind_commit: source
+                .rewind
+                .as_ref()
+                .map(|rewind| rewind.commit.clone())
+                .unwrap_or_default(),
+            defects_more: found.more,
+            fetched_unix_millis: hub.node.fetched_unix_millis(name).unwrap_or_default(),
+        }
+    });
+    sources.collect()
+}
+
+fn defects(hub: &Hub, digest: &Digest) -> Option<Defects> {
+    serde_json::from_slice(&hub.bodies.get(digest)?).ok()
+}
+
+/// Where each variable comes from that the cluster's bundles use.
+fn variables(
+    hub: &Hub,
+    fleet: &Fleet,
+    name: &str,
+    known: &Cluster,
+    shown: &ClusterView,
+) -> Vec<wire::VariableOrigin> {
+    let facts =
+        ClusterFacts { number: known.number, name: name.to_owned(), labels: known.labels() };
+    let index: Index = [(facts.number, &facts.labels)].into_iter().collect();
+    let mut out = Vec::new();
+    for one in &shown.bundles {
+        let Some(source) = one.bundle.split('/').next().and_then(|name| fleet.sources.get(name))
+        else {
+            continue;
+        };
+        let catalog = source.head.as_ref().and_then(|head| hub.bodies.get(&head.catalog));
+        let Some(catalog) = catalog.and_then(|body| Catalog::decode(&body).ok()) else { continue };
+        let (Some(item), Some(bundle)) =
+            (catalog.bundles.get(&one.bundle), fleet.bundles.get(&one.bundle))
+        else {
+            continue;
+        };
+        let pair = fleet.goal(bundle, known.number).or_else(|| fleet.assigned(bundle, known.number));
+        let Some(table) = pair.and_then(|pair| hub.bodies.variables(&pair.variables)) else {
+            continue;
+        };
+        let layers = layers(&catalog, item, &index);
+        out.extend(table.0.iter().map(|(variable, value)| wire::VariableOrigin {
+            bundle: one.bundle.clone(),
+            name: variable.clone(),
+            value: value.to_string(),
+            origin: layers.resolve(variable, &facts).map_or_else(String::new, |from| from.place),
+        }));
+    }
+    out
+}

@@ -1,0 +1,268 @@
+//! From what sources want to the commands that say so: declarations first, since goals name
+//! clusters by number, then goals. It runs again when a source has a new head, and when clusters
+//! join, leave or get other labels.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hub_core::catalog::{Catalog, Defect, Guard};
+use hub_core::command::{Command, Entry, Pair};
+use hub_core::fleet::{Cluster, Fleet};
+use hub_core::publish::{self, Head};
+use hub_core::release::{self, ClusterFacts, Goals, Rendering};
+use hub_store::Kind;
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use proto_model::{Digest, limits};
+use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
+use tracing::{error, info};
+
+use super::Refused;
+use crate::bodies::Bodies;
+use crate::log::State;
+use crate::node::Node;
+
+/// A source's head, read and rendered. Its bodies are durable.
+pub struct Prepared {
+    /// Name of the source.
+    pub source: String,
+    /// The commit.
+    pub commit: String,
+    /// What it declares.
+    pub catalog: Catalog,
+    /// Digest of the catalog's body.
+    pub catalog_digest: Digest,
+    /// What is rendered of it.
+    pub wanted: release::Wanted,
+    /// The renderings without defects, by the digest of their inputs.
+    pub renderings: BTreeMap<Digest, Rendering>,
+    /// What is wrong with it, as far as no cluster plays a part.
+    pub defects: Vec<Defect>,
+}
+
+/// What is wrong with a head, as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defects {
+    /// At most `limits::DEFECTS_MAX`.
+    pub defects: Vec<Defect>,
+    /// Those beyond.
+    pub more: u64,
+}
+
+impl Defects {
+    fn of(mut all: Vec<Defect>) -> Self {
+        // What holds something comes first, so that notes are what is cut off.
+        all.sort_by(|a, b| (a.note, a).cmp(&(b.note, b)));
+        all.dedup();
+        let more = all.len().saturating_sub(limits::DEFECTS_MAX) as u64;
+        all.truncate(limits::DEFECTS_MAX);
+        Self { defects: all, more }
+    }
+}
+
+/// Renderings of one command, so that it stays far below the limit of an entry.
+const RENDERINGS_PER_COMMAND: usize = 400;
+const _: () = assert!(RENDERINGS_PER_COMMAND * 2 * 40 < limits::ENTRY_BYTES_MAX);
+
+/// Brings heads and clusters together.
+pub(super) struct Publisher {
+    bodies: Arc<Bodies>,
+    node: Arc<Node>,
+    guard: Guard,
+    heads: BTreeMap<String, Arc<Prepared>>,
+    dirty: BTreeSet<String>,
+    /// The clusters that the last goals were made for.
+    clusters: OrdMap<String, Cluster>,
+    /// Commands on their way, and the source that they speak of.
+    under_way: Option<(String, usize)>,
+}
+
+impl Publisher {
+    pub(super) fn new(bodies: Arc<Bodies>, node: Arc<Node>, guard: Guard) -> Self {
+        Self {
+            bodies,
+            node,
+            guard,
+            heads: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            clusters: OrdMap::new(),
+            under_way: None,
+        }
+    }
+
+    /// A source has a new head.
+    pub(super) fn prepared(&mut self, prepared: Arc<Prepared>) {
+        self.dirty.insert(prepared.source.clone());
+        self.heads.insert(prepared.source.clone(), prepared);
+    }
+
+    /// The commands to bring into the log now, if any.
+    pub(super) async fn next(&mut self, state: &State) -> Result<Option<Vec<Command>>, String> {
+        if self.under_way.is_some() {
+            return Ok(None);
+        }
+        self.look_at(&state.fleet().clusters);
+        let Some(source) = self.dirty.first().cloned() else { return Ok(None) };
+        let Some(head) = self.heads.get(&source).cloned() else {
+            self.dirty.remove(&source);
+            return Ok(None);
+        };
+        let (bodies, guard, work) = (Arc::clone(&self.bodies), self.guard.clone(), state.clone());
+        let made = spawn_blocking(move || commands(work.fleet(), &head, &bodies, &guard)).await;
+        let made =
+            made.map_err(|_| "publishing panicked: this is a defect of drover-hub".to_owned())?;
+        match made {
+            Ok(Made::Declaration(command)) => {
+                // The goals come once the clusters have their numbers.
+                self.under_way = Some((source, 1));
+                Ok(Some(vec![command]))
+            }
+            Ok(Made::Goals(commands)) => {
+                self.dirty.remove(&source);
+                if commands.is_empty() {
+                    return Ok(None);
+                }
+                info!(source, commands = commands.len(), "publishing");
+                self.under_way = Some((source, commands.len()));
+                Ok(Some(commands))
+            }
+            Err(reason) => {
+                self.dirty.remove(&source);
+                self.failed(&source, &reason);
+                Ok(None)
+            }
+        }
+    }
+
+    /// An entry was answered.
+    pub(super) fn settled(&mut self, entry: &Entry, error: Option<&Refused>) {
+        let ours = entry.commands.iter().filter(|command| is_ours(command)).count();
+        let Some((source, left)) = self.under_way.take() else { return };
+        let left = left.saturating_sub(ours);
+        if let Some(refused) = error.filter(|_| ours > 0) {
+            self.dirty.remove(&source);
+            self.failed(&source, &refused.to_string());
+        }
+        self.under_way = (left > 0).then_some((source, left));
+    }
+
+    fn failed(&self, source: &str, reason: &str) {
+        error!(source, reason, "the head could not be published");
+        let reason = format!("its head could not be published: {reason}");
+        self.node.source(source, |state| state.error = Some(reason));
+    }
+
+    /// All goals are worked out again where a change of clusters can change them.
+    fn look_at(&mut self, clusters: &OrdMap<String, Cluster>) {
+        let changed = self.clusters.diff(clusters).any(|change| match change {
+            DiffItem::Add(_, one) | DiffItem::Remove(_, one) => facts(one).is_some(),
+            DiffItem::Update { old: (_, old), new: (_, new) } => facts(old) != facts(new),
+        });
+        self.clusters = clusters.clone();
+        if changed {
+            self.dirty.extend(self.heads.keys().cloned());
+        }
+    }
+}
+
+fn is_ours(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Declare { .. } | Command::Rendered { .. } | Command::Goal(_) | Command::Publish(_)
+    )
+}
+
+/// What of a cluster selectors see; `None` where nothing may be assigned to it.
+fn facts(cluster: &Cluster) -> Option<(u32, BTreeMap<String, String>)> {
+    let counts = cluster.is_assignable() && !cluster.declaration_removed;
+    counts.then(|| (cluster.number, cluster.labels()))
+}
+
+enum Made {
+    Declaration(Command),
+    Goals(Vec<Command>),
+}
+
+fn commands(
+    fleet: &Fleet,
+    prepared: &Prepared,
+    bodies: &Bodies,
+    guard: &Guard,
+) -> Result<Made, String> {
+    let declared = prepared
+        .catalog
+        .clusters
+        .iter()
+        .map(|(name, cluster)| (name.clone(), cluster.labels.clone()))
+        .collect();
+    if let Some(command) = publish::declare(fleet, &prepared.source, &declared) {
+        return Ok(Made::Declaration(command));
+    }
+    let clusters: Vec<ClusterFacts> = fleet
+        .clusters
+        .iter()
+        .filter_map(|(name, cluster)| {
+            let (number, labels) = facts(cluster)?;
+            Some(ClusterFacts { number, name: name.clone(), labels })
+        })
+        .collect();
+    let Prepared { catalog, wanted, renderings, .. } = prepared;
+    let goals = release::goals(catalog, wanted, &clusters, renderings, guard);
+    let head = store(prepared, goals, bodies).map_err(|error| error.to_string())?;
+    let mut commands = rendered(fleet, prepared);
+    commands.extend(publish::publish(fleet, &head));
+    Ok(Made::Goals(commands))
+}
+
+/// What was rendered and the log does not know yet.
+fn rendered(fleet: &Fleet, prepared: &Prepared) -> Vec<Command> {
+    let fresh: Vec<(Digest, Digest)> = prepared
+        .renderings
+        .iter()
+        .filter(|(input, rendering)| fleet.renderings.get(*input) != Some(&rendering.variant))
+        .map(|(input, rendering)| (*input, rendering.variant))
+        .collect();
+    fresh
+        .chunks(RENDERINGS_PER_COMMAND)
+        .map(|chunk| Command::Rendered { renderings: chunk.to_vec() })
+        .collect()
+}
+
+/// Stores the bodies that the goals name, and gives what to publish.
+fn store(
+    prepared: &Prepared,
+    goals: Goals,
+    bodies: &Bodies,
+) -> Result<Head, hub_store::StoreError> {
+    let mut defects = prepared.defects.clone();
+    defects.extend(goals.defects);
+    // Writing plain lists to memory has no way to fail; an empty body would not decode.
+    let defects = serde_json::to_vec(&Defects::of(defects)).unwrap_or_default();
+    let defects_digest = Digest::of(&defects);
+    let mut put = vec![(defects_digest, Kind::Catalog, defects)];
+    let mut bundles = BTreeMap::new();
+    for (name, goal) in goals.bundles {
+        let mut pairs = Vec::with_capacity(goal.pairs.len());
+        for (content, clusters) in goal.pairs {
+            let table = content.variables.encode();
+            let variables = Digest::of(&table);
+            put.push((variables, Kind::Variables, table));
+            pairs.push((Pair { variant: content.variant, variables }, clusters));
+        }
+        let wanted = publish::Wanted { path: goal.path, guard: goal.guard, goal: pairs };
+        bundles.insert(name, wanted);
+    }
+    let put: Vec<(Digest, Kind, &[u8])> =
+        put.iter().map(|(digest, kind, body)| (*digest, *kind, &**body)).collect();
+    bodies.store().put(&put)?;
+    Ok(Head {
+        source: prepared.source.clone(),
+        commit: prepared.commit.clone(),
+        catalog: prepared.catalog_digest,
+        defects: defects_digest,
+        bundles,
+        held: goals.held.into_keys().collect(),
+    })
+}

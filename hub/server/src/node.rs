@@ -1,0 +1,246 @@
+//! What lives in the memory of this replica: who is attached, what spokes reported in detail, how
+//! sources fare. Nothing here survives the process, and nothing here decides what runs where.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hub_core::check::Facts;
+use hub_core::command::Pair;
+use hub_core::view::{Connection, Memory};
+use proto_model::delta::level;
+use proto_model::{Digest, Identity, Report, limits};
+use tokio::sync::{Notify, watch};
+
+use crate::bodies::Bodies;
+
+/// The memory of this replica.
+pub struct Node {
+    bodies: Arc<Bodies>,
+    clusters: Mutex<BTreeMap<String, Live>>,
+    sources: Mutex<BTreeMap<String, SourceState>>,
+    changes: watch::Sender<u64>,
+}
+
+/// What is known of one cluster beside Fleet.
+#[derive(Default)]
+struct Live {
+    connection: Connection,
+    reports: BTreeMap<String, Arc<Report>>,
+    stream: Option<Arc<Stream>>,
+    /// Incarnation and counter of the last session in which the spoke spoke after its Welcome, so
+    /// that it has the token.
+    confirmed: (u64, u64),
+}
+
+/// The handle of a stream that stands.
+#[derive(Debug)]
+pub struct Stream {
+    /// The session's counter.
+    pub session: u64,
+    /// Tells the stream to look at Fleet again.
+    pub changed: Notify,
+    /// Tells the stream that a newer one took its place.
+    pub displaced: Notify,
+}
+
+/// How a source fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceState {
+    /// What went wrong with the last fetch; `None` where it went well.
+    pub error: Option<String>,
+    /// When it was last fetched with success, milliseconds since 1970.
+    pub fetched_unix_millis: Option<u64>,
+}
+
+impl Node {
+    /// An empty memory.
+    #[must_use]
+    pub fn new(bodies: Arc<Bodies>) -> Self {
+        Self {
+            bodies,
+            clusters: Mutex::default(),
+            sources: Mutex::default(),
+            changes: watch::channel(0).0,
+        }
+    }
+
+    /// Changes with everything that is shown; the value itself means nothing.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// A stream stands from now on; one that stood before is displaced. `None`: a newer one
+    /// stands already.
+    pub fn attach(&self, cluster: &str, session: u64, version: &str) -> Option<Arc<Stream>> {
+        let stream =
+            Arc::new(Stream { session, changed: Notify::new(), displaced: Notify::new() });
+        let mut is_newest = true;
+        self.with(cluster, |live| {
+            if live.stream.as_ref().is_some_and(|one| one.session > session) {
+                is_newest = false;
+                return;
+            }
+            if let Some(old) = live.stream.replace(Arc::clone(&stream)) {
+                old.displaced.notify_one();
+            }
+            live.connection = Connection {
+                connected: true,
+                seen_unix_millis: unix_millis(),
+                version: version.to_owned(),
+                ..Connection::default()
+            };
+        });
+        is_newest.then_some(stream)
+    }
+
+    /// A stream has ended.
+    pub fn detach(&self, cluster: &str, stream: &Arc<Stream>) {
+        self.with(cluster, |live| {
+            if live.stream.as_ref().is_some_and(|one| Arc::ptr_eq(one, stream)) {
+                live.stream = None;
+                live.connection.connected = false;
+                live.connection.seen_unix_millis = unix_millis();
+            }
+        });
+    }
+
+    /// The streams that stand.
+    #[must_use]
+    pub fn attached(&self) -> usize {
+        self.lock().values().filter(|live| live.stream.is_some()).count()
+    }
+
+    /// Tells the stream of a cluster, where one stands, to look at Fleet again.
+    pub fn nudge(&self, cluster: &str) {
+        if let Some(stream) = self.lock().get(cluster).and_then(|live| live.stream.as_ref()) {
+            stream.changed.notify_one();
+        }
+    }
+
+    /// Forgets clusters that are no longer in the fleet and not attached.
+    pub fn forget(&self, cluster: &str) {
+        let mut clusters = self.lock();
+        if clusters.get(cluster).is_some_and(|live| live.stream.is_none()) {
+            clusters.remove(cluster);
+        }
+    }
+
+    /// The digest over the reports of a cluster, where any are remembered.
+    #[must_use]
+    pub fn level(&self, cluster: &str) -> Option<Digest> {
+        let clusters = self.lock();
+        let live = clusters.get(cluster)?;
+        Some(level(live.reports.values().map(|report| &**report)))
+    }
+
+    /// Forgets the reports of a cluster: it will tell them all.
+    pub fn forget_reports(&self, cluster: &str) {
+        self.with(cluster, |live| live.reports.clear());
+    }
+
+    /// Remembers a report. `false`: the cluster has more bundles than one can have.
+    pub fn report(&self, cluster: &str, report: &Report) -> bool {
+        let mut taken = true;
+        self.with(cluster, |live| {
+            let known = live.reports.contains_key(&report.bundle);
+            if !known && live.reports.len() >= limits::BUNDLES_PER_CLUSTER_MAX {
+                taken = false;
+                return;
+            }
+            live.reports.insert(report.bundle.clone(), Arc::new(report.clone()));
+        });
+        taken
+    }
+
+    /// The last session of an incarnation of which the spoke has shown that it knows it; 0 where
+    /// none is remembered.
+    #[must_use]
+    pub fn confirmed(&self, cluster: &str, incarnation: u64) -> u64 {
+        match self.lock().get(cluster).map(|live| live.confirmed) {
+            Some((of, session)) if of == incarnation => session,
+            _ => 0,
+        }
+    }
+
+    /// The spoke spoke in a session of an incarnation.
+    pub fn heard(&self, cluster: &str, incarnation: u64, session: u64) {
+        let mut clusters = self.lock();
+        if let Some(live) = clusters.get_mut(cluster) {
+            live.confirmed = live.confirmed.max((incarnation, session));
+            live.connection.seen_unix_millis = unix_millis();
+        }
+    }
+
+    /// Changes what is shown of a connection.
+    pub fn update(&self, cluster: &str, change: impl FnOnce(&mut Connection)) {
+        self.with(cluster, |live| change(&mut live.connection));
+    }
+
+    /// Counts bytes that a stream was given.
+    pub fn sent(&self, cluster: &str, bytes: u64) {
+        if let Some(live) = self.lock().get_mut(cluster) {
+            live.connection.sent_delta_bytes += bytes;
+        }
+    }
+
+    /// Changes what is shown of a source.
+    pub fn source(&self, source: &str, change: impl FnOnce(&mut SourceState)) {
+        {
+            let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+            change(sources.entry(source.to_owned()).or_default());
+        }
+        self.changed();
+    }
+
+    fn with(&self, cluster: &str, change: impl FnOnce(&mut Live)) {
+        change(self.lock().entry(cluster.to_owned()).or_default());
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Live>> {
+        self.clusters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn source_state(&self, source: &str) -> Option<SourceState> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
+    }
+}
+
+impl Facts for Node {
+    fn identities(&self, pair: &Pair) -> Option<Arc<std::collections::BTreeSet<Identity>>> {
+        self.bodies.identities(pair)
+    }
+}
+
+impl Memory for Node {
+    fn connection(&self, cluster: &str) -> Option<Connection> {
+        let clusters = self.lock();
+        let live = clusters.get(cluster)?;
+        (live.connection != Connection::default()).then(|| live.connection.clone())
+    }
+
+    fn report(&self, cluster: &str, bundle: &str) -> Option<Arc<Report>> {
+        self.lock().get(cluster)?.reports.get(bundle).cloned()
+    }
+
+    fn source_error(&self, source: &str) -> Option<String> {
+        self.source_state(source)?.error
+    }
+
+    fn fetched_unix_millis(&self, source: &str) -> Option<u64> {
+        self.source_state(source)?.fetched_unix_millis
+    }
+}
+
+/// The wall clock, in milliseconds since 1970.
+#[must_use]
+pub fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,192 @@
+//! Follows a source: fetches it when it is due, holds a rewind, and hands each new head, read and
+//! rendered, to the leader.
+
+mod prepare;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hub_core::command::Command;
+use hub_git::{Fetcher, Place, Schedule};
+use proto_model::Digest;
+use tracing::{info, warn};
+
+use crate::hub::Hub;
+use crate::node::unix_millis;
+use crate::rate::jitter_millis;
+use prepare::Preparer;
+
+/// Name of the source that `drover-hub` is started with.
+pub const ROOT: &str = "main";
+
+/// What is followed, and how.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Name of the source.
+    pub name: String,
+    /// A path or a URL.
+    pub url: String,
+    /// Branch, tag or commit.
+    pub reference: String,
+    /// Folder within the repository; empty for its root.
+    pub path: String,
+    /// A file with a token.
+    pub credentials: Option<PathBuf>,
+    /// The directory for the mirrors of all sources.
+    pub mirrors: PathBuf,
+}
+
+impl Spec {
+    /// The mirror: another one for each URL, so that histories never mix.
+    fn mirror(&self) -> PathBuf {
+        let mut url = Digest::of(self.url.as_bytes()).to_string();
+        url.truncate(8);
+        self.mirrors.join(format!("{}-{url}", self.name))
+    }
+
+    /// Whether the URL is a path of this machine.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        !self.url.contains("://") || self.url.starts_with("file://")
+    }
+}
+
+/// One source under way.
+struct Follower {
+    hub: Arc<Hub>,
+    spec: Spec,
+    fetcher: Fetcher,
+    preparer: Preparer,
+    /// The commit that the leader was given.
+    given: Option<String>,
+}
+
+/// Follows a source until the hub stops.
+pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
+    let place = if spec.is_local() { Place::Local } else { Place::Remote };
+    let preparer = Preparer::new(Arc::clone(&hub), spec.clone(), spec.mirror());
+    let (mut stop, mut applied) = (hub.stop.clone(), hub.applied.clone());
+    let mut follower = Follower { hub, spec, fetcher, preparer, given: None };
+    let mut schedule = Schedule::new(place);
+    let start = Instant::now();
+    let millis = || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    loop {
+        let wait = Duration::from_millis(schedule.next_millis().saturating_sub(millis()));
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(wait) => {}
+            _ = applied.wait_for(|now| approved(&now.machine.0, &follower).is_some()) => {
+                schedule.poke();
+            }
+        }
+        let dice = jitter_millis(1 << 20) as f64 / f64::from(1 << 20);
+        let looked = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            looked = follower.look() => looked,
+        };
+        follower.tell(looked.as_ref().err());
+        match looked {
+            Ok(()) => schedule.succeeded(millis(), dice),
+            Err(reason) => schedule.failed(millis(), &reason, dice),
+        }
+    }
+}
+
+/// The rewind that an operator approved and that was not followed yet.
+fn approved<'a>(fleet: &'a hub_core::fleet::Fleet, follower: &Follower) -> Option<&'a str> {
+    let rewind = fleet.sources.get(&follower.spec.name)?.rewind.as_ref()?;
+    let waits = rewind.approved && follower.given.as_ref() != Some(&rewind.commit);
+    waits.then_some(rewind.commit.as_str())
+}
+
+impl Follower {
+    /// Fetches, and goes on with what is new.
+    async fn look(&mut self) -> Result<(), String> {
+        let state = self.hub.state();
+        let accepted = state
+            .fleet()
+            .sources
+            .get(&self.spec.name)
+            .and_then(|source| source.head.as_ref())
+            .map(|head| head.commit.clone());
+        let source = hub_git::Source {
+            url: self.spec.url.clone(),
+            reference: self.spec.reference.clone(),
+            dir: self.preparer.mirror().to_path_buf(),
+            credentials: self.spec.credentials.clone(),
+            accepted: accepted.clone(),
+        };
+        match self.fetcher.fetch(&source).await {
+            Ok(fetched) => {
+                self.hub.metrics.fetches.inc();
+                self.arrived(fetched.commit, accepted).await
+            }
+            Err(error) => {
+                self.hub.metrics.fetches_failed.inc();
+                self.go_on_without(accepted).await;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    async fn arrived(&mut self, commit: String, accepted: Option<String>) -> Result<(), String> {
+        if self.given.as_ref() == Some(&commit) {
+            return Ok(());
+        }
+        if let Some(accepted) = accepted.filter(|accepted| *accepted != commit) {
+            let descends = hub_git::is_descendant(self.preparer.mirror(), &accepted, &commit).await;
+            if !descends.map_err(|error| error.to_string())? && !self.is_approved(&commit) {
+                return self.hold(commit, accepted).await;
+            }
+        }
+        self.give(commit).await
+    }
+
+    fn is_approved(&self, commit: &str) -> bool {
+        approved(self.hub.state().fleet(), self) == Some(commit)
+    }
+
+    /// A head that is no descendant of the accepted one waits for an operator's word.
+    async fn hold(&mut self, commit: String, accepted: String) -> Result<(), String> {
+        let state = self.hub.state();
+        let known = state.fleet().sources.get(&self.spec.name);
+        let rewind = known.and_then(|source| source.rewind.as_ref());
+        if rewind.is_none_or(|rewind| rewind.commit != commit) {
+            warn!(source = self.spec.name, %commit, %accepted, "the source was rewound: held");
+            let command = Command::Rewind { source: self.spec.name.clone(), commit };
+            self.hub.leader.command(command).await.map_err(|refused| refused.to_string())?;
+        }
+        self.go_on_without(Some(accepted)).await;
+        Ok(())
+    }
+
+    /// Without a new head the accepted one still says what clusters that join should run.
+    async fn go_on_without(&mut self, accepted: Option<String>) {
+        let Some(commit) = accepted.filter(|_| self.given.is_none()) else { return };
+        if let Err(reason) = self.give(commit).await {
+            warn!(source = self.spec.name, reason, "the accepted head cannot be read");
+        }
+    }
+
+    async fn give(&mut self, commit: String) -> Result<(), String> {
+        let prepared = self.preparer.prepare(&commit).await?;
+        info!(source = self.spec.name, %commit, "read a head");
+        self.hub.leader.prepared(Arc::new(prepared)).await.map_err(|refused| refused.to_string())?;
+        self.given = Some(commit);
+        Ok(())
+    }
+
+    fn tell(&self, error: Option<&String>) {
+        if let Some(reason) = error {
+            warn!(source = self.spec.name, reason, "the source cannot be followed now");
+        }
+        self.hub.node.source(&self.spec.name, |state| match error {
+            Some(reason) => state.error = Some(reason.clone()),
+            None => {
+                state.error = None;
+                state.fetched_unix_millis = Some(unix_millis());
+            }
+        });
+    }
+}

@@ -1,0 +1,277 @@
+//! A hub as spokes and operators meet it, over real TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::time::{Duration, SystemTime};
+
+use common::{World, csr};
+use hub_server::identity::{self, Authority, Name};
+use proto_model::delta::Refusal;
+use proto_wire::control::control_client::ControlClient;
+use proto_wire::control::execute_request::Command as Operator;
+use proto_wire::control::{
+    ApproveDeletions, ApproveRewind, ExplainRequest, ReplaceCluster, RevokeCluster, StatusRequest,
+};
+use proto_wire::enroll::RenewRequest;
+use proto_wire::enroll::enroll_client::EnrollClient;
+use rcgen::KeyPair;
+use tonic::Code;
+
+const CLUSTERS: &str = "\
+apiVersion: drover.dev/v1alpha1
+kind: Cluster
+metadata: {name: a, labels: {tier: edge}}
+---
+apiVersion: drover.dev/v1alpha1
+kind: Bundle
+metadata: {name: web}
+spec:
+  path: web
+  namespace: shop
+  targets: [{name: all, selector: {}}]
+";
+
+fn config_map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{key: {value}}}\n")
+}
+
+async fn world() -> World {
+    let web = config_map("web", "one");
+    World::start(&[("drover.yaml", CLUSTERS), ("web/web.yaml", &web)]).await
+}
+
+fn is_settled(status: &proto_wire::control::StatusResponse, commit: &str) -> bool {
+    status.clusters.iter().any(|cluster| {
+        cluster.connected
+            && cluster.bundles.iter().any(|bundle| {
+                bundle.commit == commit && bundle.sync == "Applied" && bundle.health == "Healthy"
+            })
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_reaches_a_spoke_and_a_restart_sends_nothing_again() {
+    let mut world = world().await;
+    let commit = common::git(&world.repo(), &["rev-parse", "HEAD"]);
+    let mut spoke = world.spoke("a").await;
+    let mut stream = spoke.connect(&world).await.unwrap();
+    spoke.follow(&mut stream, |spoke| spoke.reports.len() == 1).await;
+    assert_eq!(spoke.bodies.len(), 2, "a variant and its object");
+    let status = world.status_until(|status| is_settled(status, &commit)).await;
+    let cluster = &status.clusters[0];
+    assert!(cluster.sent_delta_bytes > 0 && cluster.acked_generation == cluster.generation);
+
+    // A second commit costs what differs.
+    let next = world.commit(&[("web/web.yaml", &config_map("web", "two"))]);
+    let before = spoke.bodies.len();
+    spoke.follow(&mut stream, |spoke| spoke.bodies.len() == before + 2).await;
+    let generation = spoke.fence.generation;
+    spoke.follow(&mut stream, |spoke| spoke.fence.generation >= generation).await;
+    world.status_until(|status| is_settled(status, &next)).await;
+
+    world.stop().await;
+    assert_eq!(stream.refusal().await, Refusal::Retry);
+    world.boot().await;
+    let mut stream = spoke.connect(&world).await.unwrap();
+    let had = spoke.session_token.clone();
+    spoke.follow(&mut stream, |spoke| spoke.session_token != had).await;
+    let status = world.status_until(|status| is_settled(status, &next)).await;
+    assert_eq!(status.clusters[0].sent_delta_bytes, 0);
+    assert_eq!(status.clusters[0].generation, spoke.fence.generation);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_service_asks_for_its_own_certificate() {
+    let world = world().await;
+    let mut spoke = world.spoke("a").await;
+    let key = spoke.key.serialize_pem();
+    let status = |identity: Option<(&str, &str)>| {
+        let mut client = ControlClient::new(world.channel(identity));
+        async move { client.status(StatusRequest::default()).await.map_err(|error| error.code()) }
+    };
+    assert_eq!(status(None).await.err(), Some(Code::Unauthenticated));
+    let cluster = Some((spoke.certificate.as_str(), key.as_str()));
+    assert_eq!(status(cluster).await.err(), Some(Code::PermissionDenied));
+    assert!(spoke.connect(&world).await.is_ok());
+
+    // The same name, signed by another CA.
+    let hub_id = world.context.hub_id.clone();
+    let (other, _) = Authority::create(&hub_id, SystemTime::now()).unwrap();
+    let (certificate, key) =
+        other.issue(&Name::Cluster("a".into()), SystemTime::now()).unwrap();
+    spoke.certificate = certificate;
+    spoke.key = KeyPair::from_pem(&key).unwrap();
+    assert!(spoke.connect(&world).await.is_err());
+
+    // An operator is no cluster.
+    spoke.certificate = world.context.certificate.clone();
+    spoke.key = KeyPair::from_pem(&world.context.key).unwrap();
+    let refused = spoke.connect(&world).await.err().map(|error| error.code());
+    assert_eq!(refused, Some(Code::PermissionDenied));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_reads_and_does_not_command() {
+    let world = world().await;
+    let path = world.temp.path().join("viewer.json");
+    let now = SystemTime::now();
+    identity::operator(&world.hub_dir(), "eve", identity::Role::Viewer, &path, now).unwrap();
+    let viewer: identity::Context =
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut client =
+        ControlClient::new(world.channel(Some((&viewer.certificate, &viewer.key))));
+    assert!(client.status(StatusRequest::default()).await.is_ok());
+    let request = proto_wire::control::ExecuteRequest {
+        request_id: "r".into(),
+        command: Some(Operator::RevokeCluster(RevokeCluster { cluster: "a".into() })),
+        ..Default::default()
+    };
+    let refused = client.execute(request).await.err().map(|error| error.code());
+    assert_eq!(refused, Some(Code::PermissionDenied));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_admits_its_names_once_per_key() {
+    let world = world().await;
+    let token = world.token("one", "a*").await;
+    assert_eq!(world.token("one", "a*").await, token, "a repeated request gives the same token");
+    let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let code = |joined: Result<_, tonic::Status>| joined.map(|_| ()).map_err(|error| error.code());
+
+    let first = world.join(&token, "a", &key).await.unwrap();
+    assert_eq!(first.hub_id, world.context.hub_id);
+    assert!(world.join(&token, "a", &key).await.is_ok(), "idempotent per token and key");
+    let held = code(world.join(&token, "a", &other).await);
+    assert_eq!(held, Err(Code::FailedPrecondition), "the name is held by another key");
+    let foreign = code(world.join(&token, "b", &other).await);
+    assert_eq!(foreign, Err(Code::FailedPrecondition), "the token does not admit the name");
+    let mut wrong = token.clone();
+    wrong.secret = "guess".into();
+    assert_eq!(code(world.join(&wrong, "a2", &other).await), Err(Code::PermissionDenied));
+
+    // Renewal proves the enrolled key.
+    let mut client = EnrollClient::new(world.channel(None));
+    let mut renew = |key: &KeyPair| {
+        let request =
+            RenewRequest { certificate: first.certificates.clone(), csr: csr(key).into() };
+        let mut client = client.clone();
+        async move { client.renew(request).await.map(|_| ()).map_err(|error| error.code()) }
+    };
+    assert_eq!(renew(&key).await, Ok(()));
+    assert_eq!(renew(&other).await, Err(Code::PermissionDenied));
+    let revoke = Operator::RevokeCluster(RevokeCluster { cluster: "a".into() });
+    world.execute("revoke", revoke).await.unwrap();
+    assert_eq!(renew(&key).await, Err(Code::PermissionDenied), "not after a revocation");
+    let _ = &mut client;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_stream_ends_within_a_second() {
+    let world = world().await;
+    let mut spoke = world.spoke("a").await;
+    let mut stream = spoke.connect(&world).await.unwrap();
+    spoke.follow(&mut stream, |spoke| !spoke.reports.is_empty()).await;
+    let revoke = Operator::RevokeCluster(RevokeCluster { cluster: "a".into() });
+    world.execute("revoke", revoke).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(1), stream.refusal()).await;
+    assert_eq!(ended.unwrap(), Refusal::Revoked);
+    let mut again = spoke.connect(&world).await.unwrap();
+    assert_eq!(again.refusal().await, Refusal::Revoked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_stream_takes_over_and_an_old_token_is_a_duplicate() {
+    let world = world().await;
+    let mut spoke = world.spoke("a").await;
+    let mut first = spoke.connect(&world).await.unwrap();
+    spoke.follow(&mut first, |spoke| !spoke.reports.is_empty()).await;
+    let old = spoke.session_token.clone();
+    let mut second = spoke.connect(&world).await.unwrap();
+    assert_eq!(first.refusal().await, Refusal::Displaced);
+    spoke.follow(&mut second, |spoke| spoke.session_token != old).await;
+    // It speaks in the new session, so it has the new token.
+    let root = proto_model::assign::root(
+        &spoke.entries.iter().map(|(name, one)| (name.clone(), one.digest())).collect(),
+    );
+    second.say(&proto_model::delta::ToHub::Ack { generation: 0, root }).await;
+    for report in spoke.reports.values_mut() {
+        report.drifted = true;
+        second.say(&proto_model::delta::ToHub::Report(report.clone())).await;
+    }
+    world
+        .status_until(|status| status.clusters[0].bundles.iter().any(|bundle| bundle.drifted))
+        .await;
+
+    spoke.session_token = old;
+    let mut clone = spoke.connect(&world).await.unwrap();
+    assert_eq!(clone.refusal().await, Refusal::DuplicateIdentity);
+    // Nobody is served under the name until an operator says who it is.
+    assert_eq!(second.refusal().await, Refusal::DuplicateIdentity);
+    let replace = Operator::ReplaceCluster(ReplaceCluster { cluster: "a".into() });
+    world.execute("replace", replace).await.unwrap();
+    let mut fresh = world.spoke("a").await;
+    let mut stream = fresh.connect(&world).await.unwrap();
+    fresh.follow(&mut stream, |spoke| !spoke.reports.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_repository_is_held_until_it_is_approved() {
+    let world = world().await;
+    let mut spoke = world.spoke("a").await;
+    let mut stream = spoke.connect(&world).await.unwrap();
+    spoke.follow(&mut stream, |spoke| !spoke.reports.is_empty()).await;
+
+    let bundle_gone = CLUSTERS.split("---").next().unwrap();
+    world.commit(&[("drover.yaml", bundle_gone), ("web/web.yaml", "")]);
+    let held = |status: &proto_wire::control::StatusResponse| {
+        let bundle = status.clusters[0].bundles.first();
+        bundle.and_then(|one| one.hold.as_ref()).is_some_and(|hold| hold.kind == "guard")
+    };
+    world.status_until(held).await;
+    let request = ExplainRequest { cluster: "a".into(), ..Default::default() };
+    let explained = world.admin().explain(request).await.unwrap().into_inner();
+    let hold = explained.cluster.unwrap().bundles[0].hold.clone().unwrap();
+    assert_eq!(hold.objects, ["ConfigMap shop/web"]);
+
+    let approve = |id: &'static str, goal: &'static [u8]| {
+        let command = ApproveDeletions { bundle: "main/web".into(), goal: goal.into() };
+        world.execute(id, Operator::ApproveDeletions(command))
+    };
+    assert_eq!(approve("1", b"other").await.unwrap_err().code(), Code::FailedPrecondition);
+    let done = approve("2", b"").await.unwrap();
+    spoke.follow(&mut stream, |spoke| spoke.entries.is_empty()).await;
+    world.status_until(|status| status.clusters[0].bundles.is_empty()).await;
+    assert_eq!(approve("2", b"").await.unwrap().message, done.message, "done once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rewind_waits_for_its_approval() {
+    let world = world().await;
+    let first = common::git(&world.repo(), &["rev-parse", "HEAD"]);
+    let second = world.commit(&[("web/web.yaml", &config_map("web", "two"))]);
+    world.status_until(|status| status.sources[0].commit == second).await;
+    common::git(&world.repo(), &["reset", "-q", "--hard", &first]);
+    let status = world.status_until(|status| !status.sources[0].rewind_commit.is_empty()).await;
+    assert_eq!(status.sources[0].rewind_commit, first);
+    assert_eq!(status.sources[0].commit, second, "the accepted head stays");
+    let approve = ApproveRewind { source: "main".into(), head: first.clone() };
+    world.execute("rewind", Operator::ApproveRewind(approve)).await.unwrap();
+    world.status_until(|status| status.sources[0].commit == first).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_commit_never_replaces_a_good_one() {
+    let world = world().await;
+    let good = common::git(&world.repo(), &["rev-parse", "HEAD"]);
+    let mut spoke = world.spoke("a").await;
+    let mut stream = spoke.connect(&world).await.unwrap();
+    spoke.follow(&mut stream, |spoke| !spoke.reports.is_empty()).await;
+    world.status_until(|status| is_settled(status, &good)).await;
+    let bad = world.commit(&[("web/web.yaml", "apiVersion: v1\nkind: ConfigMap\n")]);
+    let status = world.status_until(|status| status.sources[0].commit == bad).await;
+    let defect = &status.sources[0].defects[0];
+    assert_eq!((defect.file.as_str(), defect.bundle.as_str()), ("web/web.yaml", "main/web"));
+    assert_eq!(status.clusters[0].bundles[0].sync, "Applied");
+    assert_eq!(status.clusters[0].generation, spoke.fence.generation);
+}
