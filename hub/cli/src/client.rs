@@ -32,9 +32,6 @@ const ROUND_PAUSE: Duration = Duration::from_millis(250);
 /// Between two signs of life on a connection that is watched.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What to do about a name that the hub does not know.
-const REMEDY_NAMES: &str = "`drover get clusters`, `drover get bundles` and `drover get sources` list what there is";
-
 /// A client of one hub.
 pub struct Client {
     context: Context,
@@ -159,7 +156,7 @@ impl Client {
                         self.connection = None;
                         reasons.push(format!("{address}: {}", chain(&status)));
                     }
-                    Err(status) => return Err(Error::of_answer(&status, REMEDY_NAMES)),
+                    Err(status) => return Err(Error::of_answer(&status)),
                 }
             }
             if begun.elapsed() >= self.patience {

@@ -22,8 +22,8 @@ pub enum Error {
     #[error("the hub refuses: {0}\nuse the context of an operator who may, with --context or $DROVER_CONTEXT")]
     Forbidden(String),
     /// There is no such thing.
-    #[error("{0}\n{1}")]
-    NotFound(String, &'static str),
+    #[error("{0}")]
+    NotFound(String),
     /// The hub understood and said no.
     #[error("{0}")]
     Refused(String),
@@ -35,11 +35,11 @@ pub enum Error {
 impl Error {
     /// What an answer of the hub means, if trying again cannot help.
     #[must_use]
-    pub fn of_answer(status: &tonic::Status, remedy: &'static str) -> Self {
+    pub fn of_answer(status: &tonic::Status) -> Self {
         let message = status.message().to_owned();
         match status.code() {
             Code::PermissionDenied | Code::Unauthenticated => Self::Forbidden(message),
-            Code::NotFound => Self::NotFound(message, remedy),
+            Code::NotFound => Self::NotFound(message),
             Code::Unimplemented => Self::Refused(format!(
                 "{message}: this hub does not know the command; use the drover of the hub's own version"
             )),
@@ -55,7 +55,7 @@ impl Error {
             Self::Refused(_) | Self::Unfulfilled(_) => 1,
             Self::Unreachable { .. } => 3,
             Self::Forbidden(_) => 4,
-            Self::NotFound(..) => 5,
+            Self::NotFound(_) => 5,
         })
     }
 }

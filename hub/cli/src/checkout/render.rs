@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn explain(error: OfflineError) -> anyhow::Error {
     match error {
         OfflineError::Unknown(message) => {
-            Error::NotFound(message, "--source names the folder that declares bundles and clusters").into()
+            Error::NotFound(format!("{message}\n--source names the folder that declares bundles and clusters")).into()
         }
         OfflineError::Held { .. } => anyhow::Error::new(error).context("`drover lint` lists all that is wrong"),
         error => error.into(),

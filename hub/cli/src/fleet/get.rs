@@ -71,7 +71,9 @@ pub async fn run(mut client: Client, what: What) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn clusters_table(clusters: &[Cluster], look: Look) -> Table {
+/// The clusters, worst first.
+#[must_use]
+pub fn clusters_table(clusters: &[Cluster], look: Look) -> Table {
     let mut clusters: Vec<&Cluster> = clusters.iter().collect();
     clusters.sort_by_key(|cluster| ranking::of_cluster(cluster));
     let mut table = Table::new(match look.is_wide {
@@ -98,7 +100,9 @@ fn clusters_table(clusters: &[Cluster], look: Look) -> Table {
     table
 }
 
-fn bundles_table(bundles: &[BundleSummary]) -> Table {
+/// The bundles, worst first.
+#[must_use]
+pub fn bundles_table(bundles: &[BundleSummary]) -> Table {
     let mut bundles: Vec<&BundleSummary> = bundles.iter().collect();
     bundles.sort_by_key(|bundle| (bundle.failed == 0, bundle.held == 0, bundle.healthy >= bundle.clusters));
     let mut table =
@@ -127,7 +131,9 @@ fn bundles_table(bundles: &[BundleSummary]) -> Table {
     table
 }
 
-fn sources_table(sources: &[Source], look: Look) -> Table {
+/// The sources.
+#[must_use]
+pub fn sources_table(sources: &[Source], look: Look) -> Table {
     let mut table = Table::new(&["SOURCE", "COMMIT", "REF", "FETCHED", "DEFECTS", "URL", "PATH", "WHY"]);
     for source in sources {
         let defects = source.defects.iter().filter(|defect| !defect.note).count() as u64 + source.defects_more;

@@ -50,7 +50,7 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
 fn known(status: &Status, clusters: &[String]) -> Result<(), Error> {
     match clusters.iter().find(|name| !status.clusters.iter().any(|cluster| cluster.cluster == **name)) {
         Some(name) => {
-            Err(Error::NotFound(format!("there is no cluster {name}"), "`drover get clusters` lists what there is"))
+            Err(Error::NotFound(format!("there is no cluster {name}; `drover get clusters` shows all")))
         }
         None => Ok(()),
     }

@@ -38,8 +38,8 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
     match what_would_go(&status, &bundle) {
         Some(text) => output::tell(text.trim_end()),
         None => {
-            let message = format!("the guard holds nothing of {bundle}");
-            return Err(Error::NotFound(message, "`drover status` shows what is held, and why").into());
+            let message = format!("the guard holds nothing of {bundle}; `drover status` shows what is held, and why");
+            return Err(Error::NotFound(message).into());
         }
     }
     let command = ApproveDeletions { bundle, goal: Default::default() };

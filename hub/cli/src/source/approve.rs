@@ -43,8 +43,7 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
 /// The full id of the head that waits, if it is the one that is meant.
 fn head_meant(sources: &[Source], name: &str, head: &str) -> Result<String, Error> {
     let Some(source) = sources.iter().find(|source| source.source == name) else {
-        let message = format!("there is no source {name}");
-        return Err(Error::NotFound(message, "`drover source list` lists what there is"));
+        return Err(Error::NotFound(format!("there is no source {name}; `drover source list` shows all")));
     };
     match &source.rewind_commit {
         Some(commit) if !head.is_empty() && commit.starts_with(head) => Ok(commit.clone()),

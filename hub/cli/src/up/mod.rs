@@ -10,9 +10,6 @@ pub mod settled;
 pub mod show;
 pub mod table;
 
-#[cfg(test)]
-mod golden;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;

@@ -93,7 +93,8 @@ impl Show {
 }
 
 /// A sentence, the table, and the last events. Pure.
-fn frame(
+#[must_use]
+pub fn frame(
     status: &Status,
     clusters: &BTreeSet<String>,
     events: &VecDeque<String>,
