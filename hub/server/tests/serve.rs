@@ -151,8 +151,8 @@ async fn a_token_admits_its_names_once_per_key() {
     assert_eq!(code(world.join(&wrong, "a2", &other).await), Err(Code::PermissionDenied));
 
     // Renewal proves the enrolled key.
-    let mut client = EnrollClient::new(world.channel(None));
-    let mut renew = |key: &KeyPair| {
+    let client = EnrollClient::new(world.channel(None));
+    let renew = |key: &KeyPair| {
         let request =
             RenewRequest { certificate: first.certificates.clone(), csr: csr(key).into() };
         let mut client = client.clone();
@@ -163,7 +163,6 @@ async fn a_token_admits_its_names_once_per_key() {
     let revoke = Operator::RevokeCluster(RevokeCluster { cluster: "a".into() });
     world.execute("revoke", revoke).await.unwrap();
     assert_eq!(renew(&key).await, Err(Code::PermissionDenied), "not after a revocation");
-    let _ = &mut client;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

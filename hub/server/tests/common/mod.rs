@@ -1,5 +1,5 @@
 //! A real hub in this process, clients over real TLS, and a spoke that does as it is told.
-#![allow(dead_code, reason = "not every test file uses all of it")]
+#![allow(dead_code, unreachable_pub, reason = "not every test file uses all of it")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
