@@ -118,7 +118,10 @@ fn typed(form: Form, value: &Value) -> Result<Json, BadValue> {
         Form::Int => {
             let signed = text.parse::<i64>().ok().map(Json::from);
             let number = signed.or_else(|| text.parse::<u64>().ok().map(Json::from));
-            let plain = number.filter(|number| number.to_string() == text);
+            let plain = number.filter(|number| {
+                let spelled = number.to_string();
+                spelled == text
+            });
             (plain, "it must be a whole decimal number within 64 bits, without leading zeros or +")
         }
         Form::Bool => {

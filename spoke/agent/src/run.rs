@@ -104,7 +104,7 @@ pub async fn run(
 
 /// What a task of the loop came to.
 enum Finished {
-    Event(Event),
+    Event(Box<Event>),
     Lease { asked_at: u64, answer: Result<bool, Failure> },
 }
 
@@ -190,8 +190,8 @@ impl Spoke {
             Err(error) if error.is_cancelled() => Ok(()),
             Err(error) => Err(RunError::Broken(error)),
             Ok(Finished::Event(event)) => {
-                let starts = matches!(event, Event::Started { .. });
-                self.step(event)?;
+                let starts = matches!(*event, Event::Started { .. });
+                self.step(*event)?;
                 if starts {
                     self.ready.send_replace(true);
                 }
@@ -209,9 +209,13 @@ impl Spoke {
             Ok(true) => {}
         }
         match self.lease.answered(asked_at, now, answer.as_ref().ok().copied()) {
-            Some(held) => {
-                info!(held, "the lease of the cluster");
-                self.step(Event::Lease(held))
+            Some(true) => {
+                info!("this spoke holds the lease of its cluster");
+                self.step(Event::Lease(true))
+            }
+            Some(false) => {
+                warn!("another spoke holds the lease of this cluster: nothing is done here");
+                self.step(Event::Lease(false))
             }
             None => Ok(()),
         }
@@ -242,7 +246,10 @@ impl Spoke {
         let cluster = Arc::clone(&self.cluster);
         match effect {
             Effect::Load => {
-                let loading = self.tasks.spawn(async move { Finished::Event(load(&*cluster).await) });
+                let loading = self.tasks.spawn(async move {
+                    let event = load(&*cluster).await;
+                    Finished::Event(Box::new(event))
+                });
                 if let Some(before) = self.loading.replace(loading) {
                     before.abort();
                 }
@@ -255,13 +262,13 @@ impl Spoke {
             Effect::Store { token, write } => {
                 self.tasks.spawn(async move {
                     let result = cluster.store(write).await;
-                    Finished::Event(Event::Stored { token, result })
+                    Finished::Event(Box::new(Event::Stored { token, result }))
                 });
             }
             Effect::Execute { id, op } => {
                 self.tasks.spawn(async move {
                     let outcome: Outcome = cluster.execute(op).await;
-                    Finished::Event(Event::Done { id, outcome })
+                    Finished::Event(Box::new(Event::Done { id, outcome }))
                 });
             }
             Effect::Watch(kinds) => self.cluster.watch(kinds, self.intake.sink()),
