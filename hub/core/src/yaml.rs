@@ -54,8 +54,10 @@ pub enum Data {
 pub struct Key {
     /// Line, from 1.
     pub line: u32,
-    /// The key.
+    /// The key, as kubectl reads it: `on` is `true`, `0644` is `420`.
     pub text: String,
+    /// The key, as it is written: what declarations mean, which kubectl never reads.
+    pub written: String,
 }
 
 /// Why a file cannot be read.
@@ -70,7 +72,10 @@ pub struct Error {
 
 impl Error {
     fn new(line: u32, message: impl Into<String>) -> Self {
-        Self { line, message: message.into() }
+        Self {
+            line,
+            message: message.into(),
+        }
     }
 }
 
@@ -81,7 +86,10 @@ impl Error {
 /// cannot be known from half a file.
 pub fn read(bytes: &[u8]) -> Result<Vec<Document>, Error> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + bytes[..error.valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
         Error::new(u32::try_from(line).unwrap_or(u32::MAX), "is not UTF-8 text")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -98,9 +106,10 @@ impl Node {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.data {
-            Data::Map(entries) => {
-                entries.iter().find(|(name, _)| name.text == key).map(|(_, node)| node)
-            }
+            Data::Map(entries) => entries
+                .iter()
+                .find(|(name, _)| name.text == key)
+                .map(|(_, node)| node),
             _ => None,
         }
     }
@@ -131,7 +140,7 @@ impl Node {
                     .map(|item| (item.line, item)),
                 Data::Map(entries) => entries
                     .iter()
-                    .find(|(key, _)| key.text == step)
+                    .find(|(key, _)| key.text == step || key.written == step)
                     .map(|(key, value)| (key.line, value)),
                 _ => None,
             };
@@ -181,12 +190,17 @@ struct Budget {
 
 impl Budget {
     fn new() -> Self {
-        Self { nodes: limits::YAML_NODES_MAX }
+        Self {
+            nodes: limits::YAML_NODES_MAX,
+        }
     }
 
     fn take(&mut self, nodes: usize, line: u32) -> Result<(), Error> {
         self.nodes = self.nodes.checked_sub(nodes).ok_or_else(|| {
-            Error::new(line, format!("has more than {} nodes", limits::YAML_NODES_MAX))
+            Error::new(
+                line,
+                format!("has more than {} nodes", limits::YAML_NODES_MAX),
+            )
         })?;
         Ok(())
     }
@@ -196,11 +210,20 @@ fn check_depth(depth: usize, line: u32) -> Result<(), Error> {
     if depth <= limits::DOCUMENT_DEPTH_MAX {
         return Ok(());
     }
-    Err(Error::new(line, format!("is nested deeper than {} levels", limits::DOCUMENT_DEPTH_MAX)))
+    Err(Error::new(
+        line,
+        format!(
+            "is nested deeper than {} levels",
+            limits::DOCUMENT_DEPTH_MAX
+        ),
+    ))
 }
 
 fn twice(key: &str, line: u32, first: u32) -> Error {
-    Error::new(line, format!("key {key:?} occurs twice, first in line {first}"))
+    Error::new(
+        line,
+        format!("key {key:?} occurs twice, first in line {first}"),
+    )
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hub_core::catalog::Defect;
-use hub_core::release::scope::{self, Scope};
 use hub_core::release::meta::{MetaError, ObjectMeta};
+use hub_core::release::scope::{self, Scope};
 use hub_core::release::{RenderInput, VariantMeta};
 use hub_core::yaml::Node;
 use proto_model::object::identity;
@@ -40,9 +40,16 @@ pub fn render(
     let (mut objects, mut metas) = (Vec::new(), Vec::new());
     let mut seen = BTreeMap::new();
     for one in &placed {
-        let Ok(Identity { kind, .. }) = identity(&one.node.to_json()) else { continue };
+        let Ok(Identity { kind, .. }) = identity(&one.node.to_json()) else {
+            continue;
+        };
         refuse::look(one, &kind, &mut defects);
-        let manifest = clean(one.node.to_json(), &kind, input.settings.namespace.as_deref(), &scopes);
+        let manifest = clean(
+            one.node.to_json(),
+            &kind,
+            input.settings.namespace.as_deref(),
+            &scopes,
+        );
         note_duplicate(one, &manifest, &mut seen, &mut defects);
         match Object::new(&manifest) {
             Ok(object) => match ObjectMeta::of(&input.settings, &object) {
@@ -57,14 +64,24 @@ pub fn render(
     }
     if !defects.is_empty() {
         defects.truncate(limits::DEFECTS_MAX);
-        return Err(defects.into_iter().map(|defect| defect.holding(&input.bundle)).collect());
+        return Err(defects
+            .into_iter()
+            .map(|defect| defect.holding(&input.bundle))
+            .collect());
     }
     let variant = Variant {
         settings: input.settings.clone(),
         objects: objects.iter().map(|object| object.digest).collect(),
     };
-    let meta = VariantMeta { binds: input.settings.binds.clone(), objects: metas };
-    Ok(Rendered { variant, objects, meta })
+    let meta = VariantMeta {
+        binds: input.settings.binds.clone(),
+        objects: metas,
+    };
+    Ok(Rendered {
+        variant,
+        objects,
+        meta,
+    })
 }
 
 /// All manifests of the bundle's files, in the order of the files, within the limits.
@@ -114,11 +131,20 @@ fn cannot_bind(one: &Placed, error: &MetaError) -> Defect {
 }
 
 fn too_large() -> String {
-    format!("is larger than {} bytes; exclude it, or split it", limits::FILE_BYTES_MAX)
+    format!(
+        "is larger than {} bytes; exclude it, or split it",
+        limits::FILE_BYTES_MAX
+    )
 }
 
 fn at_file(file: &str, message: impl Into<String>) -> Defect {
-    Defect { file: file.to_owned(), line: 0, message: message.into(), bundle: None, note: false }
+    Defect {
+        file: file.to_owned(),
+        line: 0,
+        message: message.into(),
+        bundle: None,
+        note: false,
+    }
 }
 
 fn note_duplicate(
@@ -127,7 +153,9 @@ fn note_duplicate(
     seen: &mut BTreeMap<Identity, (String, u32)>,
     defects: &mut Vec<Defect>,
 ) {
-    let Ok(identity) = identity(manifest) else { return };
+    let Ok(identity) = identity(manifest) else {
+        return;
+    };
     let words = identity.to_string();
     if let Some((file, line)) = seen.insert(identity, (one.file.clone(), one.line)) {
         defects.push(one.defect([], format!("{words} stands in {file}:{line} already")));

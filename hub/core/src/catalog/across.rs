@@ -26,10 +26,16 @@ pub(super) fn check(
         policy(catalog, item, &mut found);
         dependencies(item, source, &known, &mut found);
         if let Some(circle) = cyclic.get(full) {
-            found.push(item.defect("spec.dependsOn", format!("dependencies go in a circle: {circle}")));
+            found.push(item.defect(
+                "spec.dependsOn",
+                format!("dependencies go in a circle: {circle}"),
+            ));
         }
         if let Some(first) = found.iter().find(|defect| !defect.note) {
-            held.push((full.clone(), format!("{}:{}: {}", first.file, first.line, first.message)));
+            held.push((
+                full.clone(),
+                format!("{}:{}: {}", first.file, first.line, first.message),
+            ));
         }
         defects.extend(found.into_iter().map(|defect| match defect.note {
             true => defect,
@@ -58,15 +64,19 @@ fn path(item: &Declared<BundleSpec>, found: &mut Vec<Defect>) {
 }
 
 fn policy(catalog: &Catalog, item: &Declared<BundleSpec>, found: &mut Vec<Defect>) {
-    let Some(name) = &item.spec.rollout else { return };
+    let Some(name) = &item.spec.rollout else {
+        return;
+    };
     match catalog.policy_of(item) {
         None => {
             let known: Vec<&str> = catalog.policies.values().map(|item| &*item.name).collect();
             found.push(item.defect("spec.rollout", unknown("rollout policy", name, &known)));
         }
         Some(policy) if catalog.held_policies.contains(&policy.full_name()) => {
-            let message =
-                format!("rollout policy {name} asks for what is not carried out yet, see {}", policy.file);
+            let message = format!(
+                "rollout policy {name} asks for what is not carried out yet, see {}",
+                policy.file
+            );
             found.push(item.defect("spec.rollout", message));
         }
         Some(_) => {}
@@ -85,12 +95,18 @@ fn dependencies(
             continue;
         }
         let field = format!("spec.dependsOn.{at}");
-        let own: Vec<&str> =
-            known.iter().filter_map(|name| name.strip_prefix(source)?.strip_prefix('/')).collect();
-        let defect = item.defect(&field, unknown("bundle", &dependency.bundle, &own));
-        // A bundle of another source may still come.
-        let foreign = !full.starts_with(&format!("{source}/"));
-        found.push(if foreign { defect.as_note() } else { defect });
+        let own: Vec<&str> = known
+            .iter()
+            .filter_map(|name| name.strip_prefix(source)?.strip_prefix('/'))
+            .collect();
+        found.push(if full.starts_with(&format!("{source}/")) {
+            item.defect(&field, unknown("bundle", &dependency.bundle, &own))
+        } else {
+            // A bundle of another source may still come.
+            let message =
+                format!("bundle {full} is not known; clusters wait for it until it is there");
+            item.defect(&field, message).as_note()
+        });
     }
 }
 
@@ -99,7 +115,11 @@ fn cycles(bundles: &BTreeMap<String, Declared<BundleSpec>>) -> BTreeMap<String, 
     let edges: BTreeMap<&str, Vec<String>> = bundles
         .iter()
         .map(|(full, item)| {
-            let on = item.spec.depends_on.iter().map(|on| full_name(&item.source, &on.bundle));
+            let on = item
+                .spec
+                .depends_on
+                .iter()
+                .map(|on| full_name(&item.source, &on.bundle));
             (full.as_str(), on.collect())
         })
         .collect();
@@ -116,7 +136,12 @@ fn circle(start: &str, edges: &BTreeMap<&str, Vec<String>>) -> Option<String> {
     while !ways.is_empty() {
         let mut longer = Vec::new();
         for way in ways {
-            for next in way.last().and_then(|last| edges.get(last)).into_iter().flatten() {
+            for next in way
+                .last()
+                .and_then(|last| edges.get(last))
+                .into_iter()
+                .flatten()
+            {
                 if next == start {
                     return Some(format!("{} → {start}", way.join(" → ")));
                 }

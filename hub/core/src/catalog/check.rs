@@ -9,7 +9,7 @@ use proto_model::{limits, name};
 use super::Declared;
 use super::scalar::Scalar;
 use super::spec::{
-    Adopt, Approval, BundleSpec, ClusterSpec, OnFailure, OnRemoval, Offline, RolloutPolicySpec,
+    Adopt, Approval, BundleSpec, ClusterSpec, Offline, OnFailure, OnRemoval, RolloutPolicySpec,
     VariableSetSpec, Window,
 };
 use crate::select::Selector;
@@ -35,7 +35,11 @@ pub(super) enum Weight {
 
 impl Finding {
     pub(super) fn defect(line: u32, message: impl Into<String>) -> Self {
-        Self { line, message: message.into(), weight: Weight::Defect }
+        Self {
+            line,
+            message: message.into(),
+            weight: Weight::Defect,
+        }
     }
 
     pub(super) fn is_defect(&self) -> bool {
@@ -51,7 +55,11 @@ struct Findings<'a, S> {
 
 impl<S> Findings<'_, S> {
     fn add(&mut self, path: &str, weight: Weight, message: impl Into<String>) {
-        self.out.push(Finding { line: self.item.line_of(path), message: message.into(), weight });
+        self.out.push(Finding {
+            line: self.item.line_of(path),
+            message: message.into(),
+            weight,
+        });
     }
 
     fn defect(&mut self, path: &str, message: impl Into<String>) {
@@ -61,7 +69,10 @@ impl<S> Findings<'_, S> {
     /// A field that is known, but not carried out yet, and restricts or shapes what Drover does.
     fn not_yet(&mut self, path: &str) {
         let field = path.trim_start_matches("spec.");
-        self.defect(path, format!("{field} is not carried out yet, so the bundle is held; leave it out"));
+        self.defect(
+            path,
+            format!("{field}: not carried out yet, so the bundle is held; leave it out"),
+        );
     }
 
     fn selector(&mut self, path: &str, selector: &Selector) {
@@ -79,16 +90,25 @@ impl<S> Findings<'_, S> {
 
     fn variable_name(&mut self, path: &str, name: &str) {
         if name == "cluster" || name.starts_with("cluster.") {
-            self.defect(&format!("{path}.{name}"), "`cluster` names the cluster itself and has no other value");
+            self.defect(
+                &format!("{path}.{name}"),
+                "`cluster` names the cluster itself and has no other value",
+            );
         } else if let Err(rule) = check_name(name) {
-            self.defect(&format!("{path}.{name}"), format!("variable name {name:?} {rule}"));
+            self.defect(
+                &format!("{path}.{name}"),
+                format!("variable name {name:?} {rule}"),
+            );
         }
     }
 
     fn value(&mut self, path: &str, name: &str, value: &Scalar) {
         if value.0.text().len() > limits::VARIABLE_BYTES_MAX {
             let max = limits::VARIABLE_BYTES_MAX;
-            self.defect(&format!("{path}.{name}"), format!("the value is longer than {max} bytes"));
+            self.defect(
+                &format!("{path}.{name}"),
+                format!("the value is longer than {max} bytes"),
+            );
         }
     }
 
@@ -101,10 +121,16 @@ impl<S> Findings<'_, S> {
     fn windows(&mut self, path: &str, windows: &[Window]) {
         for (at, window) in windows.iter().enumerate() {
             if window.schedule.split_whitespace().count() != 5 {
-                self.defect(&format!("{path}.{at}"), "schedule needs the five fields of cron");
+                self.defect(
+                    &format!("{path}.{at}"),
+                    "schedule needs the five fields of cron",
+                );
             }
             if !is_time_zone(&window.timezone) {
-                self.defect(&format!("{path}.{at}"), format!("{:?} is no name of a time zone", window.timezone));
+                self.defect(
+                    &format!("{path}.{at}"),
+                    format!("{:?} is no name of a time zone", window.timezone),
+                );
             }
         }
     }
@@ -113,7 +139,9 @@ impl<S> Findings<'_, S> {
 /// Whether a text has the form of an IANA name. The tables are not here: pure crates read none.
 fn is_time_zone(name: &str) -> bool {
     !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
 }
 
 pub(super) fn cluster(item: &Declared<ClusterSpec>, out: &mut Vec<Finding>) {
@@ -121,7 +149,11 @@ pub(super) fn cluster(item: &Declared<ClusterSpec>, out: &mut Vec<Finding>) {
     findings.variables("spec.variables", &item.spec.variables);
     findings.windows("spec.maintenance", &item.spec.maintenance);
     if !item.spec.maintenance.is_empty() {
-        findings.add("spec.maintenance", Weight::Note, "maintenance is not carried out yet: moves start at any time");
+        findings.add(
+            "spec.maintenance",
+            Weight::Note,
+            "maintenance: not carried out yet; moves start at any time",
+        );
     }
 }
 
@@ -159,7 +191,7 @@ pub(super) fn policy(item: &Declared<RolloutPolicySpec>, out: &mut Vec<Finding>)
     for (field, set) in paces {
         let path = format!("spec.{field}");
         if set && item.lines.contains_key(&path) {
-            let message = format!("{field} is not carried out yet: all clusters move at once");
+            let message = format!("{field}: not carried out yet; all clusters move at once");
             findings.add(&path, Weight::Note, message);
         }
     }
@@ -182,12 +214,23 @@ fn shape(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
     for (field, globs) in [("include", &spec.include), ("exclude", &spec.exclude)] {
         for (at, glob) in globs.iter().enumerate() {
             if let Err(error) = GlobBuilder::new(glob).literal_separator(true).build() {
-                findings.defect(&format!("spec.{field}.{at}"), format!("glob: {}", error.kind()));
+                findings.defect(
+                    &format!("spec.{field}.{at}"),
+                    format!("glob: {}", error.kind()),
+                );
             }
         }
     }
-    findings.at_most("spec.targets", spec.targets.len(), limits::TARGETS_PER_BUNDLE_MAX);
-    findings.at_most("spec.overrides", spec.overrides.len(), limits::TARGETS_PER_BUNDLE_MAX);
+    findings.at_most(
+        "spec.targets",
+        spec.targets.len(),
+        limits::TARGETS_PER_BUNDLE_MAX,
+    );
+    findings.at_most(
+        "spec.overrides",
+        spec.overrides.len(),
+        limits::TARGETS_PER_BUNDLE_MAX,
+    );
     for (at, target) in spec.targets.iter().enumerate() {
         findings.selector(&format!("spec.targets.{at}"), &target.selector);
     }
@@ -207,11 +250,18 @@ fn shape(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
 
 fn variables(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
     let spec = &item.spec;
-    findings.at_most("spec.variables", spec.variables.len(), limits::VARIABLES_PER_BUNDLE_MAX);
+    findings.at_most(
+        "spec.variables",
+        spec.variables.len(),
+        limits::VARIABLES_PER_BUNDLE_MAX,
+    );
     for (name, variable) in &spec.variables {
         if name == "cluster" {
             if variable.default.is_some() {
-                findings.defect("spec.variables.cluster", "`cluster` names the cluster itself and takes no default");
+                findings.defect(
+                    "spec.variables.cluster",
+                    "`cluster` names the cluster itself and takes no default",
+                );
             }
             continue;
         }
@@ -227,7 +277,10 @@ fn variables(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec
             if !spec.variables.contains_key(name) {
                 let known: Vec<&str> = spec.variables.keys().map(String::as_str).collect();
                 let message = crate::yaml::unknown("variable", name, &known);
-                findings.defect(&path, format!("the override sets what the bundle does not bind: {message}"));
+                findings.defect(
+                    &path,
+                    format!("the override sets what the bundle does not bind: {message}"),
+                );
             }
         }
     }
@@ -241,7 +294,12 @@ fn not_carried_out(item: &Declared<BundleSpec>, findings: &mut Findings<'_, Bund
         ("spec.ignore", !spec.ignore.is_empty()),
         ("spec.adopt", spec.adopt != Adopt::IfNoDiff),
         ("spec.onRemoval", spec.on_removal != OnRemoval::Delete),
-        ("spec.health", spec.health.as_ref().is_some_and(|health| !health.checks.is_empty())),
+        (
+            "spec.health",
+            spec.health
+                .as_ref()
+                .is_some_and(|health| !health.checks.is_empty()),
+        ),
         ("spec.patches", !spec.patches.is_empty()),
         ("spec.restartOnChange", !spec.restart_on_change),
         ("spec.replaces", !spec.replaces.is_empty()),

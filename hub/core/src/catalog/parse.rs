@@ -43,7 +43,12 @@ struct Claim<'a> {
 /// document that is defective never replaces what it holds, and where two documents declare the
 /// same, the one that stood there before stays.
 #[must_use]
-pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &mut Cache) -> Parsed {
+pub fn parse(
+    snapshot: &Snapshot,
+    source: &str,
+    last: Option<&Catalog>,
+    cache: &mut Cache,
+) -> Parsed {
     let empty = Catalog::default();
     let mut state = State {
         source,
@@ -53,7 +58,11 @@ pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &
         unreadable: BTreeSet::new(),
     };
     let mut used = BTreeMap::new();
-    for (path, file) in snapshot.files.iter().filter(|(path, _)| is_declaration(path)) {
+    for (path, file) in snapshot
+        .files
+        .iter()
+        .filter(|(path, _)| is_declaration(path))
+    {
         match read_file(file, cache) {
             Ok(read) => {
                 used.insert(path.as_str(), (file.id.clone(), read));
@@ -71,7 +80,10 @@ pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &
                     state.tell(path, read);
                     match (read.kind, &read.name) {
                         (Some(kind), Some(name)) => {
-                            claims.entry((kind, name)).or_default().push(Claim { file: path, read });
+                            claims
+                                .entry((kind, name))
+                                .or_default()
+                                .push(Claim { file: path, read });
                         }
                         _ => state.unreadable(path, read.path.as_deref()),
                     }
@@ -84,8 +96,14 @@ pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &
     }
     state.keep_unreadable();
     across::check(&mut state.catalog, state.last, source, &mut state.defects);
-    state.catalog.variable_sets.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-    Parsed { catalog: state.catalog, defects: state.defects.into_iter().collect() }
+    state
+        .catalog
+        .variable_sets
+        .sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    Parsed {
+        catalog: state.catalog,
+        defects: state.defects.into_iter().collect(),
+    }
 }
 
 fn read_file(file: &File, cache: &Cache) -> Result<Arc<FileRead>, String> {
@@ -99,7 +117,11 @@ fn read_file(file: &File, cache: &Cache) -> Result<Arc<FileRead>, String> {
     match &file.bytes {
         Some(bytes) if bytes.len() <= max => {
             let documents = yaml::read(bytes).map(|documents| {
-                documents.iter().filter(|one| !one.root.is_null()).map(document::read).collect()
+                documents
+                    .iter()
+                    .filter(|one| !one.root.is_null())
+                    .map(document::read)
+                    .collect()
             });
             Ok(Arc::new(FileRead { documents }))
         }
@@ -149,7 +171,12 @@ impl<'a> State<'a> {
             (Some(Kind::Bundle), Some(name)) => Some(self.full(name)),
             _ => None,
         };
-        for Finding { line, message, weight } in &read.findings {
+        for Finding {
+            line,
+            message,
+            weight,
+        } in &read.findings
+        {
             let note = *weight == Weight::Note;
             self.defects.insert(Defect {
                 file: file.into(),
@@ -164,15 +191,26 @@ impl<'a> State<'a> {
     /// Of all documents that declare one thing, takes the one that counts.
     fn settle(&mut self, kind: Kind, name: &str, claims: Vec<Claim<'a>>) {
         let before = self.last_file(kind, name);
-        let winner = claims.iter().position(|claim| Some(claim.file) == before).unwrap_or(0);
-        let Some(first) = claims.get(winner) else { return };
+        let winner = claims
+            .iter()
+            .position(|claim| Some(claim.file) == before)
+            .unwrap_or(0);
+        let Some(first) = claims.get(winner) else {
+            return;
+        };
         for (_, loser) in claims.iter().enumerate().filter(|(at, _)| *at != winner) {
             let message = format!(
                 "{kind:?} {name} is declared already in {} line {}; rename one of them",
                 first.file, first.read.line
             );
             let line = loser.read.line;
-            self.defects.insert(Defect { file: loser.file.into(), line, message, bundle: None, note: false });
+            self.defects.insert(Defect {
+                file: loser.file.into(),
+                line,
+                message,
+                bundle: None,
+                note: false,
+            });
             if kind == Kind::Bundle {
                 self.boundary(loser.file, loser.read.path.as_deref());
             }
@@ -187,9 +225,12 @@ impl<'a> State<'a> {
         let full = self.full(name);
         match kind {
             Kind::Cluster => self.last.clusters.get(name).map(|item| &*item.file),
-            Kind::VariableSet => {
-                self.last.variable_sets.iter().find(|item| item.name == name).map(|item| &*item.file)
-            }
+            Kind::VariableSet => self
+                .last
+                .variable_sets
+                .iter()
+                .find(|item| item.name == name)
+                .map(|item| &*item.file),
             Kind::Bundle => self.last.bundles.get(&full).map(|item| &*item.file),
             Kind::RolloutPolicy => self.last.policies.get(&full).map(|item| &*item.file),
             Kind::HealthCheck | Kind::Source => None,
@@ -212,7 +253,12 @@ impl<'a> State<'a> {
             }
             Item::RolloutPolicy(item) => {
                 let item = self.placed(claim, item);
-                if claim.read.findings.iter().any(|finding| finding.weight == Weight::HoldsUsers) {
+                if claim
+                    .read
+                    .findings
+                    .iter()
+                    .any(|finding| finding.weight == Weight::HoldsUsers)
+                {
                     self.catalog.held_policies.insert(item.full_name());
                 }
                 self.catalog.policies.insert(item.full_name(), item);
@@ -233,15 +279,25 @@ impl<'a> State<'a> {
         match kind {
             Kind::Cluster => {
                 let last = self.last.clusters.get(name).cloned();
-                self.catalog.clusters.extend(last.map(|item| (name.to_owned(), item)));
+                self.catalog
+                    .clusters
+                    .extend(last.map(|item| (name.to_owned(), item)));
             }
             Kind::VariableSet => {
-                let last = self.last.variable_sets.iter().find(|item| item.name == name);
+                let last = self
+                    .last
+                    .variable_sets
+                    .iter()
+                    .find(|item| item.name == name);
                 self.catalog.variable_sets.extend(last.cloned());
             }
             Kind::RolloutPolicy => self.keep_policy(&full),
             Kind::Bundle => {
-                let why = claim.read.findings.iter().find(|finding| finding.is_defect());
+                let why = claim
+                    .read
+                    .findings
+                    .iter()
+                    .find(|finding| finding.is_defect());
                 let line = why.map_or(claim.read.line, |finding| finding.line);
                 let why = why.map_or("is defective", |finding| &finding.message);
                 self.hold(full, format!("{}:{line}: {why}", claim.file));
@@ -277,7 +333,11 @@ impl<'a> State<'a> {
             }
         }
         for item in &last.variable_sets {
-            let known = self.catalog.variable_sets.iter().any(|known| known.name == item.name);
+            let known = self
+                .catalog
+                .variable_sets
+                .iter()
+                .any(|known| known.name == item.name);
             if files.contains(&*item.file) && !known {
                 self.catalog.variable_sets.push(item.clone());
             }
@@ -288,7 +348,8 @@ impl<'a> State<'a> {
             }
         }
         for (full, item) in &last.bundles {
-            let known = self.catalog.bundles.contains_key(full) || self.catalog.held.contains_key(full);
+            let known =
+                self.catalog.bundles.contains_key(full) || self.catalog.held.contains_key(full);
             if files.contains(&*item.file) && !known {
                 self.hold(full.clone(), format!("{} cannot be read", item.file));
             }

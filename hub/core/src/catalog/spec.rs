@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::scalar::Scalar;
 pub use super::policy_spec::*;
+use super::scalar::Scalar;
 use crate::select::Selector;
 
 /// A cluster of the fleet.
@@ -334,7 +334,9 @@ fn here() -> String {
 }
 
 fn manifests() -> Vec<String> {
-    ["**/*.yaml", "**/*.yml", "**/*.json"].map(str::to_owned).into()
+    ["**/*.yaml", "**/*.yml", "**/*.json"]
+        .map(str::to_owned)
+        .into()
 }
 
 fn yes() -> bool {

@@ -1,0 +1,99 @@
+//! What the golden cases cannot show: the cache, and the way through bytes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+
+use super::*;
+use crate::snapshot::{File, Mode, Snapshot};
+
+fn snapshot(files: &[(&str, &str, Option<&str>)]) -> Snapshot {
+    let files = files.iter().map(|(path, id, text)| {
+        let bytes = text.map(|text| Arc::from(text.as_bytes()));
+        (
+            (*path).to_owned(),
+            File {
+                id: (*id).to_owned(),
+                mode: Mode::Regular,
+                bytes,
+            },
+        )
+    });
+    Snapshot {
+        commit: "c".into(),
+        files: files.collect(),
+    }
+}
+
+const CLUSTER: &str = "apiVersion: drover.dev/v1alpha1\nkind: Cluster\nmetadata: {name: c1}\n\
+                       spec: {variables: {a: 1.10, b: yes please, c: true}}\n";
+
+#[test]
+fn what_was_read_once_is_not_asked_for_again() {
+    let mut cache = Cache::default();
+    let first = parse(
+        &snapshot(&[("drover.yaml", "1", Some(CLUSTER))]),
+        "main",
+        None,
+        &mut cache,
+    );
+    assert_eq!(first.defects, []);
+    // The content is not there any more, the id is.
+    let again = parse(
+        &snapshot(&[("a/drover.yaml", "1", None)]),
+        "main",
+        None,
+        &mut cache,
+    );
+    assert_eq!(again.defects, []);
+    assert_eq!(again.catalog.clusters["c1"].file, "a/drover.yaml");
+    // What no snapshot names is forgotten.
+    let _ = parse(&snapshot(&[]), "main", None, &mut cache);
+    let gone = parse(
+        &snapshot(&[("drover.yaml", "1", None)]),
+        "main",
+        None,
+        &mut cache,
+    );
+    assert_eq!(gone.defects.len(), 1);
+}
+
+#[test]
+fn a_catalog_survives_as_bytes_with_its_spellings() {
+    let parsed = parse(
+        &snapshot(&[("drover.yaml", "1", Some(CLUSTER))]),
+        "main",
+        None,
+        &mut Cache::default(),
+    );
+    let back = Catalog::decode(&parsed.catalog.encode()).unwrap();
+    assert_eq!(back, parsed.catalog);
+    let value = |name: &str| back.clusters["c1"].spec.variables[name].0.clone();
+    assert_eq!(value("a"), proto_model::Value::Number("1.10".into()));
+    assert_eq!(value("b"), proto_model::Value::Text("yes please".into()));
+    assert_eq!(value("c"), proto_model::Value::Bool(true));
+}
+
+#[test]
+fn a_file_of_another_name_declares_nothing() {
+    let files = [
+        ("xdrover.yaml", "1", Some(CLUSTER)),
+        ("drover.yml", "1", Some(CLUSTER)),
+    ];
+    assert_eq!(
+        parse(&snapshot(&files), "main", None, &mut Cache::default()),
+        Parsed::default()
+    );
+}
+
+#[test]
+fn directories_are_resolved_within_the_source() {
+    assert_eq!(directory("a/b/drover.yaml", "."), Some("a/b".into()));
+    assert_eq!(
+        directory("a/b/drover.yaml", "../c/./d/"),
+        Some("a/c/d".into())
+    );
+    assert_eq!(directory("drover.yaml", "."), Some(String::new()));
+    assert_eq!(directory("a/drover.yaml", "../.."), None);
+    assert_eq!(directory("a/drover.yaml", "/etc"), None);
+}

@@ -53,7 +53,10 @@ pub struct Wanted {
 pub fn wanted(catalog: &Catalog, snapshot: &Snapshot) -> Wanted {
     let mut borders: BTreeSet<String> = catalog.boundaries.clone();
     borders.extend(
-        catalog.bundles.values().filter_map(|item| directory(&item.file, &item.spec.path)),
+        catalog
+            .bundles
+            .values()
+            .filter_map(|item| directory(&item.file, &item.spec.path)),
     );
     let mut wanted = Wanted::default();
     for (full, item) in &catalog.bundles {
@@ -69,7 +72,9 @@ pub fn wanted(catalog: &Catalog, snapshot: &Snapshot) -> Wanted {
                     let why = format!("{}: {}", first.file, first.message);
                     wanted.held.insert(full.clone(), why);
                 }
-                wanted.defects.extend(defects.into_iter().map(|defect| defect.holding(full)));
+                wanted
+                    .defects
+                    .extend(defects.into_iter().map(|defect| defect.holding(full)));
             }
         }
     }
@@ -89,10 +94,16 @@ fn input(
     };
     let include = globs(&item.spec.include, "spec.include")?;
     let exclude = globs(&item.spec.exclude, "spec.exclude")?;
-    let plain = item.spec.render.as_ref().is_some_and(|render| render.manifests.is_some());
+    let plain = item
+        .spec
+        .render
+        .as_ref()
+        .is_some_and(|render| render.manifests.is_some());
     let (mut files, mut defects) = (Vec::new(), Vec::new());
     for (file, entry) in below(snapshot, &path) {
-        let Some(relative) = relative(file, &path) else { continue };
+        let Some(relative) = relative(file, &path) else {
+            continue;
+        };
         if is_declaration(file) || exclude.is_match(relative) || is_beyond(file, &path, borders) {
             continue;
         }
@@ -116,7 +127,10 @@ fn input(
                 bundle: None,
                 note: false,
             }),
-            None => files.push(InputFile { path: file.clone(), id: entry.id.clone() }),
+            None => files.push(InputFile {
+                path: file.clone(),
+                id: entry.id.clone(),
+            }),
         }
     }
     if !defects.is_empty() {
@@ -125,7 +139,13 @@ fn input(
     }
     let settings = settings(item);
     let digest = address(&path, &files, &settings);
-    Ok(RenderInput { digest, bundle: full.into(), path, files, settings })
+    Ok(RenderInput {
+        digest,
+        bundle: full.into(),
+        path,
+        files,
+        settings,
+    })
 }
 
 /// What another renderer than manifests mode would take.
@@ -145,13 +165,24 @@ fn below<'a>(
     snapshot: &'a Snapshot,
     path: &str,
 ) -> impl Iterator<Item = (&'a String, &'a crate::snapshot::File)> {
-    let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+    let prefix = if path.is_empty() {
+        String::new()
+    } else {
+        format!("{path}/")
+    };
     let end = prefix.clone();
-    snapshot.files.range(prefix..).take_while(move |(file, _)| file.starts_with(&end))
+    snapshot
+        .files
+        .range(prefix..)
+        .take_while(move |(file, _)| file.starts_with(&end))
 }
 
 fn relative<'a>(file: &'a str, path: &str) -> Option<&'a str> {
-    if path.is_empty() { Some(file) } else { file.strip_prefix(path)?.strip_prefix('/') }
+    if path.is_empty() {
+        Some(file)
+    } else {
+        file.strip_prefix(path)?.strip_prefix('/')
+    }
 }
 
 /// Whether another bundle's path begins on the way from `path` down to the file.
@@ -187,7 +218,16 @@ fn settings(item: &Declared<BundleSpec>) -> Settings {
     });
     Settings {
         namespace: spec.namespace.clone(),
-        binds: binds.map(|(name, one)| (name.clone(), Binds { identity: one.identity })).collect(),
+        binds: binds
+            .map(|(name, one)| {
+                (
+                    name.clone(),
+                    Binds {
+                        identity: one.identity,
+                    },
+                )
+            })
+            .collect(),
         depends_on: depends_on.collect(),
         drift: spec.drift,
     }
@@ -198,6 +238,8 @@ fn address(path: &str, files: &[InputFile], settings: &Settings) -> Digest {
     let settings = serde_json::to_vec(settings).unwrap_or_default();
     let version = RENDERER_VERSION.to_be_bytes();
     let head = [&b"manifests"[..], &version, &settings, path.as_bytes()];
-    let files = files.iter().flat_map(|file| [file.path.as_bytes(), file.id.as_bytes()]);
+    let files = files
+        .iter()
+        .flat_map(|file| [file.path.as_bytes(), file.id.as_bytes()]);
     Digest::of_parts(head.into_iter().chain(files))
 }

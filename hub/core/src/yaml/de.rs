@@ -36,7 +36,10 @@ impl DeError {
 
 impl de::Error for DeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { line: 0, message: message.to_string() }
+        Self {
+            line: 0,
+            message: message.to_string(),
+        }
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -53,8 +56,13 @@ impl de::Error for DeError {
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     let near = known
         .iter()
-        .map(|known| (strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase()), known))
-        .filter(|(distance, known)| *distance <= 2.max(known.len() / 3))
+        .map(|known| {
+            (
+                strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase()),
+                known,
+            )
+        })
+        .filter(|(distance, known)| *distance <= known.len() / 3 + usize::from(known.len() < 6))
         .min();
     match near {
         Some((_, near)) => format!("unknown {what} {name:?}; did you mean {near:?}?"),
@@ -85,9 +93,18 @@ impl<'de> Deserializer<'de> for &'de Node {
             },
             Data::Text(text) => visitor.visit_borrowed_str(text),
             Data::List(items) => visitor.visit_seq(Items(items.iter())),
-            Data::Map(entries) => visitor.visit_map(Fields { rest: entries.iter(), value: None }),
+            Data::Map(entries) => visitor.visit_map(Fields {
+                rest: entries.iter(),
+                value: None,
+            }),
         };
-        result.map_err(|error: DeError| error.at(self.line))
+        result.map_err(|mut error: DeError| {
+            let misread = matches!(self.data, Data::Bool(..) | Data::Number(..));
+            if misread && error.message.ends_with("expected a string") {
+                error.message.push_str("; quote it");
+            }
+            error.at(self.line)
+        })
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DeError> {
@@ -114,11 +131,19 @@ impl<'de> Deserializer<'de> for &'de Node {
                 return visitor.visit_newtype_struct(MapAccessDeserializer::new(map));
             }
             Data::Bool(_, text) => {
-                let message = format!("{text} is a boolean to kubectl; quote it, or write true or false");
-                return Err(DeError { line: self.line, message });
+                let message =
+                    format!("{text} is a boolean to kubectl; quote it, or write true or false");
+                return Err(DeError {
+                    line: self.line,
+                    message,
+                });
             }
-            _ => return Err(de::Error::custom("a variable is a string, number or boolean"))
-                .map_err(|error: DeError| error.at(self.line)),
+            _ => {
+                return Err(de::Error::custom(
+                    "a variable is a string, number or boolean",
+                ))
+                .map_err(|error: DeError| error.at(self.line));
+            }
         };
         let map = MapDeserializer::new(std::iter::once((tag, text.as_str())));
         visitor
@@ -133,12 +158,14 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, DeError> {
         let Data::Text(text) = &self.data else {
-            return self.deserialize_any(Words { name, variants }).and_then(|never: String| {
-                Err(de::Error::unknown_variant(&never, variants))
-            });
+            return self
+                .deserialize_any(Words { name, variants })
+                .and_then(|never: String| Err(de::Error::unknown_variant(&never, variants)));
         };
         let word: StrDeserializer<'_, DeError> = text.as_str().into_deserializer();
-        visitor.visit_enum(word).map_err(|error| error.at(self.line))
+        visitor
+            .visit_enum(word)
+            .map_err(|error| error.at(self.line))
     }
 
     serde::forward_to_deserialize_any! {
@@ -157,7 +184,12 @@ impl Visitor<'_> for Words {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a word for {}: {}", self.name, self.variants.join(" or "))
+        write!(
+            f,
+            "a word for {}: {}",
+            self.name,
+            self.variants.join(" or ")
+        )
     }
 }
 
@@ -170,8 +202,12 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, DeError> {
-        let Some(node) = self.0.next() else { return Ok(None) };
-        seed.deserialize(node).map(Some).map_err(|error| error.at(node.line))
+        let Some(node) = self.0.next() else {
+            return Ok(None);
+        };
+        seed.deserialize(node)
+            .map(Some)
+            .map_err(|error| error.at(node.line))
     }
 }
 
@@ -187,10 +223,14 @@ impl<'de> de::MapAccess<'de> for Fields<'de> {
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, DeError> {
-        let Some((key, node)) = self.rest.next() else { return Ok(None) };
+        let Some((key, node)) = self.rest.next() else {
+            return Ok(None);
+        };
         self.value = Some((key, node));
-        let name: StrDeserializer<'_, DeError> = key.text.as_str().into_deserializer();
-        seed.deserialize(name).map(Some).map_err(|error| error.at(key.line))
+        let name: StrDeserializer<'_, DeError> = key.written.as_str().into_deserializer();
+        seed.deserialize(name)
+            .map(Some)
+            .map_err(|error| error.at(key.line))
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DeError> {
@@ -201,8 +241,8 @@ impl<'de> de::MapAccess<'de> for Fields<'de> {
             let DeError { line, message } = error.at(node.line);
             let message = match message.strip_prefix("in ") {
                 _ if message.starts_with("unknown ") => message,
-                Some(inner) => format!("in {}.{inner}", key.text),
-                None => format!("in {}: {message}", key.text),
+                Some(inner) => format!("in {}.{inner}", key.written),
+                None => format!("in {}: {message}", key.written),
             };
             DeError { line, message }
         })

@@ -25,15 +25,11 @@ struct Built {
 /// What may stand for a key before it is one.
 enum RawKey {
     Merge,
-    Key(String),
+    Key { text: String, written: String },
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
-    // As libyaml, and so kubectl, has it.
-    let options = granit_parser::options! {
-        emit_comments: false,
-        block_scalar_eof_without_line_feed: true,
-    };
+    let options = granit_parser::options! { emit_comments: false };
     let mut reader = Reader {
         parser: Parser::new_from_str_with_options(text, options),
         anchors: Anchors::new(),
@@ -48,7 +44,10 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
                 reader.anchors.clear();
                 let (event, span) = reader.next()?;
                 let root = reader.node(event, span, 0)?.node;
-                documents.push(Document { line: root.line, root });
+                documents.push(Document {
+                    line: root.line,
+                    root,
+                });
             }
             _ => {}
         }
@@ -88,9 +87,14 @@ impl<'a> Reader<'a> {
             Event::Alias(id) => return self.alias(id, line, depth),
             _ => return Err(Error::new(line, "is not YAML: a value was expected")),
         };
-        let built = Built { node: Node { line, data }, depth: levels, nodes };
+        let built = Built {
+            node: Node { line, data },
+            depth: levels,
+            nodes,
+        };
         if let Some(id) = anchor {
-            self.anchors.insert(id, (built.node.clone(), built.depth, built.nodes));
+            self.anchors
+                .insert(id, (built.node.clone(), built.depth, built.nodes));
         }
         Ok(built)
     }
@@ -101,7 +105,11 @@ impl<'a> Reader<'a> {
         };
         check_depth(depth + levels, line)?;
         self.budget.take(*nodes, line)?;
-        Ok(Built { node: node.clone(), depth: *levels, nodes: *nodes })
+        Ok(Built {
+            node: node.clone(),
+            depth: *levels,
+            nodes: *nodes,
+        })
     }
 
     fn list(&mut self, depth: usize) -> Result<(Data, usize, usize), Error> {
@@ -134,7 +142,16 @@ impl<'a> Reader<'a> {
             nodes += value.nodes;
             match key {
                 RawKey::Merge => entries.merge(value.node)?,
-                RawKey::Key(text) => entries.insert(Key { line, text }, value.node)?,
+                RawKey::Key { text, written } => {
+                    entries.insert(
+                        Key {
+                            line,
+                            text,
+                            written,
+                        },
+                        value.node,
+                    )?;
+                }
             }
         }
     }
@@ -146,11 +163,25 @@ impl<'a> Reader<'a> {
             return Ok(RawKey::Merge);
         }
         let node = self.node(event, span, 0)?.node;
-        let refuse = |what| Err(Error::new(node.line, format!("{what} cannot be a key; quote it")));
+        let refuse = |what| {
+            Err(Error::new(
+                node.line,
+                format!("{what} cannot be a key; quote it"),
+            ))
+        };
         match node.data {
-            Data::Text(text) => Ok(RawKey::Key(text)),
-            Data::Bool(value, _) => Ok(RawKey::Key(value.to_string())),
-            Data::Number(number, _) if !number.is_f64() => Ok(RawKey::Key(number.to_string())),
+            Data::Text(text) => Ok(RawKey::Key {
+                written: text.clone(),
+                text,
+            }),
+            Data::Bool(value, written) => Ok(RawKey::Key {
+                text: value.to_string(),
+                written,
+            }),
+            Data::Number(number, written) if !number.is_f64() => Ok(RawKey::Key {
+                text: number.to_string(),
+                written,
+            }),
             Data::Number(..) => refuse("a fraction"),
             Data::Null => refuse("nothing"),
             Data::List(_) | Data::Map(_) => refuse("a list or map"),
@@ -198,10 +229,13 @@ impl Entries {
                 }
                 Ok(())
             }
-            Data::List(items) => items.into_iter().rev().try_for_each(|item| match item.data {
-                Data::Map(_) => self.merge(item),
-                _ => Err(Error::new(item.line, "only maps can be merged with `<<`")),
-            }),
+            Data::List(items) => items
+                .into_iter()
+                .rev()
+                .try_for_each(|item| match item.data {
+                    Data::Map(_) => self.merge(item),
+                    _ => Err(Error::new(item.line, "only maps can be merged with `<<`")),
+                }),
             _ => Err(Error::new(value.line, "only maps can be merged with `<<`")),
         }
     }
@@ -215,6 +249,9 @@ fn check_tag(tag: Option<&Tag>, wanted: &str, line: u32) -> Result<(), Error> {
     match tag {
         None => Ok(()),
         Some(tag) if tag.core_suffix() == Some(wanted) => Ok(()),
-        Some(tag) => Err(Error::new(line, format!("tag {} is not supported", tag.original()))),
+        Some(tag) => Err(Error::new(
+            line,
+            format!("tag {} is not supported", tag.original()),
+        )),
     }
 }
