@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto_model::{limits, name};
+use proto_model::{Digest, limits, name};
 
-use super::{Bundle, Cluster, Fleet, Head, Release, Rewind, Source, Staged};
+use super::{Bundle, Cluster, Fleet, Head, Rewind, Source, Staged};
 use crate::command::{
     BundleMoves, Command, Entry, GoalPart, Observations, Pair, Publish, Quarantine,
 };
@@ -223,24 +223,14 @@ impl Fleet {
             if bundle.releases.is_empty() {
                 bundle.guard = head.guard.clone();
             }
-            if bundle.release != head.release {
-                bundle.release = head.release;
-                bundle.releases.push_back(Release {
-                    release: head.release,
-                    commit: publish.commit.clone(),
-                    variants: BTreeSet::new(),
-                    at_unix_millis: at,
-                });
-                while bundle.releases.len() > limits::RELEASES_KEPT {
-                    bundle.releases.pop_front();
-                }
-            }
+            bundle.note_release(head.release, &publish.commit, at);
             self.bundles.insert(head.bundle.clone(), Arc::new(bundle));
         }
         for gone in &publish.gone {
             let mut bundle = self.bundle_or_new(gone);
             bundle.declared = false;
             bundle.goal = imbl::OrdMap::new();
+            bundle.note_release(Digest::default(), &publish.commit, at);
             self.bundles.insert(gone.clone(), Arc::new(bundle));
         }
         for part in &parts {

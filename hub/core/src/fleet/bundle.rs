@@ -228,6 +228,23 @@ impl From<RoaringBitmap> for Bits {
 }
 
 impl Bundle {
+    /// Begins a release, unless it is the present one; the end of a bundle is the empty release.
+    pub(super) fn note_release(&mut self, release: Digest, commit: &str, at_unix_millis: u64) {
+        if self.release == release {
+            return;
+        }
+        self.release = release;
+        self.releases.push_back(Release {
+            release,
+            commit: commit.into(),
+            variants: std::collections::BTreeSet::new(),
+            at_unix_millis,
+        });
+        while self.releases.len() > limits::RELEASES_KEPT {
+            self.releases.pop_front();
+        }
+    }
+
     /// Gives a cluster its goal, or the removal where it has none.
     pub(super) fn assign(
         &mut self,

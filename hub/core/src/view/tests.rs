@@ -205,6 +205,9 @@ fn the_commit_follows_the_head_while_the_content_is_the_same() {
     );
     desk.move_all();
     assert_eq!(desk.bundle().commit.as_deref(), Some("c3"));
+    desk.publish("c4", Some("v2"));
+    desk.publish("c5", None);
+    assert_eq!(desk.bundle().commit.as_deref(), Some("c4"), "the last commit that declared it");
 }
 
 #[test]
