@@ -195,6 +195,11 @@ impl<'a> Live<'a> {
         }
         let session =
             Session::open(hello, target, hub.node.level(cluster)).map_err(End::Refused)?;
+        if session.is_current() {
+            // Nothing is sent to it, so nothing will be acked.
+            let held = fence.generation;
+            hub.node.update(cluster, |connection| connection.acked_generation = held);
+        }
         Ok(Self {
             hub,
             cluster,
