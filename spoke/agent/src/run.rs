@@ -285,6 +285,7 @@ impl Spoke {
 
     // Nothing new is begun; what is under way may finish, and then another spoke may take over.
     async fn end(mut self) {
+        info!("told to end");
         if let Some(outbox) = self.outbox.take() {
             outbox.close("this spoke ends");
         }
