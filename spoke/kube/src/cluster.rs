@@ -8,7 +8,9 @@ use http::Method;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value as Json, json};
-use spoke_core::port::{Answer, Cluster, Depth, Failure, Kind, Live, Op, Outcome, Reason, Sink, Write};
+use spoke_core::port::{
+    Answer, Cluster, Depth, Failure, Kind, Live, Op, Outcome, Reason, Sink, Write,
+};
 
 use crate::api::{Api, Call, JSON};
 use crate::discovery::Discovery;
@@ -78,15 +80,19 @@ impl KubeCluster {
                     why: Chain(&error).to_string(),
                 };
                 let kubeconfig = Kubeconfig::read_from(path).map_err(wrong)?;
-                let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(wrong)?
+                let options = KubeConfigOptions {
+                    context: context.clone(),
+                    ..KubeConfigOptions::default()
+                };
+                Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .map_err(wrong)?
             }
-            Access::InCluster => {
-                Config::incluster().map_err(|error| ConnectError::InCluster(Chain(&error).to_string()))?
-            }
+            Access::InCluster => Config::incluster()
+                .map_err(|error| ConnectError::InCluster(Chain(&error).to_string()))?,
         };
-        let client =
-            Client::try_from(config).map_err(|error| ConnectError::Client(Chain(&error).to_string()))?;
+        let client = Client::try_from(config)
+            .map_err(|error| ConnectError::Client(Chain(&error).to_string()))?;
         let inner = Inner {
             api: Api::new(client),
             discovery: Discovery::default(),
@@ -94,7 +100,9 @@ impl KubeCluster {
             secrets: Secrets::default(),
             lease: Lease::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 }
 
@@ -119,7 +127,9 @@ impl Inner {
             Err(crate::failure::Error::Refused(refusal))
                 if crate::failure::failure(subject, &refusal).reason == Reason::NoSuchNamespace =>
             {
-                self.ensure_namespace(&subject.namespace).await.map_err(crate::failure::Error::Failed)?;
+                self.ensure_namespace(&subject.namespace)
+                    .await
+                    .map_err(crate::failure::Error::Failed)?;
                 self.api.call(call()).await
             }
             answer => answer,
@@ -133,7 +143,10 @@ impl Inner {
             namespace: String::new(),
             name: "kube-system".into(),
         };
-        let found = self.api.call(Call::get("/api/v1/namespaces/kube-system")).await;
+        let found = self
+            .api
+            .call(Call::get("/api/v1/namespaces/kube-system"))
+            .await;
         let found = found.map_err(|error| error.failure(&subject))?;
         match found["metadata"]["uid"].as_str() {
             Some(uid) => Ok(uid.into()),

@@ -87,13 +87,22 @@ impl Discovery {
         if entries.len() >= limits::DISCOVERY_ENTRIES_MAX {
             entries.clear();
         }
-        entries.insert(key, Entry { at: Instant::now(), resources });
+        entries.insert(
+            key,
+            Entry {
+                at: Instant::now(),
+                resources,
+            },
+        );
         found.ok_or_else(|| missing(kind))
     }
 
     /// Finds a kind at any version, the group's preferred first.
     pub(crate) async fn find_any(&self, api: &Api, kind: &GroupKind) -> Result<Resource, Failure> {
-        let unversioned = Kind { kind: kind.clone(), version: "any version".into() };
+        let unversioned = Kind {
+            kind: kind.clone(),
+            version: "any version".into(),
+        };
         if kind.group.is_empty() {
             return Err(missing(&unversioned));
         }
@@ -104,13 +113,20 @@ impl Discovery {
             answer => answer.map_err(|error| error.failure(&subject))?,
         };
         let preferred = group["preferredVersion"]["version"].as_str();
-        let all = group["versions"].as_array().into_iter().flatten().filter_map(|v| v["version"].as_str());
+        let all = group["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|v| v["version"].as_str());
         let mut seen = BTreeSet::new();
         for version in preferred.into_iter().chain(all) {
             if !seen.insert(version) {
                 continue;
             }
-            let kind = Kind { kind: kind.clone(), version: version.into() };
+            let kind = Kind {
+                kind: kind.clone(),
+                version: version.into(),
+            };
             match self.find(api, &kind).await {
                 Err(failure) if failure.reason == Reason::NoSuchKind => {}
                 found => return found,
@@ -128,9 +144,15 @@ impl Discovery {
     pub(crate) async fn all(&self, api: &Api) -> Result<BTreeSet<Kind>, Failure> {
         let mut kinds = BTreeMap::new();
         for path in ["/api", "/apis"] {
-            let call = Call { accept: DISCOVERY, ..Call::get(path) };
+            let call = Call {
+                accept: DISCOVERY,
+                ..Call::get(path)
+            };
             let subject = discovery_subject("");
-            let answer = api.call(call).await.map_err(|error| error.failure(&subject))?;
+            let answer = api
+                .call(call)
+                .await
+                .map_err(|error| error.failure(&subject))?;
             if answer["kind"] != "APIGroupDiscoveryList" {
                 return Err(plain(
                     Reason::Server,
@@ -139,7 +161,10 @@ impl Discovery {
             }
             listable(&answer, &mut kinds);
         }
-        Ok(kinds.into_iter().map(|(kind, version)| Kind { kind, version }).collect())
+        Ok(kinds
+            .into_iter()
+            .map(|(kind, version)| Kind { kind, version })
+            .collect())
     }
 }
 
@@ -151,7 +176,10 @@ fn listable(answer: &Json, kinds: &mut BTreeMap<GroupKind, String>) {
             for resource in each(&version["resources"]) {
                 let lists = each(&resource["verbs"]).iter().any(|verb| verb == "list");
                 if let (true, Some(kind)) = (lists, resource["responseKind"]["kind"].as_str()) {
-                    let kind = GroupKind { group: name.into(), kind: kind.into() };
+                    let kind = GroupKind {
+                        group: name.into(),
+                        kind: kind.into(),
+                    };
                     let version = version["version"].as_str().unwrap_or_default();
                     kinds.entry(kind).or_insert_with(|| version.into());
                 }
@@ -160,7 +188,11 @@ fn listable(answer: &Json, kinds: &mut BTreeMap<GroupKind, String>) {
     }
 }
 
-async fn fetch(api: &Api, group: &str, version: &str) -> Result<BTreeMap<String, Resource>, Failure> {
+async fn fetch(
+    api: &Api,
+    group: &str,
+    version: &str,
+) -> Result<BTreeMap<String, Resource>, Failure> {
     let answer = match api.call(Call::get(group_path(group, version))).await {
         Err(error) if error.is_code(404) => return Ok(BTreeMap::new()),
         answer => answer.map_err(|error| error.failure(&discovery_subject(group)))?,
@@ -168,11 +200,16 @@ async fn fetch(api: &Api, group: &str, version: &str) -> Result<BTreeMap<String,
     let all = answer["resources"].as_array().into_iter().flatten();
     Ok(all
         .filter_map(|resource| {
-            let plural = resource["name"].as_str().filter(|name| !name.contains('/'))?;
+            let plural = resource["name"]
+                .as_str()
+                .filter(|name| !name.contains('/'))?;
             let kind = resource["kind"].as_str()?;
             let found = Resource {
                 kind: Kind {
-                    kind: GroupKind { group: group.into(), kind: kind.into() },
+                    kind: GroupKind {
+                        group: group.into(),
+                        kind: kind.into(),
+                    },
                     version: version.into(),
                 },
                 plural: plural.into(),
@@ -184,11 +221,18 @@ async fn fetch(api: &Api, group: &str, version: &str) -> Result<BTreeMap<String,
 }
 
 fn discovery_subject(group: &str) -> Subject {
-    Subject { verb: "get", resource: format!("the kinds of group {group:?}"), ..Subject::default() }
+    Subject {
+        verb: "get",
+        resource: format!("the kinds of group {group:?}"),
+        ..Subject::default()
+    }
 }
 
 fn missing(kind: &Kind) -> Failure {
-    plain(Reason::NoSuchKind, format!("the server has no kind {} at {}", kind.kind, kind.version))
+    plain(
+        Reason::NoSuchKind,
+        format!("the server has no kind {} at {}", kind.kind, kind.version),
+    )
 }
 
 #[cfg(test)]
@@ -201,13 +245,19 @@ mod tests {
     fn paths_are_those_of_the_api() {
         let mut resource = Resource {
             kind: Kind {
-                kind: GroupKind { group: "apps".into(), kind: "Deployment".into() },
+                kind: GroupKind {
+                    group: "apps".into(),
+                    kind: "Deployment".into(),
+                },
                 version: "v1".into(),
             },
             plural: "deployments".into(),
             namespaced: true,
         };
-        assert_eq!(resource.path("shop", "web"), "/apis/apps/v1/namespaces/shop/deployments/web");
+        assert_eq!(
+            resource.path("shop", "web"),
+            "/apis/apps/v1/namespaces/shop/deployments/web"
+        );
         assert_eq!(resource.path("", ""), "/apis/apps/v1/deployments");
         resource.kind.kind.group.clear();
         resource.namespaced = false;
@@ -222,6 +272,15 @@ mod tests {
                                             {"responseKind": {"kind": "B"}, "verbs": ["create"]}]}]}]});
         let mut kinds = BTreeMap::new();
         listable(&answer, &mut kinds);
-        assert_eq!(kinds, BTreeMap::from([(GroupKind { group: "g".into(), kind: "A".into() }, "v2".into())]));
+        assert_eq!(
+            kinds,
+            BTreeMap::from([(
+                GroupKind {
+                    group: "g".into(),
+                    kind: "A".into()
+                },
+                "v2".into()
+            )])
+        );
     }
 }

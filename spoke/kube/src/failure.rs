@@ -24,7 +24,9 @@ impl Subject {
             (false, true) => format!("in {}", self.namespace),
             (false, false) => format!("{}/{}", self.namespace, self.name),
         };
-        format!("{} {} {place}", self.verb, self.resource).trim_end().to_owned()
+        format!("{} {} {place}", self.verb, self.resource)
+            .trim_end()
+            .to_owned()
     }
 }
 
@@ -45,7 +47,10 @@ impl Refusal {
     }
 
     fn causes(&self) -> impl Iterator<Item = &Json> {
-        self.status["details"]["causes"].as_array().into_iter().flatten()
+        self.status["details"]["causes"]
+            .as_array()
+            .into_iter()
+            .flatten()
     }
 
     /// Whether the thing that was named is missing, rather than its kind or namespace.
@@ -53,7 +58,11 @@ impl Refusal {
         let details = &self.status["details"];
         let group = details["group"].as_str().unwrap_or_default();
         let plural = details["kind"].as_str().unwrap_or_default();
-        let named = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
+        let named = if group.is_empty() {
+            plural.to_owned()
+        } else {
+            format!("{plural}.{group}")
+        };
         self.code == 404
             && details["name"] == subject.name.as_str()
             && !subject.name.is_empty()
@@ -101,14 +110,18 @@ pub(crate) fn failure(subject: &Subject, refusal: &Refusal) -> Failure {
     Failure {
         reason,
         message: text::cut(format!("{}: {}", subject.shown(), said(subject, refusal))),
-        retry_after_millis: secs.map(|secs| secs.saturating_mul(1000).min(limits::RETRY_MILLIS_MAX)),
+        retry_after_millis: secs
+            .map(|secs| secs.saturating_mul(1000).min(limits::RETRY_MILLIS_MAX)),
     }
 }
 
 fn reason(subject: &Subject, refusal: &Refusal) -> Reason {
     let message = refusal.message();
     let has = |part: &str| message.contains(part);
-    if refusal.causes().any(|cause| cause["reason"] == "NamespaceTerminating") {
+    if refusal
+        .causes()
+        .any(|cause| cause["reason"] == "NamespaceTerminating")
+    {
         return Reason::Terminating;
     }
     match refusal.code {
@@ -123,9 +136,15 @@ fn reason(subject: &Subject, refusal: &Refusal) -> Reason {
         429 => Reason::Throttled,
         // A webhook that can't be asked without side effects says nothing about the object.
         400 if has("does not support dry run") => Reason::Webhook,
-        500.. if has("failed calling webhook") || has("failed calling admission webhook") => Reason::Webhook,
+        500.. if has("failed calling webhook") || has("failed calling admission webhook") => {
+            Reason::Webhook
+        }
         // The server can't read the manifest at all, and says so as an error of its own.
-        500 if has("failed to create typed patch object") => Reason::Invalid,
+        500 if has("failed to create typed patch object")
+            || has("failed to convert new object") =>
+        {
+            Reason::Invalid
+        }
         408 | 410 | 500.. => Reason::Server,
         400.. => Reason::Invalid,
         _ => Reason::Server,
@@ -149,14 +168,22 @@ fn said(subject: &Subject, refusal: &Refusal) -> String {
             let message = cause["message"].as_str().unwrap_or_default();
             let message = text::without_value(message);
             // Keys of a Secret's data are no secret, details of its values may be.
-            let shown = if secret { message.split(": ").next().unwrap_or_default() } else { &message };
+            let shown = if secret {
+                message.split(": ").next().unwrap_or_default()
+            } else {
+                &message
+            };
             Some(format!("{field}: {shown}"))
         })
         .collect();
     if refusal.code == 422 && !causes.is_empty() {
         return causes.join("; ");
     }
-    if secret && matches!(refusal.code, 400 | 422 | 500) {
+    // This one names a field, and its value only after what is cut off.
+    let typed = refusal
+        .message()
+        .starts_with("failed to create typed patch object");
+    if secret && !typed && matches!(refusal.code, 400 | 422 | 500) {
         return format!("refused with status {}", refusal.code);
     }
     match text::without_excerpt(refusal.message()) {
@@ -176,7 +203,11 @@ pub(crate) fn unreachable(why: &dyn std::fmt::Display) -> Error {
 
 /// A failure of our own making.
 pub(crate) fn plain(reason: Reason, message: impl Into<String>) -> Failure {
-    Failure { reason, message: text::cut(message.into()), retry_after_millis: None }
+    Failure {
+        reason,
+        message: text::cut(message.into()),
+        retry_after_millis: None,
+    }
 }
 
 /// Maps an error of kube's client.
@@ -187,9 +218,10 @@ pub(crate) fn of_client(error: &kube::Error) -> Error {
             status: serde_json::to_value(status.as_ref()).unwrap_or_default(),
             retry_after_secs: None,
         }),
-        kube::Error::SerdeError(_) => {
-            Error::Failed(plain(Reason::Server, "the API server's answer can't be read"))
-        }
+        kube::Error::SerdeError(_) => Error::Failed(plain(
+            Reason::Server,
+            "the API server's answer can't be read",
+        )),
         other => unreachable(&Chain(other)),
     }
 }
@@ -230,28 +262,69 @@ mod tests {
     }
 
     fn of(code: u16, status: Json) -> Failure {
-        failure(&subject(), &Refusal { code, status, retry_after_secs: None })
+        failure(
+            &subject(),
+            &Refusal {
+                code,
+                status,
+                retry_after_secs: None,
+            },
+        )
     }
 
     #[test]
     fn answers_map_to_reasons() {
         let namespace = json!({"message": "namespaces \"shop\" not found", "details": {"kind": "namespaces", "name": "shop"}});
-        let gone = json!({"message": "the server could not find the requested resource", "details": {}});
+        let gone =
+            json!({"message": "the server could not find the requested resource", "details": {}});
         let terminating = json!({"message": "forbidden", "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]}});
         for (code, status, wanted) in [
             (404, namespace, Reason::NoSuchNamespace),
             (404, gone, Reason::NoSuchKind),
             (404, Json::Null, Reason::NoSuchKind),
             (403, terminating, Reason::Terminating),
-            (403, json!({"message": "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1"}), Reason::Quota),
-            (403, json!({"message": "User \"u\" cannot patch"}), Reason::Forbidden),
-            (409, json!({"message": "Precondition failed"}), Reason::Conflict),
+            (
+                403,
+                json!({"message": "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1"}),
+                Reason::Quota,
+            ),
+            (
+                403,
+                json!({"message": "User \"u\" cannot patch"}),
+                Reason::Forbidden,
+            ),
+            (
+                409,
+                json!({"message": "Precondition failed"}),
+                Reason::Conflict,
+            ),
             (422, json!({"message": "invalid"}), Reason::Invalid),
             (400, json!({"message": "bad"}), Reason::Invalid),
-            (400, json!({"message": "admission webhook \"w\" does not support dry run"}), Reason::Webhook),
-            (500, json!({"message": "Internal error occurred: failed calling webhook \"w\": timeout"}), Reason::Webhook),
-            (500, json!({"message": "failed to create typed patch object (a/b; v1, Kind=C): .x: field not declared in schema"}), Reason::Invalid),
-            (500, json!({"message": "etcdserver: request timed out"}), Reason::Server),
+            (
+                400,
+                json!({"message": "admission webhook \"w\" does not support dry run"}),
+                Reason::Webhook,
+            ),
+            (
+                500,
+                json!({"message": "Internal error occurred: failed calling webhook \"w\": timeout"}),
+                Reason::Webhook,
+            ),
+            (
+                500,
+                json!({"message": "failed to create typed patch object (a/b; v1, Kind=C): .x: field not declared in schema"}),
+                Reason::Invalid,
+            ),
+            (
+                500,
+                json!({"message": "failed to convert new object (a/b; /v1, Kind=C) to proper version: illegal base64 data at input byte 4"}),
+                Reason::Invalid,
+            ),
+            (
+                500,
+                json!({"message": "etcdserver: request timed out"}),
+                Reason::Server,
+            ),
             (503, Json::Null, Reason::Server),
             (401, Json::Null, Reason::Unauthorized),
             (429, Json::Null, Reason::Throttled),
@@ -263,27 +336,70 @@ mod tests {
     #[test]
     fn a_missing_object_is_told_from_its_missing_namespace() {
         let status = json!({"details": {"kind": "configmaps", "name": "x"}});
-        assert!(Refusal { code: 404, status, retry_after_secs: None }.is_missing_object(&subject()));
+        assert!(
+            Refusal {
+                code: 404,
+                status,
+                retry_after_secs: None
+            }
+            .is_missing_object(&subject())
+        );
         let status = json!({"details": {"kind": "namespaces", "name": "shop"}});
-        assert!(!Refusal { code: 404, status, retry_after_secs: None }.is_missing_object(&subject()));
+        assert!(
+            !Refusal {
+                code: 404,
+                status,
+                retry_after_secs: None
+            }
+            .is_missing_object(&subject())
+        );
     }
 
     #[test]
     fn fields_are_named_and_values_are_not() {
         let causes = json!({"message": "ConfigMap \"x\" is invalid: data[a]: Invalid value: \"s3cret\": bad", "details": {"causes": [
             {"reason": "FieldValueInvalid", "field": "data[a]", "message": "Invalid value: \"s3cret\": bad"}]}});
-        assert_eq!(of(422, causes).message, "patch configmaps shop/x: data[a]: Invalid value: bad");
+        assert_eq!(
+            of(422, causes).message,
+            "patch configmaps shop/x: data[a]: Invalid value: bad"
+        );
         let plain = json!({"message": "Secret in version \"v1\" cannot be handled: s3cret"});
-        let secret = Subject { resource: "secrets".into(), ..subject() };
-        let failure = failure(&secret, &Refusal { code: 400, status: plain, retry_after_secs: None });
-        assert_eq!(failure.message, "patch secrets shop/x: refused with status 400");
+        let secret = Subject {
+            resource: "secrets".into(),
+            ..subject()
+        };
+        let failure = failure(
+            &secret,
+            &Refusal {
+                code: 400,
+                status: plain,
+                retry_after_secs: None,
+            },
+        );
+        assert_eq!(
+            failure.message,
+            "patch secrets shop/x: refused with status 400"
+        );
     }
 
     #[test]
     fn a_wait_that_was_asked_for_is_kept_and_bounded() {
-        let refusal = Refusal { code: 429, status: Json::Null, retry_after_secs: Some(2) };
-        assert_eq!(failure(&subject(), &refusal).retry_after_millis, Some(2_000));
-        let refusal = Refusal { retry_after_secs: Some(u64::MAX), ..refusal };
-        assert_eq!(failure(&subject(), &refusal).retry_after_millis, Some(limits::RETRY_MILLIS_MAX));
+        let refusal = Refusal {
+            code: 429,
+            status: Json::Null,
+            retry_after_secs: Some(2),
+        };
+        assert_eq!(
+            failure(&subject(), &refusal).retry_after_millis,
+            Some(2_000)
+        );
+        let refusal = Refusal {
+            retry_after_secs: Some(u64::MAX),
+            ..refusal
+        };
+        assert_eq!(
+            failure(&subject(), &refusal).retry_after_millis,
+            Some(limits::RETRY_MILLIS_MAX)
+        );
     }
 }

@@ -15,8 +15,20 @@ pub(crate) fn cut(mut text: String) -> String {
 /// The message of one field's refusal without the value: `Invalid value: "x": must be y` becomes
 /// `Invalid value: must be y`.
 pub(crate) fn without_value(message: &str) -> String {
-    for kind in ["Invalid value", "Unsupported value", "Duplicate value", "Not found", "Too long", "Too many"] {
-        let Some(rest) = message.strip_prefix(kind).and_then(|rest| rest.strip_prefix(": ")) else { continue };
+    for kind in [
+        "Invalid value",
+        "Unsupported value",
+        "Duplicate value",
+        "Not found",
+        "Too long",
+        "Too many",
+    ] {
+        let Some(rest) = message
+            .strip_prefix(kind)
+            .and_then(|rest| rest.strip_prefix(": "))
+        else {
+            continue;
+        };
         let detail = match rest.strip_prefix('"') {
             Some(quoted) => after_quoted(quoted),
             None => rest.rsplit_once(": ").map(|(_, detail)| detail),
@@ -47,9 +59,18 @@ fn after_quoted(quoted: &str) -> Option<&str> {
 
 /// A message as a whole, cut before what is known to quote an object.
 pub(crate) fn without_excerpt(message: &str) -> &str {
-    let ends = [", got &value", ", got ", ", error found in #", "...|", " Invalid value: "];
+    let ends = [
+        ", got ",
+        ", error found in #",
+        "...|",
+        " Invalid value: ",
+        "parsing time ",
+        "cannot unmarshal ",
+    ];
     let end = ends.iter().filter_map(|mark| message.find(mark)).min();
-    end.map_or(message, |end| message[..end].trim_end_matches([' ', ':', ',']))
+    end.map_or(message, |end| {
+        message[..end].trim_end_matches([' ', ':', ','])
+    })
 }
 
 #[cfg(test)]
@@ -59,12 +80,27 @@ mod tests {
     #[test]
     fn values_do_not_come_through() {
         for (message, wanted) in [
-            ("Invalid value: \"a\\\": b\": must be y", "Invalid value: must be y"),
-            ("Invalid value: 99999: must be between 1 and 65535, inclusive", "Invalid value: must be between 1 and 65535, inclusive"),
-            ("Invalid value: core.PodTemplateSpec{A: 1, B: \"x\"}: field is immutable", "Invalid value: field is immutable"),
-            ("Unsupported value: \"x\": supported values: \"a\", \"b\"", "Unsupported value: supported values: \"a\", \"b\""),
+            (
+                "Invalid value: \"a\\\": b\": must be y",
+                "Invalid value: must be y",
+            ),
+            (
+                "Invalid value: 99999: must be between 1 and 65535, inclusive",
+                "Invalid value: must be between 1 and 65535, inclusive",
+            ),
+            (
+                "Invalid value: core.PodTemplateSpec{A: 1, B: \"x\"}: field is immutable",
+                "Invalid value: field is immutable",
+            ),
+            (
+                "Unsupported value: \"x\": supported values: \"a\", \"b\"",
+                "Unsupported value: supported values: \"a\", \"b\"",
+            ),
             ("Required value: must be set", "Required value: must be set"),
-            ("Too long: may not be more than 63 bytes", "Too long: may not be more than 63 bytes"),
+            (
+                "Too long: may not be more than 63 bytes",
+                "Too long: may not be more than 63 bytes",
+            ),
             ("Not found: \"x\"", "Not found"),
         ] {
             assert_eq!(without_value(message), wanted);
@@ -74,7 +110,10 @@ mod tests {
     #[test]
     fn an_excerpt_is_cut_off() {
         let message = "failed to create typed patch object: .data.x: expected string, got &value.valueUnstructured{Value:1}";
-        assert_eq!(without_excerpt(message), "failed to create typed patch object: .data.x: expected string");
+        assert_eq!(
+            without_excerpt(message),
+            "failed to create typed patch object: .data.x: expected string"
+        );
     }
 
     #[test]

@@ -45,7 +45,10 @@ impl Drop for Running {
 
 impl Default for Watches {
     fn default() -> Self {
-        Self { running: Mutex::default(), streaming: AtomicBool::new(true) }
+        Self {
+            running: Mutex::default(),
+            streaming: AtomicBool::new(true),
+        }
     }
 }
 
@@ -117,7 +120,10 @@ impl Watch {
             };
             attempt = if listed { 0 } else { attempt + 1 };
             let wait = wait(attempt, failure.retry_after_millis);
-            (self.sink)(Observation::Lost { kind: self.kind.clone(), failure });
+            (self.sink)(Observation::Lost {
+                kind: self.kind.clone(),
+                failure,
+            });
             // Either is a reason to try again.
             let _ = tokio::time::timeout(wait, self.nudge.notified()).await;
         }
@@ -139,7 +145,10 @@ impl Watch {
             Depth::Metadata => {
                 let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &target);
                 let stream = watcher::watcher(api, config);
-                self.follow(&resource, streaming, stream, |object| (json!(object.metadata), None)).await
+                self.follow(&resource, streaming, stream, |object| {
+                    (json!(object.metadata), None)
+                })
+                .await
             }
             Depth::Whole => {
                 let api: Api<DynamicObject> = Api::all_with(client, &target);
@@ -153,7 +162,8 @@ impl Watch {
                     whole["metadata"] = metadata.clone();
                     (metadata, Some(Arc::new(whole)))
                 };
-                self.follow(&resource, streaming, watcher::watcher(api, config), whole).await
+                self.follow(&resource, streaming, watcher::watcher(api, config), whole)
+                    .await
             }
         }
     }
@@ -196,7 +206,13 @@ impl Watch {
             stumbled = true;
             tokio::time::sleep(wait(0, failure.retry_after_millis)).await;
         }
-        End::Lost(plain(Reason::Server, format!("the watch of {} ended", resource.named())), listed)
+        End::Lost(
+            plain(
+                Reason::Server,
+                format!("the watch of {} ended", resource.named()),
+            ),
+            listed,
+        )
     }
 
     fn tell<K>(&self, event: Event<K>, read: &impl Fn(K) -> Item) {
@@ -209,7 +225,10 @@ impl Watch {
             }
             Event::Delete(object) => {
                 let live = Live::read(&self.kind, &read(object).0, None);
-                Observation::Gone { identity: live.identity, uid: live.uid }
+                Observation::Gone {
+                    identity: live.identity,
+                    uid: live.uid,
+                }
             }
         });
     }
@@ -228,7 +247,11 @@ impl Watch {
                 Error::Failed(plain(Reason::Server, "the answer has no resourceVersion"))
             }
         };
-        let subject = Subject { verb: "watch", resource: resource.named(), ..Subject::default() };
+        let subject = Subject {
+            verb: "watch",
+            resource: resource.named(),
+            ..Subject::default()
+        };
         self.inner.failed(error, &subject, resource)
     }
 }
@@ -239,7 +262,11 @@ fn api_resource(resource: &Resource) -> ApiResource {
     ApiResource {
         group: group.clone(),
         version: kind.version.clone(),
-        api_version: if group.is_empty() { kind.version.clone() } else { format!("{group}/{}", kind.version) },
+        api_version: if group.is_empty() {
+            kind.version.clone()
+        } else {
+            format!("{group}/{}", kind.version)
+        },
         kind: kind.kind.kind.clone(),
         plural: resource.plural.clone(),
     }
@@ -267,7 +294,9 @@ fn is_refused(error: &WatchError) -> bool {
 
 /// Exponential with full jitter, so that many watches do not come back at once.
 fn wait(attempt: u32, asked_millis: Option<u64>) -> Duration {
-    let most = RETRY_MILLIS_MIN.saturating_mul(1 << attempt.min(10)).min(limits::WATCH_RETRY_MILLIS_MAX);
+    let most = RETRY_MILLIS_MIN
+        .saturating_mul(1 << attempt.min(10))
+        .min(limits::WATCH_RETRY_MILLIS_MAX);
     let jittered = rand::random_range(most / 2..=most);
     Duration::from_millis(jittered.max(asked_millis.unwrap_or(0)))
 }

@@ -5,16 +5,24 @@ use serde_json::{Value as Json, json};
 use spoke_core::port::{Failure, Kind, Live, Reason};
 
 use crate::fault::Verb;
-use crate::fields::Fields;
+use crate::fields::{Elem, Fields};
 use crate::managed::Managers;
-use crate::merge::{compare, fields_of, fields_of_live, merge, prune};
+use crate::merge::{compare, fields_of, merge, prune};
 use crate::resolve::Resolved;
 use crate::state::{State, Stored, fail, is_deleting, live, time};
 
 /// Metadata that nobody owns: the server's own, and what names the object.
 const UNOWNED: [&str; 10] = [
-    "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation",
-    "managedFields", "name", "namespace", "resourceVersion", "selfLink", "uid",
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "name",
+    "namespace",
+    "resourceVersion",
+    "selfLink",
+    "uid",
 ];
 
 impl State {
@@ -31,7 +39,7 @@ impl State {
         let wanted = owned_part(&resolved, manifest);
         let set = resolved
             .check_types(manifest)
-            .and_then(|()| fields_of(resolved.schema(), &wanted, ""))
+            .and_then(|()| set_of(&resolved, &wanted))
             .map_err(|why| untyped(manifest, &identity, &why))?;
         let old = self.objects.get(&identity).map(Stored::json);
         preconditions(&resolved, manifest, &identity, old.as_ref())?;
@@ -69,7 +77,12 @@ impl State {
     ///
     /// # Errors
     /// The object is refused, exists, or its kind or namespace is missing.
-    pub fn create(&mut self, manifest: &Json, manager: &str, now_millis: u64) -> Result<Live, Failure> {
+    pub fn create(
+        &mut self,
+        manifest: &Json,
+        manager: &str,
+        now_millis: u64,
+    ) -> Result<Live, Failure> {
         let (resolved, identity) = self.target(manifest)?;
         if self.objects.contains_key(&identity) {
             let message = format!("{} {:?} already exists", resolved.named(), identity.name);
@@ -79,7 +92,7 @@ impl State {
         let mut new = owned_part(&resolved, manifest);
         let mut managers = Managers::default();
         let api_version = manifest["apiVersion"].as_str().unwrap_or_default();
-        let set = fields_of_live(resolved.schema(), &new);
+        let set = set_of(&resolved, &new).unwrap_or_default();
         managers.set(manager, "Update", api_version, set, &time(now_millis));
         self.finish(&resolved, &identity, None, &mut new, &managers, now_millis)?;
         let stored = self.put(&resolved, &identity, None, new, now_millis);
@@ -119,7 +132,10 @@ impl State {
             new["status"] = status.clone();
         }
         let stored = if new == old {
-            self.objects.get(identity).cloned().unwrap_or_else(|| self.put(&resolved, identity, Some(&old), new, now_millis))
+            self.objects
+                .get(identity)
+                .cloned()
+                .unwrap_or_else(|| self.put(&resolved, identity, Some(&old), new, now_millis))
         } else {
             self.put(&resolved, identity, Some(&old), new, now_millis)
         };
@@ -151,9 +167,9 @@ impl State {
         managers: &Managers,
         now: u64,
     ) -> Result<(), Failure> {
-        let metadata = old.map(|old| old["metadata"].clone()).unwrap_or_else(|| {
-            json!({"uid": self.next_uid(), "creationTimestamp": time(now)})
-        });
+        let metadata = old
+            .map(|old| old["metadata"].clone())
+            .unwrap_or_else(|| json!({"uid": self.next_uid(), "creationTimestamp": time(now)}));
         for key in UNOWNED {
             if let Some(value) = metadata.get(key) {
                 new["metadata"][key] = value.clone();
@@ -178,7 +194,9 @@ impl State {
         };
         resolved.check(old, new).map_err(refuse)?;
         if let Some(old) = old.filter(|old| is_deleting(old)) {
-            let finalizers = |object: &Json| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+            let finalizers = |object: &Json| {
+                object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default()
+            };
             let before = finalizers(old);
             if finalizers(new).iter().any(|name| !before.contains(name)) {
                 return Err(refuse(
@@ -195,7 +213,14 @@ impl State {
         Ok(())
     }
 
-    fn put(&mut self, resolved: &Resolved, identity: &Identity, old: Option<&Json>, new: Json, now: u64) -> Stored {
+    fn put(
+        &mut self,
+        resolved: &Resolved,
+        identity: &Identity,
+        old: Option<&Json>,
+        new: Json,
+        now: u64,
+    ) -> Stored {
         let respecified = old.is_none_or(|old| desired(old) != desired(&new));
         let definition = resolved.kind.kind.is("apiextensions.k8s.io", "CustomResourceDefinition");
         let stored = self.commit(identity, new, respecified, now);
@@ -238,7 +263,9 @@ fn preconditions(
     old: Option<&Json>,
 ) -> Result<(), Failure> {
     for key in ["uid", "resourceVersion"] {
-        let Some(wanted) = manifest["metadata"].get(key).filter(|v| !v.is_null()) else { continue };
+        let Some(wanted) = manifest["metadata"].get(key).filter(|v| !v.is_null()) else {
+            continue;
+        };
         if old.is_none_or(|old| old["metadata"][key] != *wanted) {
             let message = format!(
                 "Operation cannot be fulfilled on {} {:?}: the object has been modified ({key} differs); read it again",
@@ -251,11 +278,22 @@ fn preconditions(
     Ok(())
 }
 
+/// The fields that a manifest sets, but for those that say what it is of.
+fn set_of(resolved: &Resolved, part: &Json) -> Result<Fields, String> {
+    let mut set = fields_of(resolved.schema(), part, "")?;
+    for key in ["apiVersion", "kind"] {
+        set.children.remove(&Elem::Field(key.into()));
+    }
+    Ok(set)
+}
+
 /// What managers may own of an object: all but the server's metadata, and but status where that
 /// has a door of its own.
 fn owned_part(resolved: &Resolved, object: &Json) -> Json {
     let mut part = owned_part_and_status(object);
-    if resolved.status && let Some(map) = part.as_object_mut() {
+    if resolved.status
+        && let Some(map) = part.as_object_mut()
+    {
         map.remove("status");
     }
     part

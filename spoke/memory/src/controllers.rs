@@ -27,7 +27,9 @@ impl State {
     }
 
     fn control(&mut self, identity: &Identity, now: u64) {
-        let Some(stored) = self.objects.get(identity) else { return };
+        let Some(stored) = self.objects.get(identity) else {
+            return;
+        };
         let (object, since) = (stored.json(), stored.since);
         if identity.kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
             self.control_definition(identity, object, since, now);
@@ -43,8 +45,10 @@ impl State {
 
     fn control_definition(&mut self, identity: &Identity, mut object: Json, since: u64, now: u64) {
         if is_deleting(&object) {
-            let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
-            let (group, kind) = (text("/spec/group").to_owned(), text("/spec/names/kind").to_owned());
+            let text =
+                |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
+            let (group, kind) =
+                (text("/spec/group").to_owned(), text("/spec/names/kind").to_owned());
             let of_it = |other: &Identity| other.kind.is(&group, &kind);
             self.empty_out(identity, since, now, &of_it);
         } else if !status::condition(&object, "Established") {
@@ -60,13 +64,20 @@ impl State {
     }
 
     /// Deletes what a namespace or definition that is going away holds, then itself.
-    fn empty_out(&mut self, identity: &Identity, since: u64, now: u64, inside: &dyn Fn(&Identity) -> bool) {
+    fn empty_out(
+        &mut self,
+        identity: &Identity,
+        since: u64,
+        now: u64,
+        inside: &dyn Fn(&Identity) -> bool,
+    ) {
         let due = since + self.settings.terminate_millis;
         if now < due {
             self.timers.insert((due, identity.clone()));
             return;
         }
-        let held: Vec<Identity> = self.objects.keys().filter(|other| inside(other)).cloned().collect();
+        let held: Vec<Identity> =
+            self.objects.keys().filter(|other| inside(other)).cloned().collect();
         for other in &held {
             self.mark_deleted(other, now);
         }
@@ -83,7 +94,9 @@ impl State {
             Some(Script::Stall) => Stage::Begun,
             Some(Script::Fail) => Stage::Failed,
         };
-        let Some(status) = status::of(&identity.kind, &object, stage, since, ready_at) else { return };
+        let Some(status) = status::of(&identity.kind, &object, stage, since, ready_at) else {
+            return;
+        };
         if now < ready_at {
             self.timers.insert((ready_at, identity.clone()));
         }

@@ -41,7 +41,10 @@ impl Custom {
             .filter_map(|v| {
                 let schema = v.pointer("/schema/openAPIV3Schema")?.clone();
                 let status = v.pointer("/subresources/status").is_some();
-                Some((v.get("name")?.as_str()?.to_owned(), Version { schema: Arc::new(schema), status }))
+                Some((
+                    v.get("name")?.as_str()?.to_owned(),
+                    Version { schema: Arc::new(schema), status },
+                ))
             })
             .collect();
         Some(Self {
@@ -85,7 +88,9 @@ fn shape_value(schema: &Json, value: &mut Json) {
                 }
             }
             for (name, value) in map.iter_mut() {
-                if let Some(below) = properties.get(name).or_else(|| extra.filter(|e| e.is_object())) {
+                if let Some(below) =
+                    properties.get(name).or_else(|| extra.filter(|e| e.is_object()))
+                {
                     shape_value(below, value);
                 }
             }
@@ -99,14 +104,25 @@ fn shape_value(schema: &Json, value: &mut Json) {
     }
 }
 
-/// Refuses what an apply may not name: fields that the schema does not declare.
+/// Refuses what an apply may not say: fields that the schema does not declare, and values of
+/// another type.
 pub(crate) fn undeclared(schema: &Json, value: &Json, at: &str) -> Result<(), String> {
+    let wanted = schema.get("type").and_then(Json::as_str).unwrap_or_default();
+    let fits = flag(schema, "x-kubernetes-int-or-string")
+        || value.is_null()
+        || at.is_empty()
+        || is_type(wanted, value)
+        || wanted == "integer" && value.is_number();
+    if !fits {
+        return Err(format!("{at}: expected {wanted}"));
+    }
     match value {
         Json::Object(map) => {
             let extra = schema.get("additionalProperties");
             let open = flag(schema, "x-kubernetes-preserve-unknown-fields")
                 || extra.is_some()
-                || schema.get("properties").is_none() && schema.get("type") != Some(&"object".into());
+                || schema.get("properties").is_none()
+                    && schema.get("type") != Some(&"object".into());
             for (name, value) in map {
                 if at.is_empty() && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
                     continue;
@@ -121,7 +137,9 @@ pub(crate) fn undeclared(schema: &Json, value: &Json, at: &str) -> Result<(), St
             Ok(())
         }
         Json::Array(items) => {
-            let Some(below) = schema.get("items") else { return Ok(()) };
+            let Some(below) = schema.get("items") else {
+                return Ok(());
+            };
             items.iter().try_for_each(|item| undeclared(below, item, &format!("{at}[]")))
         }
         _ => Ok(()),
@@ -146,7 +164,9 @@ pub(crate) fn check(schema: &Json, value: &Json, at: &str) -> Result<(), String>
         return Err(format!("{shown}: Unsupported value"));
     }
     bounds(schema, value, shown)?;
-    let join = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+    let join = |name: &str| {
+        if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
+    };
     match value {
         Json::Object(map) => {
             let required = schema.get("required").and_then(Json::as_array);
@@ -157,7 +177,8 @@ pub(crate) fn check(schema: &Json, value: &Json, at: &str) -> Result<(), String>
             }
             for (name, value) in map {
                 let below = schema.get("properties").and_then(|p| p.get(name));
-                let below = below.or_else(|| schema.get("additionalProperties").filter(|a| a.is_object()));
+                let below =
+                    below.or_else(|| schema.get("additionalProperties").filter(|a| a.is_object()));
                 if let Some(below) = below {
                     check(below, value, &join(name))?;
                 }
@@ -165,8 +186,13 @@ pub(crate) fn check(schema: &Json, value: &Json, at: &str) -> Result<(), String>
             Ok(())
         }
         Json::Array(items) => {
-            let Some(below) = schema.get("items") else { return Ok(()) };
-            items.iter().enumerate().try_for_each(|(n, item)| check(below, item, &format!("{at}[{n}]")))
+            let Some(below) = schema.get("items") else {
+                return Ok(());
+            };
+            items
+                .iter()
+                .enumerate()
+                .try_for_each(|(n, item)| check(below, item, &format!("{at}[{n}]")))
         }
         _ => Ok(()),
     }

@@ -100,8 +100,12 @@ fn namespace(object: &mut Json) {
 /// `stringData` is written into `data` and not kept.
 fn secret(object: &mut Json) {
     set(object, "", "type", json!("Opaque"));
-    let Some(map) = object.as_object_mut() else { return };
-    let Some(Json::Object(plain)) = map.remove("stringData") else { return };
+    let Some(map) = object.as_object_mut() else {
+        return;
+    };
+    let Some(Json::Object(plain)) = map.remove("stringData") else {
+        return;
+    };
     let data = map.entry("data").or_insert_with(|| json!({}));
     for (key, value) in plain {
         if let (Some(data), Some(text)) = (data.as_object_mut(), value.as_str()) {
@@ -148,7 +152,12 @@ fn job(object: &mut Json) {
         && let (Some(uid), Some(name)) =
             (object.pointer("/metadata/uid").cloned(), object.pointer("/metadata/name").cloned())
     {
-        set(object, "/spec", "selector", json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
+        set(
+            object,
+            "/spec",
+            "selector",
+            json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
+        );
         set(object, "/spec/template", "metadata", json!({}));
         set(object, "/spec/template/metadata", "labels", json!({}));
         for (key, value) in [
@@ -209,9 +218,12 @@ fn container(container: &mut Json) {
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let at = format!("/{probe}");
-        for (key, value) in
-            [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
-        {
+        for (key, value) in [
+            ("timeoutSeconds", 1),
+            ("periodSeconds", 10),
+            ("successThreshold", 1),
+            ("failureThreshold", 3),
+        ] {
             set(container, &at, key, json!(value));
         }
         set(container, &format!("{at}/httpGet"), "scheme", json!("HTTP"));

@@ -89,7 +89,9 @@ impl Fields {
     }
 
     fn read(json: &Json) -> Self {
-        let Some(map) = json.as_object() else { return Self::leaf() };
+        let Some(map) = json.as_object() else {
+            return Self::leaf();
+        };
         let mut out = Self { member: map.is_empty(), children: BTreeMap::new() };
         for (key, below) in map {
             let elem = match key.split_once(':') {
@@ -115,7 +117,8 @@ mod tests {
 
     #[test]
     fn fields_round_trip() {
-        let json = json!({"f:spec": {"f:ports": {"k:{\"port\":1}": {".": {}, "f:port": {}}}, "f:x": {}}});
+        let json =
+            json!({"f:spec": {"f:ports": {"k:{\"port\":1}": {".": {}, "f:port": {}}}, "f:x": {}}});
         assert_eq!(Fields::from_json(&json).to_json(), json);
     }
 

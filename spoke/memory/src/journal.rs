@@ -37,7 +37,9 @@ pub enum JournalError {
     #[error("{0} is in use by another process: stop it, or choose another directory")]
     InUse(PathBuf),
     /// The file is of another program or version.
-    #[error("{0} is no journal of an in-memory cluster that this version reads: choose another directory, or remove it")]
+    #[error(
+        "{0} is no journal of an in-memory cluster that this version reads: choose another directory, or remove it"
+    )]
     Foreign(PathBuf),
 }
 
@@ -82,7 +84,12 @@ impl Journal {
         };
         fs::create_dir_all(dir).map_err(at(dir))?;
         let lock_path = dir.join(LOCK);
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&lock_path).map_err(at(&lock_path))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(at(&lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(JournalError::InUse(dir.into())),
@@ -101,7 +108,9 @@ impl Journal {
             replace(&path, &[MAGIC]).map_err(at(&path))?;
             text.extend_from_slice(MAGIC);
         }
-        let Some(records) = text.strip_prefix(MAGIC) else { return Err(JournalError::Foreign(path)) };
+        let Some(records) = text.strip_prefix(MAGIC) else {
+            return Err(JournalError::Foreign(path));
+        };
         let (contents, whole) = read(records);
         let bytes = (MAGIC.len() + whole) as u64;
         let file = OpenOptions::new().append(true).open(&path).map_err(at(&path))?;

@@ -22,6 +22,7 @@ mod resolve;
 mod schema;
 mod state;
 mod status;
+mod store;
 mod validate;
 mod watch;
 

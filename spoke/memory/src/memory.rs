@@ -68,7 +68,8 @@ impl Memory {
             State::new(name)
         } else {
             let changes = contents.objects.into_iter();
-            let changes = changes.map(|(identity, (body, since))| Change::Put(identity, body, since));
+            let changes =
+                changes.map(|(identity, (body, since))| Change::Put(identity, body, since));
             State::replay(name, contents.revision, changes.collect(), Clock::new().now())
         };
         if fresh {
@@ -84,7 +85,8 @@ impl Memory {
 
     fn with(state: State, ledger: BTreeMap<String, Vec<u8>>, journal: Option<Journal>) -> Self {
         let world = World { state, ledger, journal, sink: None, running: false };
-        let shared = Shared { world: Mutex::new(world), wake: Arc::new(Notify::new()), clock: Clock::new() };
+        let shared =
+            Shared { world: Mutex::new(world), wake: Arc::new(Notify::new()), clock: Clock::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -100,7 +102,9 @@ impl Memory {
             let wake = self.shared.wake.clone();
             tokio::spawn(async move {
                 loop {
-                    let Some(wait) = shared.upgrade().map(|shared| shared.turn()) else { return };
+                    let Some(wait) = shared.upgrade().map(|shared| shared.turn()) else {
+                        return;
+                    };
                     match wait {
                         None => wake.notified().await,
                         Some(wait) => {
@@ -155,7 +159,10 @@ impl Shared {
                 Some(_) => world.state.drain_observations(SUBSCRIBER),
                 None => Vec::new(),
             };
-            let wait = world.state.next_due().map(|due| Duration::from_millis(due.saturating_sub(now).max(1)));
+            let wait = world
+                .state
+                .next_due()
+                .map(|due| Duration::from_millis(due.saturating_sub(now).max(1)));
             (told, world.sink.clone(), wait)
         };
         if let Some(sink) = sink {
@@ -200,7 +207,9 @@ impl World {
     /// Writes down what changed. A failure is logged: the objects of a cluster in memory are lost
     /// with the process then, and the spoke puts them back.
     fn note(&mut self) {
-        let Some(journal) = &mut self.journal else { return };
+        let Some(journal) = &mut self.journal else {
+            return;
+        };
         let changes = self.state.take_changes();
         if changes.is_empty() {
             return;
@@ -214,7 +223,10 @@ impl World {
     }
 
     fn compact(&mut self) {
-        let Some(journal) = self.journal.as_mut().filter(|journal| journal.wants_compaction()) else { return };
+        let Some(journal) = self.journal.as_mut().filter(|journal| journal.wants_compaction())
+        else {
+            return;
+        };
         let all = self.state.all();
         let mut records: Vec<Record<'_>> = all.iter().map(Record::Change).collect();
         records.extend(self.ledger.iter().map(|(key, value)| Record::Put(key, value)));

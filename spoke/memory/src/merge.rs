@@ -116,7 +116,8 @@ pub(crate) fn merge(schema: Schema<'_>, live: &Json, config: &Json) -> Json {
 fn merge_lists(schema: Schema<'_>, old: &[Json], new: &[Json]) -> Result<Json, String> {
     let old = keyed(schema, old, "")?;
     let new = keyed(schema, new, "")?;
-    let position: BTreeMap<&Elem, usize> = old.iter().enumerate().map(|(n, (e, _))| (e, n)).collect();
+    let position: BTreeMap<&Elem, usize> =
+        old.iter().enumerate().map(|(n, (e, _))| (e, n)).collect();
     let ours: BTreeMap<&Elem, &Json> = new.iter().map(|(e, v)| (e, *v)).collect();
     let mut out = Vec::with_capacity(old.len() + new.len());
     let mut next = 0;
@@ -134,7 +135,9 @@ fn merge_lists(schema: Schema<'_>, old: &[Json], new: &[Json]) -> Result<Json, S
         next = next.max(at + 1);
         out.push(merge(schema.item(), old[at].1, value));
     }
-    out.extend(old[next..].iter().filter(|(e, _)| !ours.contains_key(e)).map(|(_, v)| (*v).clone()));
+    out.extend(
+        old[next..].iter().filter(|(e, _)| !ours.contains_key(e)).map(|(_, v)| (*v).clone()),
+    );
     Ok(Json::Array(out))
 }
 
@@ -159,9 +162,15 @@ pub(crate) fn prune(schema: Schema<'_>, value: &mut Json, last: &Fields, kept: &
         }
         Json::Array(items) if schema.list() != List::Atomic => {
             items.retain_mut(|item| {
-                let Ok(elem) = elem_of(schema, item) else { return true };
-                let Some(below) = last.children.get(&elem) else { return true };
-                let Some(kept) = kept.children.get(&elem) else { return false };
+                let Ok(elem) = elem_of(schema, item) else {
+                    return true;
+                };
+                let Some(below) = last.children.get(&elem) else {
+                    return true;
+                };
+                let Some(kept) = kept.children.get(&elem) else {
+                    return false;
+                };
                 prune(schema.item(), item, below, kept);
                 true
             });
@@ -265,8 +274,12 @@ mod tests {
     fn what_its_only_owner_drops_goes_with_what_servers_filled_in() {
         let kind = deployment();
         let schema = Schema::builtin(&kind);
-        let mut value = json!({"spec": {"probe": {"path": "/", "filled": 1}, "other": 1, "mine": 2}});
-        let last = fields_of_live(schema, &json!({"spec": {"probe": {"path": "/"}, "mine": 2, "other": 1}}));
+        let mut value =
+            json!({"spec": {"probe": {"path": "/", "filled": 1}, "other": 1, "mine": 2}});
+        let last = fields_of_live(
+            schema,
+            &json!({"spec": {"probe": {"path": "/"}, "mine": 2, "other": 1}}),
+        );
         let kept = fields_of_live(schema, &json!({"spec": {"other": 1}}));
         prune(schema, &mut value, &last, &kept);
         assert_eq!(value, json!({"spec": {"other": 1}}));

@@ -41,9 +41,21 @@ pub(crate) enum List {
 
 /// Maps of built-in kinds that are one value: selectors and references.
 const ATOMIC_MAPS: &[&str] = &[
-    "selector", "nodeSelector", "podSelector", "namespaceSelector", "labelSelector",
-    "objectSelector", "roleRef", "configMapKeyRef", "secretKeyRef", "fieldRef",
-    "resourceFieldRef", "dataSource", "scopeSelector", "scaleTargetRef", "requiredDuringSchedulingIgnoredDuringExecution",
+    "selector",
+    "nodeSelector",
+    "podSelector",
+    "namespaceSelector",
+    "labelSelector",
+    "objectSelector",
+    "roleRef",
+    "configMapKeyRef",
+    "secretKeyRef",
+    "fieldRef",
+    "resourceFieldRef",
+    "dataSource",
+    "scopeSelector",
+    "scaleTargetRef",
+    "requiredDuringSchedulingIgnoredDuringExecution",
 ];
 
 impl<'a> Schema<'a> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto_model::{Digest, GroupKind, Identity};
+use proto_model::{GroupKind, Identity};
 use serde_json::{Value as Json, json};
 use spoke_core::port::{Failure, Kind, Live, OWNER_LABEL, Op, Outcome, Reason};
 
@@ -79,7 +79,7 @@ pub struct State {
     pub(crate) scripts: BTreeMap<Identity, Script>,
     pub(crate) reachable: bool,
     lease: Option<(String, u64)>,
-    changes: Option<BTreeSet<Identity>>,
+    pub(crate) changes: Option<BTreeSet<Identity>>,
     /// How fast it is.
     pub settings: Settings,
 }
@@ -142,7 +142,10 @@ impl State {
     /// uid of the namespace `kube-system`.
     #[must_use]
     pub fn uid(&self) -> String {
-        self.objects.get(&namespace_identity("kube-system")).map(|s| s.uid.clone()).unwrap_or_default()
+        self.objects
+            .get(&namespace_identity("kube-system"))
+            .map(|s| s.uid.clone())
+            .unwrap_or_default()
     }
 
     /// The last resourceVersion.
@@ -159,18 +162,19 @@ impl State {
             Op::Apply { manifest, manager, dry_run } => {
                 self.apply(manifest, manager, *dry_run, now_millis).map(Outcome::Applied)
             }
-            Op::Delete { identity, version, uid } => self.delete(identity, version, uid, now_millis),
+            Op::Delete { identity, version, uid } => {
+                self.delete(identity, version, uid, now_millis)
+            }
             Op::EnsureNamespace(name) => self.ensure_namespace(name, now_millis),
         };
         done.unwrap_or_else(Outcome::Failed)
     }
 
     fn discover(&mut self, kind: &Kind) -> Result<Outcome, Failure> {
-        self.hinder(Verb::Discover, &Identity {
-            kind: kind.kind.clone(),
-            namespace: String::new(),
-            name: String::new(),
-        })?;
+        self.hinder(
+            Verb::Discover,
+            &Identity { kind: kind.kind.clone(), namespace: String::new(), name: String::new() },
+        )?;
         Ok(Outcome::Discovered { namespaced: self.resolve(kind)?.namespaced })
     }
 
@@ -179,7 +183,9 @@ impl State {
         self.hinder(Verb::Get, identity)?;
         let resolved = self.resolve(&kind)?;
         let identity = resolved.scoped(identity)?;
-        Ok(Outcome::Got(self.objects.get(&identity).map(|stored| live(&resolved.kind, stored, true))))
+        Ok(Outcome::Got(
+            self.objects.get(&identity).map(|stored| live(&resolved.kind, stored, true)),
+        ))
     }
 
     fn delete(
@@ -191,14 +197,19 @@ impl State {
     ) -> Result<Outcome, Failure> {
         self.hinder(Verb::Delete, identity)?;
         let kind = Kind { kind: identity.kind.clone(), version: version.into() };
-        let resolved = match self.resolve(&kind).or_else(|failure| self.any_version(&identity.kind, failure)) {
+        let resolved = match self
+            .resolve(&kind)
+            .or_else(|failure| self.any_version(&identity.kind, failure))
+        {
             Ok(resolved) => resolved,
             // Where the kind does not exist, no object of it does.
             Err(failure) if failure.reason == Reason::NoSuchKind => return Ok(Outcome::Deleted),
             Err(failure) => return Err(failure),
         };
         let identity = resolved.scoped(identity)?;
-        let Some(stored) = self.objects.get(&identity) else { return Ok(Outcome::Deleted) };
+        let Some(stored) = self.objects.get(&identity) else {
+            return Ok(Outcome::Deleted);
+        };
         if stored.uid != uid {
             let message = format!(
                 "Operation cannot be fulfilled on {} {:?}: the UID in the precondition ({uid}) does not match the UID in record ({})",
@@ -209,7 +220,10 @@ impl State {
             return Err(fail(Reason::Conflict, message));
         }
         if identity.kind.is("", "Namespace") && NAMESPACES[..].contains(&identity.name.as_str()) {
-            let message = format!("namespaces {:?} is forbidden: this namespace may not be deleted", identity.name);
+            let message = format!(
+                "namespaces {:?} is forbidden: this namespace may not be deleted",
+                identity.name
+            );
             return Err(fail(Reason::Forbidden, message));
         }
         self.mark_deleted(&identity, now);
@@ -226,8 +240,9 @@ impl State {
                 Ok(Outcome::NamespaceReady)
             };
         }
-        crate::validate::object(&identity.kind, &json!({"metadata": {"name": name}}))
-            .map_err(|why| fail(Reason::Invalid, format!("Namespace {name:?} is invalid: {why}")))?;
+        crate::validate::object(&identity.kind, &json!({"metadata": {"name": name}})).map_err(
+            |why| fail(Reason::Invalid, format!("Namespace {name:?} is invalid: {why}")),
+        )?;
         self.make_namespace(name, "drover-spoke", now);
         Ok(Outcome::NamespaceReady)
     }
@@ -277,104 +292,12 @@ impl State {
         self.objects.iter().map(put).collect()
     }
 
-    /// A uid for the next object that is made; the same until something changes.
-    pub(crate) fn next_uid(&self) -> String {
-        let digest = Digest::of_parts([self.name.as_bytes(), &self.revision.to_be_bytes()]);
-        let text = digest.to_string();
-        format!("{}-{}-4{}-8{}-{}", &text[..8], &text[8..12], &text[13..16], &text[17..20], &text[20..32])
-    }
-
-    /// Stores an object and tells all who care; an object whose last finalizer went is erased.
-    pub(crate) fn commit(&mut self, identity: &Identity, mut object: Json, spec_changed: bool, now: u64) -> Stored {
-        self.revision += 1;
-        object["metadata"]["resourceVersion"] = self.revision.to_string().into();
-        let since = match self.objects.get(identity) {
-            Some(before) if !spec_changed => before.since,
-            _ => now,
-        };
-        let body: Arc<[u8]> = object.to_string().into_bytes().into();
-        let after = stored(&object, body, since);
-        if is_deleting(&object) && !holds_on(&object) {
-            self.erase(identity);
-            return after;
-        }
-        let before = self.objects.insert(identity.clone(), after.clone());
-        self.changed(identity);
-        self.notify(identity, before.as_ref(), Some(&after));
-        if spec_changed || is_deleting(&object) {
-            self.timers.insert((now, identity.clone()));
-        }
-        after
-    }
-
-    /// Takes an object away, whatever its finalizers.
-    pub(crate) fn erase(&mut self, identity: &Identity) {
-        let Some(before) = self.objects.remove(identity) else { return };
-        self.revision += 1;
-        self.changed(identity);
-        self.notify(identity, Some(&before), None);
-        if identity.kind.is("apiextensions.k8s.io", "CustomResourceDefinition")
-            && let Some(custom) = Custom::read(&before.json())
-        {
-            self.customs.remove(&custom.kind);
-            self.kinds_changed();
-        }
-        // What holds a namespace or a definition back may have been this object.
-        let waiting: Vec<Identity> = self
-            .objects
-            .keys()
-            .filter(|i| i.kind.is_shared() && (i.name == identity.namespace || i.kind.kind == "CustomResourceDefinition"))
-            .cloned()
-            .collect();
-        self.timers.extend(waiting.into_iter().map(|i| (0, i)));
-    }
-
-    /// Deletes an object as the API does: at once, or when its finalizers are gone.
-    pub(crate) fn mark_deleted(&mut self, identity: &Identity, now: u64) {
-        let Some(stored) = self.objects.get(identity) else { return };
-        let mut object = stored.json();
-        if is_deleting(&object) {
-            return;
-        }
-        if identity.kind.is("", "Namespace") {
-            object["status"]["phase"] = "Terminating".into();
-        }
-        if identity.kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
-            object["metadata"]["finalizers"] = json!([crate::controllers::CLEANUP]);
-        }
-        object["metadata"]["deletionTimestamp"] = time(now).into();
-        object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
-        self.commit(identity, object, true, now);
-    }
-
-    fn changed(&mut self, identity: &Identity) {
-        if let Some(changes) = &mut self.changes {
-            changes.insert(identity.clone());
-        }
-    }
-
-    /// Makes a definition that is established known as a kind.
-    pub(crate) fn learn(&mut self, identity: &Identity) {
-        if !identity.kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
-            return;
-        }
-        let Some(object) = self.objects.get(identity).map(Stored::json) else { return };
-        if crate::status::condition(&object, "Established")
-            && let Some(custom) = Custom::read(&object)
-        {
-            self.customs.insert(custom.kind.clone(), custom);
-            self.kinds_changed();
-        }
-    }
-
-    /// The objects of a kind.
-    pub(crate) fn of_kind<'a>(&'a self, kind: &'a GroupKind) -> impl Iterator<Item = (&'a Identity, &'a Stored)> {
-        let first = Identity { kind: kind.clone(), namespace: String::new(), name: String::new() };
-        self.objects.range(first..).take_while(move |(identity, _)| identity.kind == *kind)
-    }
-
     /// Refuses where the namespace of an object that is to be made is missing or going.
-    pub(crate) fn namespace_takes(&self, resolved: &Resolved, identity: &Identity) -> Result<(), Failure> {
+    pub(crate) fn namespace_takes(
+        &self,
+        resolved: &Resolved,
+        identity: &Identity,
+    ) -> Result<(), Failure> {
         if identity.namespace.is_empty() {
             return Ok(());
         }
@@ -397,7 +320,7 @@ impl State {
     }
 }
 
-fn stored(object: &Json, body: Arc<[u8]>, since: u64) -> Stored {
+pub(crate) fn stored(object: &Json, body: Arc<[u8]>, since: u64) -> Stored {
     let metadata = &object["metadata"];
     Stored {
         body,
@@ -432,19 +355,15 @@ pub(crate) fn is_deleting(object: &Json) -> bool {
     object["metadata"].get("deletionTimestamp").is_some()
 }
 
-/// Whether finalizers keep an object that is being deleted.
-fn holds_on(object: &Json) -> bool {
-    let some = |list: &Json| list.as_array().is_some_and(|items| !items.is_empty());
-    some(&object["metadata"]["finalizers"])
-        || object["kind"] == "Namespace" && some(&object["spec"]["finalizers"])
-}
-
 pub(crate) fn fail(reason: Reason, message: impl Into<String>) -> Failure {
     Failure { reason, message: message.into(), retry_after_millis: None }
 }
 
 fn terminating(name: &str) -> Failure {
-    fail(Reason::Terminating, format!("namespace {name:?} is being terminated; it can be made again once it is gone"))
+    fail(
+        Reason::Terminating,
+        format!("namespace {name:?} is being terminated; it can be made again once it is gone"),
+    )
 }
 
 /// A time as the API writes it, to the second.

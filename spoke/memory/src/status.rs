@@ -50,40 +50,20 @@ pub(crate) fn established(definition: &Json, at: u64) -> Json {
 
 /// The status of an object at a stage, or `None` for kinds without a controller. `begun` and
 /// `ended` are the times of the stages, in milliseconds.
-pub(crate) fn of(kind: &GroupKind, object: &Json, stage: Stage, begun: u64, ended: u64) -> Option<Json> {
+pub(crate) fn of(
+    kind: &GroupKind,
+    object: &Json,
+    stage: Stage,
+    begun: u64,
+    ended: u64,
+) -> Option<Json> {
     let (spec, old) = (&object["spec"], &object["status"]);
     let generation = &object["metadata"]["generation"];
     Some(match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "Deployment") => deployment(spec, old, generation, stage, begun, ended),
-        ("apps", "ReplicaSet") => {
-            let n = replicas(spec);
-            let mut status = counts(n, &[("fullyLabeledReplicas", true), ("readyReplicas", stage == Stage::Ready), ("availableReplicas", stage == Stage::Ready)]);
-            status["replicas"] = n.into();
-            status["observedGeneration"] = generation.clone();
-            status
-        }
-        ("apps", "StatefulSet") => {
-            let n = replicas(spec);
-            let ready = stage == Stage::Ready;
-            let mut status = counts(n, &[("currentReplicas", true), ("updatedReplicas", true), ("readyReplicas", ready), ("availableReplicas", ready)]);
-            let revision = format!("{}-{generation}", object["metadata"]["name"].as_str().unwrap_or_default());
-            status["replicas"] = n.into();
-            status["observedGeneration"] = generation.clone();
-            status["updateRevision"] = revision.as_str().into();
-            status["currentRevision"] =
-                if ready || old["currentRevision"].is_null() { revision.into() } else { old["currentRevision"].clone() };
-            status
-        }
-        ("apps", "DaemonSet") => {
-            let ready = u64::from(stage == Stage::Ready);
-            let mut status = json!({
-                "observedGeneration": generation, "desiredNumberScheduled": 1,
-                "currentNumberScheduled": 1, "updatedNumberScheduled": 1, "numberMisscheduled": 0,
-                "numberReady": ready,
-            });
-            status[if ready == 1 { "numberAvailable" } else { "numberUnavailable" }] = 1.into();
-            status
-        }
+        ("apps", "ReplicaSet") => replica_set(spec, generation, stage),
+        ("apps", "StatefulSet") => stateful_set(object, stage),
+        ("apps", "DaemonSet") => daemon_set(generation, stage),
         ("batch", "Job") => job(spec, stage, begun, ended),
         ("", "PersistentVolumeClaim") => match stage {
             Stage::Ready => json!({
@@ -118,7 +98,59 @@ fn counts(n: u64, fields: &[(&str, bool)]) -> Json {
     Json::Object(shown.map(|(name, _)| ((*name).to_owned(), n.into())).collect::<Map<_, _>>())
 }
 
-fn deployment(spec: &Json, old: &Json, generation: &Json, stage: Stage, begun: u64, ended: u64) -> Json {
+fn replica_set(spec: &Json, generation: &Json, stage: Stage) -> Json {
+    let n = replicas(spec);
+    let ready = stage == Stage::Ready;
+    let fields =
+        [("fullyLabeledReplicas", true), ("readyReplicas", ready), ("availableReplicas", ready)];
+    let mut status = counts(n, &fields);
+    status["replicas"] = n.into();
+    status["observedGeneration"] = generation.clone();
+    status
+}
+
+fn stateful_set(object: &Json, stage: Stage) -> Json {
+    let n = replicas(&object["spec"]);
+    let ready = stage == Stage::Ready;
+    let fields = [
+        ("currentReplicas", true),
+        ("updatedReplicas", true),
+        ("readyReplicas", ready),
+        ("availableReplicas", ready),
+    ];
+    let mut status = counts(n, &fields);
+    let generation = &object["metadata"]["generation"];
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let revision: Json = format!("{name}-{generation}").into();
+    let before = &object["status"]["currentRevision"];
+    status["replicas"] = n.into();
+    status["observedGeneration"] = generation.clone();
+    status["currentRevision"] =
+        if ready || before.is_null() { revision.clone() } else { before.clone() };
+    status["updateRevision"] = revision;
+    status
+}
+
+/// There is one node.
+fn daemon_set(generation: &Json, stage: Stage) -> Json {
+    let ready = stage == Stage::Ready;
+    let mut status = json!({
+        "observedGeneration": generation, "desiredNumberScheduled": 1,
+        "currentNumberScheduled": 1, "updatedNumberScheduled": 1, "numberMisscheduled": 0,
+        "numberReady": u64::from(ready),
+    });
+    status[if ready { "numberAvailable" } else { "numberUnavailable" }] = 1.into();
+    status
+}
+
+fn deployment(
+    spec: &Json,
+    old: &Json,
+    generation: &Json,
+    stage: Stage,
+    begun: u64,
+    ended: u64,
+) -> Json {
     if spec["paused"] == true {
         let mut status = if old.is_object() { old.clone() } else { json!({}) };
         status["observedGeneration"] = generation.clone();
@@ -126,13 +158,16 @@ fn deployment(spec: &Json, old: &Json, generation: &Json, stage: Stage, begun: u
     }
     let n = replicas(spec);
     let ready = stage == Stage::Ready;
-    let mut status = counts(n, &[
-        ("replicas", true),
-        ("updatedReplicas", true),
-        ("readyReplicas", ready),
-        ("availableReplicas", ready),
-        ("unavailableReplicas", !ready),
-    ]);
+    let mut status = counts(
+        n,
+        &[
+            ("replicas", true),
+            ("updatedReplicas", true),
+            ("readyReplicas", ready),
+            ("availableReplicas", ready),
+            ("unavailableReplicas", !ready),
+        ],
+    );
     status["observedGeneration"] = generation.clone();
     let available = ready || n == 0;
     let progress = match stage {
@@ -152,7 +187,9 @@ fn job(spec: &Json, stage: Stage, begun: u64, ended: u64) -> Json {
     }
     let n = spec["completions"].as_u64().unwrap_or(1);
     match stage {
-        Stage::Begun => json!({"startTime": time(begun), "active": 1, "ready": 0, "terminating": 0}),
+        Stage::Begun => {
+            json!({"startTime": time(begun), "active": 1, "ready": 0, "terminating": 0})
+        }
         Stage::Ready => json!({
             "startTime": time(begun), "completionTime": time(ended), "succeeded": n,
             "ready": 0, "terminating": 0, "uncountedTerminatedPods": {},

@@ -1,6 +1,7 @@
 //! What API servers refuse: a useful part of the validation of built-in kinds. Messages name
 //! fields, never values that a manifest holds.
 
+use base64::Engine as _;
 use proto_model::GroupKind;
 use serde_json::Value as Json;
 
@@ -16,6 +17,12 @@ pub(crate) fn types(builtin: &Builtin, object: &Json) -> Result<(), String> {
         }
         if matches!(name.as_str(), "data" | "stringData" | "binaryData") {
             strings(value, &format!(".{name}"))?;
+        }
+    }
+    let data = object.get("data").filter(|_| builtin.kind == "Secret").and_then(Json::as_object);
+    for value in data.into_iter().flatten().filter_map(|(_, value)| value.as_str()) {
+        if base64::engine::general_purpose::STANDARD.decode(value).is_err() {
+            return Err(".data: illegal base64 data".into());
         }
     }
     for key in ["labels", "annotations"] {
@@ -34,21 +41,54 @@ pub(crate) fn types(builtin: &Builtin, object: &Json) -> Result<(), String> {
 }
 
 const DEPLOYMENT: &[&str] = &[
-    "minReadySeconds", "paused", "progressDeadlineSeconds", "replicas", "revisionHistoryLimit",
-    "selector", "strategy", "template",
+    "minReadySeconds",
+    "paused",
+    "progressDeadlineSeconds",
+    "replicas",
+    "revisionHistoryLimit",
+    "selector",
+    "strategy",
+    "template",
 ];
 const JOB: &[&str] = &[
-    "activeDeadlineSeconds", "backoffLimit", "backoffLimitPerIndex", "completionMode",
-    "completions", "managedBy", "manualSelector", "maxFailedIndexes", "parallelism",
-    "podFailurePolicy", "podReplacementPolicy", "selector", "successPolicy", "suspend",
-    "template", "ttlSecondsAfterFinished",
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "backoffLimitPerIndex",
+    "completionMode",
+    "completions",
+    "managedBy",
+    "manualSelector",
+    "maxFailedIndexes",
+    "parallelism",
+    "podFailurePolicy",
+    "podReplacementPolicy",
+    "selector",
+    "successPolicy",
+    "suspend",
+    "template",
+    "ttlSecondsAfterFinished",
 ];
 const SERVICE: &[&str] = &[
-    "allocateLoadBalancerNodePorts", "clusterIP", "clusterIPs", "externalIPs", "externalName",
-    "externalTrafficPolicy", "healthCheckNodePort", "internalTrafficPolicy", "ipFamilies",
-    "ipFamilyPolicy", "loadBalancerClass", "loadBalancerIP", "loadBalancerSourceRanges", "ports",
-    "publishNotReadyAddresses", "selector", "sessionAffinity", "sessionAffinityConfig",
-    "trafficDistribution", "type",
+    "allocateLoadBalancerNodePorts",
+    "clusterIP",
+    "clusterIPs",
+    "externalIPs",
+    "externalName",
+    "externalTrafficPolicy",
+    "healthCheckNodePort",
+    "internalTrafficPolicy",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "loadBalancerClass",
+    "loadBalancerIP",
+    "loadBalancerSourceRanges",
+    "ports",
+    "publishNotReadyAddresses",
+    "selector",
+    "sessionAffinity",
+    "sessionAffinityConfig",
+    "trafficDistribution",
+    "type",
 ];
 
 fn spec_fields(builtin: &Builtin, object: &Json) -> Result<(), String> {
@@ -89,13 +129,20 @@ pub(crate) fn object(kind: &GroupKind, object: &Json) -> Result<(), String> {
         }
         ("batch", "CronJob") => {
             check(!text(object, "/spec/schedule").is_empty(), "spec.schedule: Required value")?;
-            pod(object, "/spec/jobTemplate/spec/template/spec", "spec.jobTemplate.spec.template.spec")
+            pod(
+                object,
+                "/spec/jobTemplate/spec/template/spec",
+                "spec.jobTemplate.spec.template.spec",
+            )
         }
         ("", "Pod") => pod(object, "/spec", "spec"),
         ("", "Service") => service(object),
         ("", "ConfigMap" | "Secret") => data_keys(object),
         ("", "PersistentVolumeClaim") => check(
-            object.pointer("/spec/accessModes").and_then(Json::as_array).is_some_and(|m| !m.is_empty()),
+            object
+                .pointer("/spec/accessModes")
+                .and_then(Json::as_array)
+                .is_some_and(|m| !m.is_empty()),
             "spec.accessModes: Required value: at least 1 access mode is required",
         ),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
@@ -114,11 +161,16 @@ pub(crate) fn object(kind: &GroupKind, object: &Json) -> Result<(), String> {
 pub(crate) fn update(kind: &GroupKind, old: &Json, new: &Json) -> Result<(), String> {
     let fixed: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "Deployment" | "DaemonSet" | "ReplicaSet") => &["/spec/selector"],
-        ("apps", "StatefulSet") => {
-            &["/spec/selector", "/spec/serviceName", "/spec/volumeClaimTemplates", "/spec/podManagementPolicy"]
-        }
+        ("apps", "StatefulSet") => &[
+            "/spec/selector",
+            "/spec/serviceName",
+            "/spec/volumeClaimTemplates",
+            "/spec/podManagementPolicy",
+        ],
         ("batch", "Job") => &["/spec/selector", "/spec/template", "/spec/completionMode"],
-        ("", "Service") if old.pointer("/spec/type") == new.pointer("/spec/type") => &["/spec/clusterIP"],
+        ("", "Service") if old.pointer("/spec/type") == new.pointer("/spec/type") => {
+            &["/spec/clusterIP"]
+        }
         ("", "Secret") => &["/type"],
         ("", "PersistentVolumeClaim") => &["/spec/accessModes", "/spec/storageClassName"],
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &["/roleRef"],
@@ -138,7 +190,9 @@ pub(crate) fn update(kind: &GroupKind, old: &Json, new: &Json) -> Result<(), Str
             let why = match *pointer {
                 "/roleRef" => "cannot change roleRef",
                 _ if sealed.contains(pointer) => {
-                    return Err(format!("{field}: Forbidden: field is immutable when `immutable` is set"));
+                    return Err(format!(
+                        "{field}: Forbidden: field is immutable when `immutable` is set"
+                    ));
                 }
                 _ => "field is immutable",
             };
@@ -170,9 +224,15 @@ fn names(kind: &GroupKind, object: &Json) -> Result<(), String> {
     let labels = object.pointer("/metadata/labels").and_then(Json::as_object);
     for (key, value) in labels.into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
-        check(is_label_value(value), "metadata.labels: Invalid value: a valid label has at most 63 letters, digits, '-', '_' or '.', and begins and ends with a letter or digit")?;
+        check(
+            is_label_value(value),
+            "metadata.labels: Invalid value: a valid label has at most 63 letters, digits, '-', '_' or '.', and begins and ends with a letter or digit",
+        )?;
         let bare = key.rsplit_once('/').map_or(key.as_str(), |(_, name)| name);
-        check(!bare.is_empty() && is_label_value(bare), "metadata.labels: Invalid value: name part must be a qualified name")?;
+        check(
+            !bare.is_empty() && is_label_value(bare),
+            "metadata.labels: Invalid value: name part must be a qualified name",
+        )?;
     }
     Ok(())
 }
@@ -209,7 +269,10 @@ fn workload(object: &Json) -> Result<(), String> {
         .into_iter()
         .flatten()
         .all(|(key, value)| labels.and_then(|l| l.get(key)) == Some(value));
-    check(matches, "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`")?;
+    check(
+        matches,
+        "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`",
+    )?;
     if object.pointer("/spec/replicas").and_then(Json::as_i64).is_some_and(|n| n < 0) {
         return Err("spec.replicas: Invalid value: must be greater than or equal to 0".into());
     }
@@ -217,7 +280,8 @@ fn workload(object: &Json) -> Result<(), String> {
 }
 
 fn pod(object: &Json, pointer: &str, at: &str) -> Result<(), String> {
-    let containers = object.pointer(pointer).and_then(|spec| spec.get("containers")).and_then(Json::as_array);
+    let containers =
+        object.pointer(pointer).and_then(|spec| spec.get("containers")).and_then(Json::as_array);
     let containers = match containers {
         Some(list) if !list.is_empty() => list,
         _ => return Err(format!("{at}.containers: Required value")),
@@ -225,7 +289,9 @@ fn pod(object: &Json, pointer: &str, at: &str) -> Result<(), String> {
     for (n, container) in containers.iter().enumerate() {
         check(
             is_label(text(container, "/name")),
-            &format!("{at}.containers[{n}].name: Invalid value: must be a lower-case RFC 1123 label"),
+            &format!(
+                "{at}.containers[{n}].name: Invalid value: must be a lower-case RFC 1123 label"
+            ),
         )?;
         check(
             !text(container, "/image").is_empty(),
@@ -240,7 +306,8 @@ fn mounts(object: &Json, pointer: &str, container: &Json, at: &str) -> Result<()
     let volumes = object.pointer(&format!("{pointer}/volumes")).and_then(Json::as_array);
     let mounts = container.get("volumeMounts").and_then(Json::as_array);
     for (n, mount) in mounts.into_iter().flatten().enumerate() {
-        let known = volumes.is_some_and(|all| all.iter().any(|v| v.get("name") == mount.get("name")));
+        let known =
+            volumes.is_some_and(|all| all.iter().any(|v| v.get("name") == mount.get("name")));
         check(known, &format!("{at}.volumeMounts[{n}].name: Not found"))?;
     }
     Ok(())
@@ -250,7 +317,10 @@ fn service(object: &Json) -> Result<(), String> {
     let ports = object.pointer("/spec/ports").and_then(Json::as_array);
     let headless = text(object, "/spec/clusterIP") == "None";
     if text(object, "/spec/type") == "ExternalName" {
-        return check(!text(object, "/spec/externalName").is_empty(), "spec.externalName: Required value");
+        return check(
+            !text(object, "/spec/externalName").is_empty(),
+            "spec.externalName: Required value",
+        );
     }
     check(headless || ports.is_some_and(|p| !p.is_empty()), "spec.ports: Required value")?;
     for (n, port) in ports.into_iter().flatten().enumerate() {
@@ -270,11 +340,20 @@ fn service(object: &Json) -> Result<(), String> {
 
 fn data_keys(object: &Json) -> Result<(), String> {
     for field in ["data", "binaryData"] {
-        for key in object.get(field).and_then(Json::as_object).into_iter().flat_map(|map| map.keys()) {
+        for key in
+            object.get(field).and_then(Json::as_object).into_iter().flat_map(|map| map.keys())
+        {
             let good = !key.is_empty()
                 && key.len() <= 253
-                && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-            check(good, &format!("{field}: Invalid value: a valid config key must consist of alphanumeric characters, '-', '_' or '.'"))?;
+                && key
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+            check(
+                good,
+                &format!(
+                    "{field}: Invalid value: a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
+                ),
+            )?;
         }
     }
     Ok(())
@@ -293,11 +372,16 @@ fn definition(object: &Json) -> Result<(), String> {
     let versions = object.pointer("/spec/versions").and_then(Json::as_array);
     let versions = versions.map(Vec::as_slice).unwrap_or_default();
     let storage = versions.iter().filter(|v| v.get("storage") == Some(&Json::Bool(true))).count();
-    check(storage == 1, "spec.versions: Invalid value: must have exactly one version marked as storage version")?;
+    check(
+        storage == 1,
+        "spec.versions: Invalid value: must have exactly one version marked as storage version",
+    )?;
     for (n, version) in versions.iter().enumerate() {
         check(
             version.pointer("/schema/openAPIV3Schema").is_some(),
-            &format!("spec.versions[{n}].schema.openAPIV3Schema: Required value: schemas are required"),
+            &format!(
+                "spec.versions[{n}].schema.openAPIV3Schema: Required value: schemas are required"
+            ),
         )?;
     }
     Ok(())

@@ -42,7 +42,10 @@ impl State {
 
     /// What a subscriber was not told yet, in order.
     pub fn drain_observations(&mut self, subscriber: Subscriber) -> Vec<Observation> {
-        self.subscribers.get_mut(&subscriber).map(|s| s.queue.drain(..).collect()).unwrap_or_default()
+        self.subscribers
+            .get_mut(&subscriber)
+            .map(|s| s.queue.drain(..).collect())
+            .unwrap_or_default()
     }
 
     /// Whether a subscriber was not told something yet.
@@ -64,7 +67,9 @@ impl State {
         let all: Vec<(Subscriber, Kind, bool)> = self
             .subscribers
             .iter()
-            .flat_map(|(id, s)| s.kinds.iter().map(|(kind, watched)| (*id, kind.clone(), watched.running)))
+            .flat_map(|(id, s)| {
+                s.kinds.iter().map(|(kind, watched)| (*id, kind.clone(), watched.running))
+            })
             .collect();
         for (subscriber, kind, running) in all {
             if running != self.resolve(&kind).is_ok() {
@@ -86,24 +91,33 @@ impl State {
     }
 
     fn watching(&self, kind: &Kind) -> Vec<Subscriber> {
-        self.subscribers.iter().filter(|(_, s)| s.kinds.contains_key(kind)).map(|(id, _)| *id).collect()
+        self.subscribers
+            .iter()
+            .filter(|(_, s)| s.kinds.contains_key(kind))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// (Re)starts a watch: tells all there is, or that the kind can't be watched.
     fn start(&mut self, subscriber: Subscriber, kind: &Kind) {
-        let depth = self.subscribers.get(&subscriber).and_then(|s| s.kinds.get(kind)).map(|w| w.depth);
+        let depth =
+            self.subscribers.get(&subscriber).and_then(|s| s.kinds.get(kind)).map(|w| w.depth);
         let Some(depth) = depth else { return };
         let told = if self.reachable {
             self.resolve(kind).map(|_| self.listing(kind, depth))
         } else {
             Err(crate::fault::unreachable())
         };
-        let Some(subscription) = self.subscribers.get_mut(&subscriber) else { return };
+        let Some(subscription) = self.subscribers.get_mut(&subscriber) else {
+            return;
+        };
         subscription.kinds.insert(kind.clone(), Watched { depth, running: told.is_ok() });
-        // What was not told yet of this kind is overtaken.
-        subscription.queue.retain(|seen| !is_of(seen, kind));
         match told {
-            Ok(all) => subscription.queue.extend(all),
+            Ok(all) => {
+                // What was not told yet of this kind is overtaken.
+                subscription.queue.retain(|seen| !is_of(seen, kind));
+                subscription.queue.extend(all);
+            }
             Err(failure) => {
                 subscription.queue.push_back(Observation::Lost { kind: kind.clone(), failure });
             }
@@ -119,7 +133,12 @@ impl State {
     }
 
     /// Tells all watches of a change.
-    pub(crate) fn notify(&mut self, identity: &Identity, before: Option<&Stored>, after: Option<&Stored>) {
+    pub(crate) fn notify(
+        &mut self,
+        identity: &Identity,
+        before: Option<&Stored>,
+        after: Option<&Stored>,
+    ) {
         if !self.reachable {
             return;
         }
@@ -133,7 +152,9 @@ impl State {
                 .collect();
             for (kind, watched) in watched {
                 let whole = watched.depth == Depth::Whole;
-                let Some(seen) = observation(&kind, whole, identity, before, after) else { continue };
+                let Some(seen) = observation(&kind, whole, identity, before, after) else {
+                    continue;
+                };
                 subscription.queue.push_back(seen);
                 if subscription.queue.len() > limits::MEMORY_OBSERVATIONS_MAX {
                     overflown.push((*id, kind));
@@ -167,6 +188,8 @@ fn is_of(seen: &Observation, kind: &Kind) -> bool {
     match seen {
         Observation::Seen(live) => live.identity.kind == kind.kind,
         Observation::Gone { identity, .. } => identity.kind == kind.kind,
-        Observation::Listed(of) | Observation::Restarted(of) | Observation::Lost { kind: of, .. } => of == kind,
+        Observation::Listed(of)
+        | Observation::Restarted(of)
+        | Observation::Lost { kind: of, .. } => of == kind,
     }
 }

@@ -1,0 +1,103 @@
+//! The ledger, the lease, and what tells clusters apart.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use proto_model::{Digest, GroupKind, Identity};
+use spoke_core::port::Write;
+use tokio::sync::Mutex;
+
+use super::World;
+use super::world::eventually;
+
+/// Cases share the ledger of a cluster, which in life belongs to the holder of the lease.
+static LEDGER: Mutex<()> = Mutex::const_new(());
+
+async fn put(world: &World, records: &[(&str, &[u8])]) {
+    let puts = records.iter().map(|(key, value)| ((*key).to_owned(), value.to_vec())).collect();
+    world.cluster.store(Write { puts, deletes: Vec::new() }).await.unwrap();
+}
+
+async fn delete(world: &World, keys: &[&str]) {
+    let deletes = keys.iter().map(|key| (*key).to_owned()).collect();
+    world.cluster.store(Write { puts: Vec::new(), deletes }).await.unwrap();
+}
+
+/// The records of one case, as another client finds them.
+async fn load(world: &World, prefix: &str) -> BTreeMap<String, Vec<u8>> {
+    let mut all = world.another().await.load().await.unwrap();
+    all.retain(|key, _| key.starts_with(prefix));
+    all
+}
+
+/// Bytes that do not compress.
+fn noise(seed: &str, len: usize) -> Vec<u8> {
+    let mut last = Digest::of(seed.as_bytes());
+    let mut out = Vec::with_capacity(len + 32);
+    while out.len() < len {
+        last = Digest::of(&last.0);
+        out.extend_from_slice(&last.0);
+    }
+    out.truncate(len);
+    out
+}
+
+pub async fn the_uid_is_that_of_kube_system(world: &World) {
+    let identity = Identity {
+        kind: GroupKind { group: String::new(), kind: "Namespace".into() },
+        namespace: String::new(),
+        name: "kube-system".into(),
+    };
+    let uid = world.cluster.uid().await.unwrap();
+    assert_eq!(world.get(&identity).await.unwrap().uid, uid);
+    assert_eq!(world.another().await.uid().await.unwrap(), uid);
+}
+
+pub async fn records_are_kept_replaced_and_removed(world: &World) {
+    let _alone = LEDGER.lock().await;
+    assert!(load(world, "small/").await.is_empty());
+    put(world, &[("small/a", b"1"), ("small/b.c-d", b""), ("small/a", b"2")]).await;
+    let expected = BTreeMap::from([
+        ("small/a".to_owned(), b"2".to_vec()),
+        ("small/b.c-d".to_owned(), Vec::new()),
+    ]);
+    assert_eq!(load(world, "small/").await, expected);
+    delete(world, &["small/a", "small/never"]).await;
+    assert_eq!(load(world, "small/").await.into_keys().collect::<Vec<_>>(), ["small/b.c-d"]);
+    delete(world, &["small/b.c-d"]).await;
+    assert!(load(world, "small/").await.is_empty());
+}
+
+pub async fn a_large_record_is_kept_in_pieces(world: &World) {
+    let _alone = LEDGER.lock().await;
+    let (one, two) = (noise("one", 2 * 1024 * 1024), noise("two", 1024 * 1024 + 1));
+    put(world, &[("large/a", &one)]).await;
+    assert_eq!(load(world, "large/").await, BTreeMap::from([("large/a".to_owned(), one)]));
+    put(world, &[("large/a", &two)]).await;
+    assert_eq!(load(world, "large/").await, BTreeMap::from([("large/a".to_owned(), two)]));
+    put(world, &[("large/a", b"small again")]).await;
+    assert_eq!(
+        load(world, "large/").await,
+        BTreeMap::from([("large/a".to_owned(), b"small again".to_vec())])
+    );
+    delete(world, &["large/a"]).await;
+    assert!(load(world, "large/").await.is_empty());
+}
+
+pub async fn two_holders_share_no_lease(world: &World) {
+    let other = world.another().await;
+    let lease =
+        |cluster: &std::sync::Arc<dyn spoke_core::port::Cluster>, holder: &'static str, secs| {
+            let cluster = cluster.clone();
+            async move { cluster.lease(holder.into(), secs).await.unwrap() }
+        };
+    assert!(lease(&world.cluster, "a", 2).await);
+    assert!(!lease(&other, "b", 2).await);
+    assert!(lease(&world.cluster, "a", 2).await, "the holder renews");
+    let renewed = Instant::now();
+    assert!(!lease(&other, "b", 2).await);
+    eventually("it runs out", || async { lease(&other, "b", 60).await.then_some(()) }).await;
+    assert!(renewed.elapsed() >= Duration::from_millis(1_900), "it was taken before its time");
+    assert!(!lease(&world.cluster, "a", 2).await);
+    assert!(lease(&other, "b", 60).await);
+}
