@@ -38,7 +38,8 @@ impl Child {
         let file = open_log(log)?;
         let stdout = if reads_stdout { Stdio::piped() } else { clone(&file, log)?.into() };
         command.stdin(Stdio::null()).stdout(stdout).stderr(clone(&file, log)?);
-        command.process_group(0).kill_on_drop(true);
+        // A log file is no terminal.
+        command.process_group(0).kill_on_drop(true).env("NO_COLOR", "1");
         let mut process = command.spawn().with_context(|| {
             format!("cannot start {}", command.as_std().get_program().display())
         })?;

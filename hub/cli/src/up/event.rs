@@ -86,7 +86,7 @@ pub struct Event {
     pub health: Option<String>,
     /// More about it, for people; null: there is no more.
     pub message: Option<String>,
-    /// Whether people may do without it: a new commit left the content as it was.
+    /// Whether people may do without it: the content is as it was, or the whole cluster is away.
     #[serde(skip)]
     pub is_minor: bool,
 }
@@ -214,7 +214,8 @@ fn bundle_change(old: Option<&Bundle>, new: &Bundle, cluster: &str, now: u64) ->
         sync: Some(new.sync.clone()),
         health: Some(new.health.clone()),
         message: (!why.is_empty()).then_some(why),
-        is_minor: is_same_content,
+        // That a cluster is away is told once, not for each of its bundles.
+        is_minor: is_same_content || new.hold.as_ref().is_some_and(|hold| hold.kind == "offline"),
         ..Event::new(Kind::BundleChanged, now).of_cluster(cluster)
     })
 }

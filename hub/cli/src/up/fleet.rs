@@ -183,7 +183,10 @@ impl Fleet {
         let mut text = format!("\nWork folder  {folder} ({keeps}; logs are in it)\nSource       {}\n", self.source);
         if let Some(example) = &self.example {
             let (file, commit) = example.hint();
-            text.push_str(&format!("\nChange something and watch it arrive, a second after the commit:\n  edit    {}\n  commit  {commit}\n", file.display()));
+            let lines = [format!("  edit    {}", file.display()), format!("  commit  {commit}")];
+            let title = "Change something and watch it arrive, a second after the commit:".to_owned();
+            text.push_str(&format!("\n{title}\n{}\n", lines.join("\n")));
+            self.show.keep_in_sight([vec![String::new(), title], lines.to_vec()].concat());
         }
         let own = std::env::current_exe().context("cannot tell where this program lies")?;
         let (own, context) = (own.display(), self.folder.context());
@@ -292,7 +295,12 @@ impl Fleet {
                 ExitCode::FAILURE
             }
         };
+        let is_kept = !self.folder.is_temporary();
+        let folder = self.folder.path().to_path_buf();
         self.folder.close()?;
+        if is_kept {
+            output::tell(&format!("Everything has ended; --dir {} goes on from here.", folder.display()));
+        }
         Ok(code)
     }
 

@@ -96,7 +96,7 @@ fn cluster_lacks(cluster: &Cluster, sources: &[Source]) -> Option<String> {
         return Some(if late.len() == 1 {
             message
         } else {
-            format!("{message} (and {} more bundles)", late.len() - 1)
+            format!("{message}; bundles behind it: {}", late.len() - 1)
         });
     }
     (cluster.acked_generation < cluster.generation)

@@ -25,6 +25,8 @@ pub enum Show {
         screen: Screen,
         /// The last events.
         events: VecDeque<String>,
+        /// What to try next, below everything.
+        hint: Vec<String>,
     },
     /// A line for each event.
     Lines,
@@ -39,7 +41,9 @@ impl Show {
         let screen = Screen::of_stdout();
         match format {
             Format::Json | Format::Yaml => Self::Json,
-            Format::Table | Format::Wide if screen.is_live() => Self::Live { screen, events: VecDeque::new() },
+            Format::Table | Format::Wide if screen.is_live() => {
+                Self::Live { screen, events: VecDeque::new(), hint: Vec::new() }
+            }
             Format::Table | Format::Wide => Self::Lines,
         }
     }
@@ -71,10 +75,17 @@ impl Show {
     /// # Errors
     /// Stdout is closed.
     pub fn state(&mut self, status: &Status, clusters: &BTreeSet<String>) -> Result<()> {
-        let Self::Live { screen, events } = self else { return Ok(()) };
+        let Self::Live { screen, events, hint } = self else { return Ok(()) };
         let (width, height) = screen.size();
         let look = Look { width: Some(width), ..Look::of_stdout() };
-        screen.draw(&frame(status, clusters, events, height, look))
+        screen.draw(&frame(status, clusters, events, hint, height, look))
+    }
+
+    /// Keeps lines in sight that say what to try next, where a state is drawn over what was told.
+    pub fn keep_in_sight(&mut self, lines: Vec<String>) {
+        if let Self::Live { hint, .. } = self {
+            *hint = lines;
+        }
     }
 
     /// Writes something that stays.
@@ -92,17 +103,18 @@ impl Show {
     }
 }
 
-/// A sentence, the table, and the last events. Pure.
+/// A sentence, the table, the last events, and what to try next. Pure.
 #[must_use]
 pub fn frame(
     status: &Status,
     clusters: &BTreeSet<String>,
     events: &VecDeque<String>,
+    hint: &[String],
     height: usize,
     look: Look,
 ) -> String {
     let mut text = sentence(status, clusters) + "\n\n";
-    let room = height.saturating_sub(LINES_AROUND + events.len());
+    let room = height.saturating_sub(LINES_AROUND + events.len() + hint.len());
     for line in table::lines(status, clusters, room, look) {
         text.push_str(&line);
         text.push('\n');
@@ -111,6 +123,10 @@ pub fn frame(
     for event in events {
         let line = cut(event, look.width.unwrap_or(usize::MAX));
         text.push_str(&Tone::Faint.paint(&line, look.has_colour));
+        text.push('\n');
+    }
+    for line in hint {
+        text.push_str(line);
         text.push('\n');
     }
     text

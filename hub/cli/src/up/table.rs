@@ -14,7 +14,7 @@ use crate::view::{Bundle, Cluster, Status};
 pub fn lines(status: &Status, clusters: &BTreeSet<String>, height: usize, look: Look) -> Vec<String> {
     let shown: Vec<&Cluster> =
         status.clusters.iter().filter(|cluster| clusters.contains(&cluster.cluster)).collect();
-    let apart = shown_apart(&shown, height.saturating_sub(1));
+    let apart = shown_apart(&shown, height.saturating_sub(1), look.now_unix_millis);
     let mut table = Table::new(&["CLUSTER", "BUNDLE", "COMMIT", "SYNC", "HEALTH", "AGE", "WHY"]);
     for cluster in shown {
         let is_apart = |bundle: &&Bundle| {
@@ -31,9 +31,12 @@ pub fn lines(status: &Status, clusters: &BTreeSet<String>, height: usize, look: 
     table.lines(look)
 }
 
+/// What changed within this time is not folded, in milliseconds, if there is room.
+const NEWS_MILLIS: u64 = 30_000;
+
 /// The bundles that get a line of their own, by cluster: all if they fit, else the worst and then the newest, as many
 /// as there is room for beside one line for each cluster.
-fn shown_apart<'a>(clusters: &[&'a Cluster], height: usize) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+fn shown_apart<'a>(clusters: &[&'a Cluster], height: usize, now_unix_millis: u64) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let mut all: Vec<(Rank, u64, &Cluster, &Bundle)> = Vec::new();
     for cluster in clusters {
         let entry = |bundle: &'a Bundle| {
@@ -43,7 +46,12 @@ fn shown_apart<'a>(clusters: &[&'a Cluster], height: usize) -> BTreeMap<&'a str,
         all.extend(cluster.bundles.iter().map(entry));
     }
     let lines_needed = all.len() + clusters.iter().filter(|cluster| cluster.bundles.is_empty()).count();
-    let room = if lines_needed <= height { all.len() } else { height.saturating_sub(clusters.len()) };
+    let mut room = all.len();
+    if lines_needed > height {
+        room = height.saturating_sub(clusters.len());
+        let news_begin = now_unix_millis.saturating_sub(NEWS_MILLIS);
+        all.retain(|(rank, newest_first, ..)| *rank != Rank::Fine || u64::MAX - newest_first >= news_begin);
+    }
     all.sort_by_key(|(rank, newest_first, ..)| (*rank, *newest_first));
     let mut apart: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (_, _, cluster, bundle) in all.into_iter().take(room) {
