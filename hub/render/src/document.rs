@@ -36,11 +36,7 @@ impl Placed {
     #[must_use]
     pub fn words(&self) -> String {
         let text = |path: &[&str]| {
-            self.node
-                .at(path.iter().copied())
-                .and_then(Node::text)
-                .unwrap_or("?")
-                .to_owned()
+            self.node.at(path.iter().copied()).and_then(Node::text).unwrap_or("?").to_owned()
         };
         format!("{} {}", text(&["kind"]), text(&["metadata", "name"]))
     }
@@ -52,19 +48,10 @@ impl Placed {
 /// Everything in the file that is no manifest.
 pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Placed>, Vec<Defect>> {
     let defect = |line, message: String| {
-        vec![Defect {
-            file: file.to_owned(),
-            line,
-            message,
-            bundle: None,
-            note: false,
-        }]
+        vec![Defect { file: file.to_owned(), line, message, bundle: None, note: false }]
     };
     if bytes.starts_with(b"version https://git-lfs.github.com/") {
-        return Err(defect(
-            1,
-            "is a pointer of Git LFS, which is not read; exclude it".into(),
-        ));
+        return Err(defect(1, "is a pointer of Git LFS, which is not read; exclude it".into()));
     }
     let documents = yaml::read(bytes).map_err(|error| {
         let message = format!("{}; if it is no manifest, {}", error.message, exclude(file));
@@ -73,19 +60,11 @@ pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Placed>, Vec<Defect>> {
     let (mut placed, mut defects) = (Vec::new(), Vec::new());
     for document in documents {
         if !document.root.is_null() {
-            let one = Placed {
-                file: file.to_owned(),
-                line: document.line,
-                node: document.root,
-            };
+            let one = Placed { file: file.to_owned(), line: document.line, node: document.root };
             flatten(one, &mut placed, &mut defects);
         }
     }
-    if defects.is_empty() {
-        Ok(placed)
-    } else {
-        Err(defects)
-    }
+    if defects.is_empty() { Ok(placed) } else { Err(defects) }
 }
 
 fn exclude(file: &str) -> String {
@@ -114,10 +93,7 @@ fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
         return;
     }
     if let Some(item_kind) = kind.strip_suffix("List")
-        && let Some(Node {
-            data: Data::List(items),
-            ..
-        }) = one.node.get("items")
+        && let Some(Node { data: Data::List(items), .. }) = one.node.get("items")
     {
         for item in items {
             let mut node = item.clone();
@@ -125,15 +101,7 @@ fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
                 inherit(&mut node, "kind", item_kind);
                 inherit(&mut node, "apiVersion", version);
             }
-            flatten(
-                Placed {
-                    file: one.file.clone(),
-                    line: item.line,
-                    node,
-                },
-                placed,
-                defects,
-            );
+            flatten(Placed { file: one.file.clone(), line: item.line, node }, placed, defects);
         }
         return;
     }
@@ -170,17 +138,7 @@ fn inherit(node: &mut Node, field: &str, value: &str) {
     if let Data::Map(entries) = &mut node.data
         && !entries.iter().any(|(key, _)| key.text == field)
     {
-        let key = Key {
-            line,
-            text: field.to_owned(),
-            written: field.to_owned(),
-        };
-        entries.push((
-            key,
-            Node {
-                line,
-                data: Data::Text(value.to_owned()),
-            },
-        ));
+        let key = Key { line, text: field.to_owned(), written: field.to_owned() };
+        entries.push((key, Node { line, data: Data::Text(value.to_owned()) }));
     }
 }

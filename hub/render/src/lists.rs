@@ -31,10 +31,7 @@ const POD_LISTS: &[(&str, &[&str])] = &[
     ("containers.*.volumeMounts", &["mountPath"]),
     ("ephemeralContainers", &["name"]),
     ("ephemeralContainers.*.env", &["name"]),
-    (
-        "ephemeralContainers.*.ports",
-        &["containerPort", "protocol"],
-    ),
+    ("ephemeralContainers.*.ports", &["containerPort", "protocol"]),
     ("ephemeralContainers.*.resources.claims", &["name"]),
     ("ephemeralContainers.*.volumeDevices", &["devicePath"]),
     ("ephemeralContainers.*.volumeMounts", &["mountPath"]),
@@ -49,10 +46,7 @@ const POD_LISTS: &[(&str, &[&str])] = &[
     ("resourceClaims", &["name"]),
     ("resources.claims", &["name"]),
     ("schedulingGates", &["name"]),
-    (
-        "topologySpreadConstraints",
-        &["topologyKey", "whenUnsatisfiable"],
-    ),
+    ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
     ("volumes", &["name"]),
 ];
 
@@ -60,18 +54,8 @@ const POD_LISTS: &[(&str, &[&str])] = &[
 const LISTS: &[(&str, &str, &str, &[&str])] = &[
     ("", "Service", "spec.ports", &["port", "protocol"]),
     ("", "ServiceAccount", "secrets", &["name"]),
-    (
-        "admissionregistration.k8s.io",
-        "MutatingAdmissionPolicy",
-        "spec.matchConditions",
-        &["name"],
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "MutatingWebhookConfiguration",
-        "webhooks",
-        &["name"],
-    ),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy", "spec.matchConditions", &["name"]),
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", "webhooks", &["name"]),
     (
         "admissionregistration.k8s.io",
         "MutatingWebhookConfiguration",
@@ -84,18 +68,8 @@ const LISTS: &[(&str, &str, &str, &[&str])] = &[
         "spec.matchConditions",
         &["name"],
     ),
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingAdmissionPolicy",
-        "spec.variables",
-        &["name"],
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "ValidatingWebhookConfiguration",
-        "webhooks",
-        &["name"],
-    ),
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", "spec.variables", &["name"]),
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", "webhooks", &["name"]),
     (
         "admissionregistration.k8s.io",
         "ValidatingWebhookConfiguration",
@@ -108,24 +82,9 @@ const LISTS: &[(&str, &str, &str, &[&str])] = &[
         "spec.versions.*.schema.openAPIV3Schema.x-kubernetes-validations",
         &["rule"],
     ),
-    (
-        "scheduling.k8s.io",
-        "PodGroup",
-        "spec.resourceClaims",
-        &["name"],
-    ),
-    (
-        "scheduling.k8s.io",
-        "Workload",
-        "spec.podGroupTemplates",
-        &["name"],
-    ),
-    (
-        "scheduling.k8s.io",
-        "Workload",
-        "spec.podGroupTemplates.*.resourceClaims",
-        &["name"],
-    ),
+    ("scheduling.k8s.io", "PodGroup", "spec.resourceClaims", &["name"]),
+    ("scheduling.k8s.io", "Workload", "spec.podGroupTemplates", &["name"]),
+    ("scheduling.k8s.io", "Workload", "spec.podGroupTemplates.*.resourceClaims", &["name"]),
     ("storage.k8s.io", "CSINode", "spec.drivers", &["name"]),
 ];
 
@@ -164,10 +123,7 @@ fn visit(manifest: &Node, path: &str, keys: &[&str], found: &mut Vec<Twice>) {
     for step in path.split('.') {
         nodes = match step {
             "*" => nodes.into_iter().flat_map(items).collect(),
-            field => nodes
-                .into_iter()
-                .filter_map(|node| node.get(field))
-                .collect(),
+            field => nodes.into_iter().filter_map(|node| node.get(field)).collect(),
         };
     }
     for list in nodes {
@@ -178,12 +134,7 @@ fn visit(manifest: &Node, path: &str, keys: &[&str], found: &mut Vec<Twice>) {
             };
             if let Some(first) = seen.get(&key) {
                 let list = path.replace(".*", "");
-                found.push(Twice {
-                    list,
-                    key,
-                    line: item.line,
-                    first: *first,
-                });
+                found.push(Twice { list, key, line: item.line, first: *first });
             } else {
                 seen.insert(key, item.line);
             }

@@ -44,12 +44,8 @@ pub fn render(
             continue;
         };
         refuse::look(one, &kind, &mut defects);
-        let manifest = clean(
-            one.node.to_json(),
-            &kind,
-            input.settings.namespace.as_deref(),
-            &scopes,
-        );
+        let manifest =
+            clean(one.node.to_json(), &kind, input.settings.namespace.as_deref(), &scopes);
         note_duplicate(one, &manifest, &mut seen, &mut defects);
         match Object::new(&manifest) {
             Ok(object) => match ObjectMeta::of(&input.settings, &object) {
@@ -64,24 +60,14 @@ pub fn render(
     }
     if !defects.is_empty() {
         defects.truncate(limits::DEFECTS_MAX);
-        return Err(defects
-            .into_iter()
-            .map(|defect| defect.holding(&input.bundle))
-            .collect());
+        return Err(defects.into_iter().map(|defect| defect.holding(&input.bundle)).collect());
     }
     let variant = Variant {
         settings: input.settings.clone(),
         objects: objects.iter().map(|object| object.digest).collect(),
     };
-    let meta = VariantMeta {
-        binds: input.settings.binds.clone(),
-        objects: metas,
-    };
-    Ok(Rendered {
-        variant,
-        objects,
-        meta,
-    })
+    let meta = VariantMeta { binds: input.settings.binds.clone(), objects: metas };
+    Ok(Rendered { variant, objects, meta })
 }
 
 /// All manifests of the bundle's files, in the order of the files, within the limits.
@@ -122,29 +108,17 @@ fn cannot_bind(one: &Placed, error: &MetaError) -> Defect {
         MetaError::Bind(error) => error.pointer.as_str(),
         MetaError::Object { .. } => "",
     };
-    let steps: Vec<String> = pointer
-        .split('/')
-        .skip(1)
-        .map(|step| step.replace("~1", "/").replace("~0", "~"))
-        .collect();
+    let steps: Vec<String> =
+        pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
     one.defect(steps.iter().map(String::as_str), error.to_string())
 }
 
 fn too_large() -> String {
-    format!(
-        "is larger than {} bytes; exclude it, or split it",
-        limits::FILE_BYTES_MAX
-    )
+    format!("is larger than {} bytes; exclude it, or split it", limits::FILE_BYTES_MAX)
 }
 
 fn at_file(file: &str, message: impl Into<String>) -> Defect {
-    Defect {
-        file: file.to_owned(),
-        line: 0,
-        message: message.into(),
-        bundle: None,
-        note: false,
-    }
+    Defect { file: file.to_owned(), line: 0, message: message.into(), bundle: None, note: false }
 }
 
 fn note_duplicate(

@@ -76,10 +76,7 @@ impl Offline {
         tree::read_declarations(path, &mut snapshot)?;
         let catalog = parse(&snapshot, SOURCE, None, &mut Cache::default()).catalog;
         let inputs = wanted(&catalog, &snapshot).inputs;
-        let files = inputs
-            .values()
-            .flat_map(|input| &input.files)
-            .map(|file| &file.path);
+        let files = inputs.values().flat_map(|input| &input.files).map(|file| &file.path);
         tree::read(path, &mut snapshot, files)?;
         Ok(Self::of(&snapshot))
     }
@@ -116,22 +113,9 @@ impl Offline {
                 labels: item.labels.clone(),
             })
             .collect();
-        let goals = goals(
-            &parsed.catalog,
-            &wanted,
-            &clusters,
-            &renderings,
-            &Guard::default(),
-        );
+        let goals = goals(&parsed.catalog, &wanted, &clusters, &renderings, &Guard::default());
         defects.extend(goals.defects.iter().cloned());
-        Self {
-            catalog: parsed.catalog,
-            wanted,
-            clusters,
-            rendered,
-            goals,
-            defects,
-        }
+        Self { catalog: parsed.catalog, wanted, clusters, rendered, goals, defects }
     }
 
     /// All that is wrong with the tree, and what is worth knowing, by file and line.
@@ -145,28 +129,17 @@ impl Offline {
                 && goal.pairs.is_empty()
                 && !self.clusters.is_empty()
             {
-                found.insert(note(
-                    "spec.targets",
-                    "no declared cluster is matched by any target",
-                ));
+                found.insert(note("spec.targets", "no declared cluster is matched by any target"));
             }
-            if self
-                .wanted
-                .inputs
-                .get(full)
-                .is_some_and(|input| input.files.is_empty())
-            {
-                found.insert(note(
-                    "spec.include",
-                    "no file of the bundle's path is a manifest",
-                ));
+            if self.wanted.inputs.get(full).is_some_and(|input| input.files.is_empty()) {
+                found.insert(note("spec.include", "no file of the bundle's path is a manifest"));
             }
             if let Some(rendered) = self.rendered.get(full) {
                 let used = rendered.meta.used();
                 let cluster =
                     |name: &str| used.iter().any(|one| one.starts_with(&format!("{name}.")));
                 for name in item.spec.variables.keys() {
-                    if !used.contains(&**name) && !(name == "cluster" && cluster(name)) {
+                    if !(used.contains(&**name) || name == "cluster" && cluster(name)) {
                         let message = format!("variable {name} is bound and no object uses it");
                         found.insert(note(&format!("spec.variables.{name}"), &message));
                     }
@@ -183,16 +156,9 @@ impl Offline {
         }
         let goals = self.goals.bundles.values().flat_map(|goal| &goal.pairs);
         let used: BTreeSet<u32> = goals.flat_map(|(_, clusters)| clusters).collect();
-        for cluster in self
-            .clusters
-            .iter()
-            .filter(|cluster| !used.contains(&cluster.number))
-        {
+        for cluster in self.clusters.iter().filter(|cluster| !used.contains(&cluster.number)) {
             if let Some(item) = self.catalog.clusters.get(&cluster.name) {
-                found.insert(
-                    item.defect("", "no bundle has a target that matches it")
-                        .as_note(),
-                );
+                found.insert(item.defect("", "no bundle has a target that matches it").as_note());
             }
         }
     }
@@ -206,10 +172,8 @@ impl Offline {
         let full = full_name(SOURCE, bundle);
         let cluster = self.cluster(cluster)?;
         let rendered = self.good(&full)?;
-        let not_deployed = || OfflineError::NotDeployed {
-            bundle: full.clone(),
-            cluster: cluster.name.clone(),
-        };
+        let not_deployed =
+            || OfflineError::NotDeployed { bundle: full.clone(), cluster: cluster.name.clone() };
         let goal = self.goals.bundles.get(&full).ok_or_else(not_deployed)?;
         let (content, _) = goal
             .pairs
@@ -219,11 +183,7 @@ impl Offline {
         let (mut objects, mut changed) = (Vec::new(), Vec::new());
         for object in &rendered.objects {
             let manifest = object.manifest();
-            let bound = bind(
-                &manifest,
-                &content.variables,
-                &rendered.variant.settings.binds,
-            )?;
+            let bound = bind(&manifest, &content.variables, &rendered.variant.settings.binds)?;
             changed.push(bound != manifest);
             objects.push(bound);
         }
@@ -246,28 +206,17 @@ impl Offline {
         let Some(item) = self.catalog.bundles.get(&full) else {
             return Err(self.no_bundle(&full));
         };
-        let index: Index = self
-            .clusters
-            .iter()
-            .map(|one| (one.number, &one.labels))
-            .collect();
+        let index: Index = self.clusters.iter().map(|one| (one.number, &one.labels)).collect();
         let layers: Layers<'_> = layers(&self.catalog, item, &index);
         let mut names: BTreeSet<&str> = item.spec.variables.keys().map(String::as_str).collect();
         if names.remove("cluster")
             && let Some(rendered) = self.rendered.get(&full)
         {
             names.extend(
-                rendered
-                    .meta
-                    .used()
-                    .into_iter()
-                    .filter(|name| name.starts_with("cluster.")),
+                rendered.meta.used().into_iter().filter(|name| name.starts_with("cluster.")),
             );
         }
-        Ok(names
-            .into_iter()
-            .map(|name| (name.to_owned(), layers.resolve(name, cluster)))
-            .collect())
+        Ok(names.into_iter().map(|name| (name.to_owned(), layers.resolve(name, cluster))).collect())
     }
 
     /// The catalog.
@@ -295,33 +244,25 @@ impl Offline {
     }
 
     fn cluster(&self, name: &str) -> Result<&ClusterFacts, OfflineError> {
-        self.clusters
-            .iter()
-            .find(|cluster| cluster.name == name)
-            .ok_or_else(|| {
-                let known: Vec<&str> = self.clusters.iter().map(|cluster| &*cluster.name).collect();
-                OfflineError::Unknown(unknown("cluster", name, &known))
-            })
+        self.clusters.iter().find(|cluster| cluster.name == name).ok_or_else(|| {
+            let known: Vec<&str> = self.clusters.iter().map(|cluster| &*cluster.name).collect();
+            OfflineError::Unknown(unknown("cluster", name, &known))
+        })
     }
 
     fn good(&self, full: &str) -> Result<&Rendered, OfflineError> {
         if let Some(why) = self.goals.held.get(full) {
             let of_it = |defect: &&Defect| defect.bundle.as_deref() == Some(full);
             let defects = self.defects.iter().filter(of_it).cloned().collect();
-            return Err(OfflineError::Held {
-                bundle: full.into(),
-                why: why.clone(),
-                defects,
-            });
+            return Err(OfflineError::Held { bundle: full.into(), why: why.clone(), defects });
         }
         self.rendered.get(full).ok_or_else(|| self.no_bundle(full))
     }
 
     fn no_bundle(&self, full: &str) -> OfflineError {
         let names = self.catalog.bundles.keys().chain(self.catalog.held.keys());
-        let known: Vec<&str> = names
-            .filter_map(|name| name.strip_prefix(SOURCE)?.strip_prefix('/'))
-            .collect();
+        let known: Vec<&str> =
+            names.filter_map(|name| name.strip_prefix(SOURCE)?.strip_prefix('/')).collect();
         let own = full.strip_prefix(&format!("{SOURCE}/")).unwrap_or(full);
         OfflineError::Unknown(unknown("bundle", own, &known))
     }

@@ -26,15 +26,9 @@ const NOT_YET: [(&str, &[&str]); 12] = [
     ("helm.sh/resource-policy", &[]),
     ("argocd.argoproj.io/hook", &[]),
     ("kustomize.toolkit.fluxcd.io/prune", &["enabled", "Enabled"]),
-    (
-        "kustomize.toolkit.fluxcd.io/reconcile",
-        &["enabled", "Enabled"],
-    ),
+    ("kustomize.toolkit.fluxcd.io/reconcile", &["enabled", "Enabled"]),
     ("kustomize.toolkit.fluxcd.io/ssa", &["override", "Override"]),
-    (
-        "kustomize.toolkit.fluxcd.io/force",
-        &["disabled", "Disabled"],
-    ),
+    ("kustomize.toolkit.fluxcd.io/force", &["disabled", "Disabled"]),
 ];
 
 const SYNC_OPTIONS: &str = "argocd.argoproj.io/sync-options";
@@ -53,11 +47,7 @@ pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
     for field in ["labels", "annotations"] {
         texts(one, field, defects);
     }
-    if let Some(Node {
-        data: Data::Map(entries),
-        ..
-    }) = one.node.at(["metadata", "annotations"])
-    {
+    if let Some(Node { data: Data::Map(entries), .. }) = one.node.at(["metadata", "annotations"]) {
         for (key, value) in entries {
             if let Some(message) = annotation(one, &key.text, value.text().unwrap_or_default()) {
                 defects.push(one.defect(["metadata", "annotations", &key.text], message));
@@ -67,25 +57,15 @@ pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
     if let Some(sops) = one.node.get("sops")
         && sops.get("mac").is_some()
     {
-        let message = format!(
-            "{} is encrypted with SOPS, which is not carried out yet",
-            one.words()
-        );
+        let message =
+            format!("{} is encrypted with SOPS, which is not carried out yet", one.words());
         defects.push(one.defect(["sops"], message));
     }
     for twice in lists::duplicates(kind, &one.node) {
-        let lists::Twice {
-            list,
-            key,
-            line,
-            first,
-        } = twice;
+        let lists::Twice { list, key, line, first } = twice;
         let words = one.words();
         let message = format!("{words}: {list} has {key} twice, first in line {first}");
-        defects.push(Defect {
-            line,
-            ..one.defect([], message)
-        });
+        defects.push(Defect { line, ..one.defect([], message) });
     }
 }
 
@@ -96,21 +76,15 @@ fn texts(one: &Placed, field: &str, defects: &mut Vec<Defect>) {
         None | Some(Data::Null) => {}
         Some(Data::Map(entries)) => {
             for (key, value) in entries.iter().filter(|(_, value)| value.text().is_none()) {
-                let message = format!(
-                    "{words}: metadata.{field}.{} is no text; quote it",
-                    key.text
-                );
-                defects.push(Defect {
-                    line: value.line,
-                    ..one.defect([], message)
-                });
+                let message =
+                    format!("{words}: metadata.{field}.{} is no text; quote it", key.text);
+                defects.push(Defect { line: value.line, ..one.defect([], message) });
             }
         }
         Some(_) => {
-            defects.push(one.defect(
-                ["metadata", field],
-                format!("{words}: metadata.{field} is no map"),
-            ));
+            defects.push(
+                one.defect(["metadata", field], format!("{words}: metadata.{field} is no map")),
+            );
         }
     }
 }
@@ -128,9 +102,9 @@ fn annotation(one: &Placed, name: &str, value: &str) -> Option<String> {
             .then(|| format!("{words}: annotation {name} must be a whole number in quotes")),
         BIND_ANNOTATION => (value != "disabled")
             .then(|| format!("{words}: annotation {name} knows only the value `disabled`")),
-        STAMP_ANNOTATION => Some(format!(
-            "{words}: annotation {name} is Drover's own; leave it out"
-        )),
+        STAMP_ANNOTATION => {
+            Some(format!("{words}: annotation {name} is Drover's own; leave it out"))
+        }
         SYNC_OPTIONS => value
             .split(',')
             .map(str::trim)
@@ -138,14 +112,10 @@ fn annotation(one: &Placed, name: &str, value: &str) -> Option<String> {
             .map(|option| not_yet(&format!("annotation {name} with {option}"), &words)),
         _ if name.starts_with("drover.dev/") => {
             let own = NOT_YET.iter().map(|(known, _)| *known);
-            let mut known: Vec<&str> = own
-                .filter(|known| known.starts_with("drover.dev/"))
-                .collect();
+            let mut known: Vec<&str> =
+                own.filter(|known| known.starts_with("drover.dev/")).collect();
             known.extend([ORDER, BIND_ANNOTATION]);
-            Some(format!(
-                "{words}: {}",
-                hub_core::yaml::unknown("annotation", name, &known)
-            ))
+            Some(format!("{words}: {}", hub_core::yaml::unknown("annotation", name, &known)))
         }
         _ => None,
     }

@@ -26,16 +26,12 @@ pub(super) fn check(
         policy(catalog, item, &mut found);
         dependencies(item, source, &known, &mut found);
         if let Some(circle) = cyclic.get(full) {
-            found.push(item.defect(
-                "spec.dependsOn",
-                format!("dependencies go in a circle: {circle}"),
-            ));
+            found.push(
+                item.defect("spec.dependsOn", format!("dependencies go in a circle: {circle}")),
+            );
         }
         if let Some(first) = found.iter().find(|defect| !defect.note) {
-            held.push((
-                full.clone(),
-                format!("{}:{}: {}", first.file, first.line, first.message),
-            ));
+            held.push((full.clone(), format!("{}:{}: {}", first.file, first.line, first.message)));
         }
         defects.extend(found.into_iter().map(|defect| match defect.note {
             true => defect,
@@ -95,10 +91,8 @@ fn dependencies(
             continue;
         }
         let field = format!("spec.dependsOn.{at}");
-        let own: Vec<&str> = known
-            .iter()
-            .filter_map(|name| name.strip_prefix(source)?.strip_prefix('/'))
-            .collect();
+        let own: Vec<&str> =
+            known.iter().filter_map(|name| name.strip_prefix(source)?.strip_prefix('/')).collect();
         found.push(if full.starts_with(&format!("{source}/")) {
             item.defect(&field, unknown("bundle", &dependency.bundle, &own))
         } else {
@@ -112,36 +106,54 @@ fn dependencies(
 
 /// The bundles that lie on a circle of dependencies, each with the circle.
 fn cycles(bundles: &BTreeMap<String, Declared<BundleSpec>>) -> BTreeMap<String, String> {
-    let edges: BTreeMap<&str, Vec<String>> = bundles
+    let mut edges: BTreeMap<&str, BTreeSet<String>> = bundles
         .iter()
         .map(|(full, item)| {
-            let on = item
-                .spec
-                .depends_on
-                .iter()
-                .map(|on| full_name(&item.source, &on.bundle));
+            let on = item.spec.depends_on.iter();
+            let on = on.map(|on| full_name(&item.source, &on.bundle));
+            let on = on.filter(|on| bundles.contains_key(on));
             (full.as_str(), on.collect())
         })
         .collect();
+    drop_ends(&mut edges);
     edges
         .keys()
         .filter_map(|start| circle(start, &edges).map(|circle| ((*start).to_owned(), circle)))
         .collect()
 }
 
+/// Takes away, again and again, what depends on nothing: what is left leads to a circle. In a
+/// source without circles that is everything, in time that grows with its size alone.
+fn drop_ends(edges: &mut BTreeMap<&str, BTreeSet<String>>) {
+    let mut users: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (full, on) in edges.iter() {
+        for on in on {
+            users.entry(on.clone()).or_default().push(full);
+        }
+    }
+    let mut ends: Vec<&str> =
+        edges.iter().filter(|(_, on)| on.is_empty()).map(|(full, _)| *full).collect();
+    while let Some(end) = ends.pop() {
+        edges.remove(end);
+        for user in users.remove(end).into_iter().flatten() {
+            if let Some(on) = edges.get_mut(user) {
+                on.remove(end);
+                if on.is_empty() {
+                    ends.push(user);
+                }
+            }
+        }
+    }
+}
+
 /// The shortest way from a bundle back to itself.
-fn circle(start: &str, edges: &BTreeMap<&str, Vec<String>>) -> Option<String> {
+fn circle(start: &str, edges: &BTreeMap<&str, BTreeSet<String>>) -> Option<String> {
     let mut seen = BTreeSet::new();
     let mut ways = vec![vec![start]];
     while !ways.is_empty() {
         let mut longer = Vec::new();
         for way in ways {
-            for next in way
-                .last()
-                .and_then(|last| edges.get(last))
-                .into_iter()
-                .flatten()
-            {
+            for next in way.last().and_then(|last| edges.get(last)).into_iter().flatten() {
                 if next == start {
                     return Some(format!("{} → {start}", way.join(" → ")));
                 }

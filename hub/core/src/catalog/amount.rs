@@ -147,11 +147,7 @@ impl fmt::Display for Span {
                 rest %= secs;
             }
         }
-        if self.secs == 0 {
-            f.write_str("0s")
-        } else {
-            Ok(())
-        }
+        if self.secs == 0 { f.write_str("0s") } else { Ok(()) }
     }
 }
 
@@ -197,26 +193,10 @@ mod tests {
 
     #[test]
     fn spans_read_as_they_are_written() {
-        for (text, secs) in [
-            ("10m", 600),
-            ("1h30m", 5_400),
-            ("0", 0),
-            ("0s", 0),
-            ("2d", 172_800),
-        ] {
+        for (text, secs) in [("10m", 600), ("1h30m", 5_400), ("0", 0), ("0s", 0), ("2d", 172_800)] {
             assert_eq!(Span::parse(text), Some(Span { secs }), "{text}");
         }
-        for bad in [
-            "",
-            "10",
-            "m",
-            "1m1h",
-            "-1m",
-            "1.5h",
-            "10x",
-            "1µ",
-            "99999999999999999999s",
-        ] {
+        for bad in ["", "10", "m", "1m1h", "-1m", "1.5h", "10x", "1µ", "99999999999999999999s"] {
             assert_eq!(Span::parse(bad), None, "{bad}");
         }
         assert_eq!(Span { secs: 5_401 }.to_string(), "1h30m1s");

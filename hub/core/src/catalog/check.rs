@@ -35,11 +35,7 @@ pub(super) enum Weight {
 
 impl Finding {
     pub(super) fn defect(line: u32, message: impl Into<String>) -> Self {
-        Self {
-            line,
-            message: message.into(),
-            weight: Weight::Defect,
-        }
+        Self { line, message: message.into(), weight: Weight::Defect }
     }
 
     pub(super) fn is_defect(&self) -> bool {
@@ -55,11 +51,7 @@ struct Findings<'a, S> {
 
 impl<S> Findings<'_, S> {
     fn add(&mut self, path: &str, weight: Weight, message: impl Into<String>) {
-        self.out.push(Finding {
-            line: self.item.line_of(path),
-            message: message.into(),
-            weight,
-        });
+        self.out.push(Finding { line: self.item.line_of(path), message: message.into(), weight });
     }
 
     fn defect(&mut self, path: &str, message: impl Into<String>) {
@@ -95,20 +87,14 @@ impl<S> Findings<'_, S> {
                 "`cluster` names the cluster itself and has no other value",
             );
         } else if let Err(rule) = check_name(name) {
-            self.defect(
-                &format!("{path}.{name}"),
-                format!("variable name {name:?} {rule}"),
-            );
+            self.defect(&format!("{path}.{name}"), format!("variable name {name:?} {rule}"));
         }
     }
 
     fn value(&mut self, path: &str, name: &str, value: &Scalar) {
         if value.0.text().len() > limits::VARIABLE_BYTES_MAX {
             let max = limits::VARIABLE_BYTES_MAX;
-            self.defect(
-                &format!("{path}.{name}"),
-                format!("the value is longer than {max} bytes"),
-            );
+            self.defect(&format!("{path}.{name}"), format!("the value is longer than {max} bytes"));
         }
     }
 
@@ -121,10 +107,7 @@ impl<S> Findings<'_, S> {
     fn windows(&mut self, path: &str, windows: &[Window]) {
         for (at, window) in windows.iter().enumerate() {
             if window.schedule.split_whitespace().count() != 5 {
-                self.defect(
-                    &format!("{path}.{at}"),
-                    "schedule needs the five fields of cron",
-                );
+                self.defect(&format!("{path}.{at}"), "schedule needs the five fields of cron");
             }
             if !is_time_zone(&window.timezone) {
                 self.defect(
@@ -139,9 +122,7 @@ impl<S> Findings<'_, S> {
 /// Whether a text has the form of an IANA name. The tables are not here: pure crates read none.
 fn is_time_zone(name: &str) -> bool {
     !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
 }
 
 pub(super) fn cluster(item: &Declared<ClusterSpec>, out: &mut Vec<Finding>) {
@@ -214,23 +195,12 @@ fn shape(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
     for (field, globs) in [("include", &spec.include), ("exclude", &spec.exclude)] {
         for (at, glob) in globs.iter().enumerate() {
             if let Err(error) = GlobBuilder::new(glob).literal_separator(true).build() {
-                findings.defect(
-                    &format!("spec.{field}.{at}"),
-                    format!("glob: {}", error.kind()),
-                );
+                findings.defect(&format!("spec.{field}.{at}"), format!("glob: {}", error.kind()));
             }
         }
     }
-    findings.at_most(
-        "spec.targets",
-        spec.targets.len(),
-        limits::TARGETS_PER_BUNDLE_MAX,
-    );
-    findings.at_most(
-        "spec.overrides",
-        spec.overrides.len(),
-        limits::TARGETS_PER_BUNDLE_MAX,
-    );
+    findings.at_most("spec.targets", spec.targets.len(), limits::TARGETS_PER_BUNDLE_MAX);
+    findings.at_most("spec.overrides", spec.overrides.len(), limits::TARGETS_PER_BUNDLE_MAX);
     for (at, target) in spec.targets.iter().enumerate() {
         findings.selector(&format!("spec.targets.{at}"), &target.selector);
     }
@@ -250,11 +220,7 @@ fn shape(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
 
 fn variables(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
     let spec = &item.spec;
-    findings.at_most(
-        "spec.variables",
-        spec.variables.len(),
-        limits::VARIABLES_PER_BUNDLE_MAX,
-    );
+    findings.at_most("spec.variables", spec.variables.len(), limits::VARIABLES_PER_BUNDLE_MAX);
     for (name, variable) in &spec.variables {
         if name == "cluster" {
             if variable.default.is_some() {
@@ -294,12 +260,7 @@ fn not_carried_out(item: &Declared<BundleSpec>, findings: &mut Findings<'_, Bund
         ("spec.ignore", !spec.ignore.is_empty()),
         ("spec.adopt", spec.adopt != Adopt::IfNoDiff),
         ("spec.onRemoval", spec.on_removal != OnRemoval::Delete),
-        (
-            "spec.health",
-            spec.health
-                .as_ref()
-                .is_some_and(|health| !health.checks.is_empty()),
-        ),
+        ("spec.health", spec.health.as_ref().is_some_and(|health| !health.checks.is_empty())),
         ("spec.patches", !spec.patches.is_empty()),
         ("spec.restartOnChange", !spec.restart_on_change),
         ("spec.replaces", !spec.replaces.is_empty()),

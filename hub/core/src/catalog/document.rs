@@ -75,19 +75,13 @@ pub(super) fn read(document: &Document) -> Read {
     let kind_text = root.get("kind").and_then(Node::text);
     let mut read = Read {
         line: document.line,
-        kind: KINDS
-            .iter()
-            .find(|(name, _)| Some(*name) == kind_text)
-            .map(|(_, kind)| *kind),
+        kind: KINDS.iter().find(|(name, _)| Some(*name) == kind_text).map(|(_, kind)| *kind),
         name: root
             .at(["metadata", "name"])
             .and_then(Node::text)
             .filter(|name| name::check_label("declared", name, 63).is_ok())
             .map(str::to_owned),
-        path: root
-            .at(["spec", "path"])
-            .and_then(Node::text)
-            .map(str::to_owned),
+        path: root.at(["spec", "path"]).and_then(Node::text).map(str::to_owned),
         findings: Vec::new(),
         item: None,
     };
@@ -102,10 +96,7 @@ pub(super) fn read(document: &Document) -> Read {
 
 fn header(root: &Node, kind: Option<&str>, read: &mut Read) -> Result<(), Finding> {
     let Data::Map(entries) = &root.data else {
-        return Err(Finding::defect(
-            root.line,
-            "is not a declaration: expected a map",
-        ));
+        return Err(Finding::defect(root.line, "is not a declaration: expected a map"));
     };
     let at = |path: &str| root.line_at(path.split('.'));
     match root.get("apiVersion").and_then(Node::text) {
@@ -120,25 +111,16 @@ fn header(root: &Node, kind: Option<&str>, read: &mut Read) -> Result<(), Findin
     }
     let Some(found) = read.kind else {
         let known: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
-        return Err(Finding::defect(
-            at("kind"),
-            unknown("kind", kind.unwrap_or_default(), &known),
-        ));
+        return Err(Finding::defect(at("kind"), unknown("kind", kind.unwrap_or_default(), &known)));
     };
     for (key, _) in entries {
         const KNOWN: [&str; 4] = ["apiVersion", "kind", "metadata", "spec"];
         if !KNOWN.contains(&key.text.as_str()) {
-            return Err(Finding::defect(
-                key.line,
-                unknown("field", &key.text, &KNOWN),
-            ));
+            return Err(Finding::defect(key.line, unknown("field", &key.text, &KNOWN)));
         }
     }
     let metadata = metadata(root, found)?;
-    let empty = Node {
-        line: root.line,
-        data: Data::Map(Vec::new()),
-    };
+    let empty = Node { line: root.line, data: Data::Map(Vec::new()) };
     let spec = root.get("spec").unwrap_or(&empty);
     read.item = Some(match found {
         Kind::Cluster => {
@@ -174,10 +156,7 @@ fn header(root: &Node, kind: Option<&str>, read: &mut Read) -> Result<(), Findin
 
 fn metadata(root: &Node, kind: Kind) -> Result<Metadata, Finding> {
     let Some(node) = root.get("metadata") else {
-        return Err(Finding::defect(
-            root.line,
-            "has no metadata; it needs metadata.name",
-        ));
+        return Err(Finding::defect(root.line, "has no metadata; it needs metadata.name"));
     };
     let metadata: Metadata =
         from_node(node).map_err(|error| Finding::defect(error.line, error.message))?;

@@ -50,21 +50,11 @@ impl Default for Guard {
     /// The hub's own guard where nothing else is said.
     fn default() -> Self {
         Self {
-            max_deleted_objects: Allowance {
-                percent: Some(10),
-                count: None,
-            },
-            max_emptied_clusters: Allowance {
-                percent: None,
-                count: Some(0),
-            },
-            protected_kinds: [
-                "Namespace",
-                "CustomResourceDefinition",
-                "PersistentVolumeClaim",
-            ]
-            .map(str::to_owned)
-            .into(),
+            max_deleted_objects: Allowance { percent: Some(10), count: None },
+            max_emptied_clusters: Allowance { percent: None, count: Some(0) },
+            protected_kinds: ["Namespace", "CustomResourceDefinition", "PersistentVolumeClaim"]
+                .map(str::to_owned)
+                .into(),
         }
     }
 }
@@ -74,12 +64,8 @@ impl Guard {
     #[must_use]
     pub fn tightened(&self, policy: &GuardSpec) -> Self {
         Self {
-            max_deleted_objects: self
-                .max_deleted_objects
-                .tightened(policy.max_deleted_objects),
-            max_emptied_clusters: self
-                .max_emptied_clusters
-                .tightened(policy.max_emptied_clusters),
+            max_deleted_objects: self.max_deleted_objects.tightened(policy.max_deleted_objects),
+            max_emptied_clusters: self.max_emptied_clusters.tightened(policy.max_emptied_clusters),
             protected_kinds: self
                 .protected_kinds
                 .iter()
@@ -117,20 +103,15 @@ impl Allowance {
     fn tightened(self, amount: Option<Amount>) -> Self {
         match amount {
             None => self,
-            Some(Amount::Percent(percent)) => Self {
-                percent: smaller(self.percent, Some(percent)),
-                ..self
-            },
-            Some(Amount::Count(count)) => Self {
-                count: smaller(self.count, Some(count)),
-                ..self
-            },
+            Some(Amount::Percent(percent)) => {
+                Self { percent: smaller(self.percent, Some(percent)), ..self }
+            }
+            Some(Amount::Count(count)) => Self { count: smaller(self.count, Some(count)), ..self },
         }
     }
 
     fn share(self, total: u64) -> Option<u64> {
-        self.percent
-            .map(|percent| Amount::Percent(percent).of(total))
+        self.percent.map(|percent| Amount::Percent(percent).of(total))
     }
 }
 

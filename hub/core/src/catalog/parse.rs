@@ -58,11 +58,7 @@ pub fn parse(
         unreadable: BTreeSet::new(),
     };
     let mut used = BTreeMap::new();
-    for (path, file) in snapshot
-        .files
-        .iter()
-        .filter(|(path, _)| is_declaration(path))
-    {
+    for (path, file) in snapshot.files.iter().filter(|(path, _)| is_declaration(path)) {
         match read_file(file, cache) {
             Ok(read) => {
                 used.insert(path.as_str(), (file.id.clone(), read));
@@ -96,14 +92,8 @@ pub fn parse(
     }
     state.keep_unreadable();
     across::check(&mut state.catalog, state.last, source, &mut state.defects);
-    state
-        .catalog
-        .variable_sets
-        .sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
-    Parsed {
-        catalog: state.catalog,
-        defects: state.defects.into_iter().collect(),
-    }
+    state.catalog.variable_sets.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    Parsed { catalog: state.catalog, defects: state.defects.into_iter().collect() }
 }
 
 fn read_file(file: &File, cache: &Cache) -> Result<Arc<FileRead>, String> {
@@ -117,11 +107,7 @@ fn read_file(file: &File, cache: &Cache) -> Result<Arc<FileRead>, String> {
     match &file.bytes {
         Some(bytes) if bytes.len() <= max => {
             let documents = yaml::read(bytes).map(|documents| {
-                documents
-                    .iter()
-                    .filter(|one| !one.root.is_null())
-                    .map(document::read)
-                    .collect()
+                documents.iter().filter(|one| !one.root.is_null()).map(document::read).collect()
             });
             Ok(Arc::new(FileRead { documents }))
         }
@@ -171,12 +157,7 @@ impl<'a> State<'a> {
             (Some(Kind::Bundle), Some(name)) => Some(self.full(name)),
             _ => None,
         };
-        for Finding {
-            line,
-            message,
-            weight,
-        } in &read.findings
-        {
+        for Finding { line, message, weight } in &read.findings {
             let note = *weight == Weight::Note;
             self.defects.insert(Defect {
                 file: file.into(),
@@ -191,10 +172,7 @@ impl<'a> State<'a> {
     /// Of all documents that declare one thing, takes the one that counts.
     fn settle(&mut self, kind: Kind, name: &str, claims: Vec<Claim<'a>>) {
         let before = self.last_file(kind, name);
-        let winner = claims
-            .iter()
-            .position(|claim| Some(claim.file) == before)
-            .unwrap_or(0);
+        let winner = claims.iter().position(|claim| Some(claim.file) == before).unwrap_or(0);
         let Some(first) = claims.get(winner) else {
             return;
         };
@@ -216,8 +194,22 @@ impl<'a> State<'a> {
             }
         }
         match &first.read.item {
+            Some(_) if self.is_full(kind) => {
+                let message = format!("{kind:?} {name} is one more than a hub takes; remove some");
+                let (file, line) = (first.file.into(), first.read.line);
+                self.defects.insert(Defect { file, line, message, bundle: None, note: false });
+                self.keep(kind, name, first);
+            }
             Some(item) => self.take(first, item),
             None => self.keep(kind, name, first),
+        }
+    }
+
+    fn is_full(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Cluster => self.catalog.clusters.len() >= limits::CLUSTERS_MAX,
+            Kind::Bundle => self.catalog.bundles.len() >= limits::BUNDLES_PER_SOURCE_MAX,
+            _ => false,
         }
     }
 
@@ -253,12 +245,7 @@ impl<'a> State<'a> {
             }
             Item::RolloutPolicy(item) => {
                 let item = self.placed(claim, item);
-                if claim
-                    .read
-                    .findings
-                    .iter()
-                    .any(|finding| finding.weight == Weight::HoldsUsers)
-                {
+                if claim.read.findings.iter().any(|finding| finding.weight == Weight::HoldsUsers) {
                     self.catalog.held_policies.insert(item.full_name());
                 }
                 self.catalog.policies.insert(item.full_name(), item);
@@ -279,25 +266,15 @@ impl<'a> State<'a> {
         match kind {
             Kind::Cluster => {
                 let last = self.last.clusters.get(name).cloned();
-                self.catalog
-                    .clusters
-                    .extend(last.map(|item| (name.to_owned(), item)));
+                self.catalog.clusters.extend(last.map(|item| (name.to_owned(), item)));
             }
             Kind::VariableSet => {
-                let last = self
-                    .last
-                    .variable_sets
-                    .iter()
-                    .find(|item| item.name == name);
+                let last = self.last.variable_sets.iter().find(|item| item.name == name);
                 self.catalog.variable_sets.extend(last.cloned());
             }
             Kind::RolloutPolicy => self.keep_policy(&full),
             Kind::Bundle => {
-                let why = claim
-                    .read
-                    .findings
-                    .iter()
-                    .find(|finding| finding.is_defect());
+                let why = claim.read.findings.iter().find(|finding| finding.is_defect());
                 let line = why.map_or(claim.read.line, |finding| finding.line);
                 let why = why.map_or("is defective", |finding| &finding.message);
                 self.hold(full, format!("{}:{line}: {why}", claim.file));
@@ -333,11 +310,7 @@ impl<'a> State<'a> {
             }
         }
         for item in &last.variable_sets {
-            let known = self
-                .catalog
-                .variable_sets
-                .iter()
-                .any(|known| known.name == item.name);
+            let known = self.catalog.variable_sets.iter().any(|known| known.name == item.name);
             if files.contains(&*item.file) && !known {
                 self.catalog.variable_sets.push(item.clone());
             }

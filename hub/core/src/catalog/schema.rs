@@ -15,10 +15,7 @@ pub fn schemas() -> BTreeMap<&'static str, Json> {
     [
         ("Bundle", schema::<BundleSpec>("Bundle")),
         ("Cluster", schema::<ClusterSpec>("Cluster")),
-        (
-            "RolloutPolicy",
-            schema::<RolloutPolicySpec>("RolloutPolicy"),
-        ),
+        ("RolloutPolicy", schema::<RolloutPolicySpec>("RolloutPolicy")),
         ("VariableSet", schema::<VariableSetSpec>("VariableSet")),
     ]
     .into()

@@ -334,9 +334,7 @@ fn here() -> String {
 }
 
 fn manifests() -> Vec<String> {
-    ["**/*.yaml", "**/*.yml", "**/*.json"]
-        .map(str::to_owned)
-        .into()
+    ["**/*.yaml", "**/*.yml", "**/*.json"].map(str::to_owned).into()
 }
 
 fn yes() -> bool {

@@ -10,19 +10,9 @@ use crate::snapshot::{File, Mode, Snapshot};
 fn snapshot(files: &[(&str, &str, Option<&str>)]) -> Snapshot {
     let files = files.iter().map(|(path, id, text)| {
         let bytes = text.map(|text| Arc::from(text.as_bytes()));
-        (
-            (*path).to_owned(),
-            File {
-                id: (*id).to_owned(),
-                mode: Mode::Regular,
-                bytes,
-            },
-        )
+        ((*path).to_owned(), File { id: (*id).to_owned(), mode: Mode::Regular, bytes })
     });
-    Snapshot {
-        commit: "c".into(),
-        files: files.collect(),
-    }
+    Snapshot { commit: "c".into(), files: files.collect() }
 }
 
 const CLUSTER: &str = "apiVersion: drover.dev/v1alpha1\nkind: Cluster\nmetadata: {name: c1}\n\
@@ -31,30 +21,15 @@ const CLUSTER: &str = "apiVersion: drover.dev/v1alpha1\nkind: Cluster\nmetadata:
 #[test]
 fn what_was_read_once_is_not_asked_for_again() {
     let mut cache = Cache::default();
-    let first = parse(
-        &snapshot(&[("drover.yaml", "1", Some(CLUSTER))]),
-        "main",
-        None,
-        &mut cache,
-    );
+    let first = parse(&snapshot(&[("drover.yaml", "1", Some(CLUSTER))]), "main", None, &mut cache);
     assert_eq!(first.defects, []);
     // The content is not there any more, the id is.
-    let again = parse(
-        &snapshot(&[("a/drover.yaml", "1", None)]),
-        "main",
-        None,
-        &mut cache,
-    );
+    let again = parse(&snapshot(&[("a/drover.yaml", "1", None)]), "main", None, &mut cache);
     assert_eq!(again.defects, []);
     assert_eq!(again.catalog.clusters["c1"].file, "a/drover.yaml");
     // What no snapshot names is forgotten.
     let _ = parse(&snapshot(&[]), "main", None, &mut cache);
-    let gone = parse(
-        &snapshot(&[("drover.yaml", "1", None)]),
-        "main",
-        None,
-        &mut cache,
-    );
+    let gone = parse(&snapshot(&[("drover.yaml", "1", None)]), "main", None, &mut cache);
     assert_eq!(gone.defects.len(), 1);
 }
 
@@ -76,24 +51,35 @@ fn a_catalog_survives_as_bytes_with_its_spellings() {
 
 #[test]
 fn a_file_of_another_name_declares_nothing() {
-    let files = [
-        ("xdrover.yaml", "1", Some(CLUSTER)),
-        ("drover.yml", "1", Some(CLUSTER)),
-    ];
-    assert_eq!(
-        parse(&snapshot(&files), "main", None, &mut Cache::default()),
-        Parsed::default()
-    );
+    let files = [("xdrover.yaml", "1", Some(CLUSTER)), ("drover.yml", "1", Some(CLUSTER))];
+    assert_eq!(parse(&snapshot(&files), "main", None, &mut Cache::default()), Parsed::default());
 }
 
 #[test]
 fn directories_are_resolved_within_the_source() {
     assert_eq!(directory("a/b/drover.yaml", "."), Some("a/b".into()));
-    assert_eq!(
-        directory("a/b/drover.yaml", "../c/./d/"),
-        Some("a/c/d".into())
-    );
+    assert_eq!(directory("a/b/drover.yaml", "../c/./d/"), Some("a/c/d".into()));
     assert_eq!(directory("drover.yaml", "."), Some(String::new()));
     assert_eq!(directory("a/drover.yaml", "../.."), None);
     assert_eq!(directory("a/drover.yaml", "/etc"), None);
+}
+
+proptest::proptest! {
+    // A source can hold anything: whatever it is, it is a defect or a declaration, never a panic.
+    #[test]
+    fn any_bytes_are_read(
+        noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..60),
+        at in proptest::prelude::any::<proptest::sample::Index>(),
+        cut in 0usize..8,
+    ) {
+        let mut bytes = CLUSTER.replace("Cluster", "Bundle").into_bytes();
+        let at = at.index(bytes.len());
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, noise);
+        let file = File { id: "1".into(), mode: Mode::Regular, bytes: Some(bytes.into()) };
+        let files = [("drover.yaml".to_owned(), file)].into();
+        let snapshot = Snapshot { commit: String::new(), files };
+        let parsed = parse(&snapshot, "main", None, &mut Cache::default());
+        let _ = crate::release::wanted(&parsed.catalog, &snapshot);
+    }
 }

@@ -82,46 +82,27 @@ pub fn goals(
     renderings: &BTreeMap<Digest, Rendering>,
     hub: &Guard,
 ) -> Goals {
-    let index: Index = clusters
-        .iter()
-        .map(|one| (one.number, &one.labels))
-        .collect();
+    let index: Index = clusters.iter().map(|one| (one.number, &one.labels)).collect();
     let by_number = clusters.iter().map(|one| (one.number, one)).collect();
-    let mut goals = Goals {
-        held: catalog.held.clone(),
-        ..Goals::default()
-    };
+    let mut goals = Goals { held: catalog.held.clone(), ..Goals::default() };
     goals.held.extend(wanted.held.clone());
     for (full, input) in &wanted.inputs {
         let Some(item) = catalog.bundles.get(full) else {
             continue;
         };
         let Some(rendering) = renderings.get(&input.digest) else {
-            goals
-                .held
-                .insert(full.clone(), "it could not be rendered".into());
+            goals.held.insert(full.clone(), "it could not be rendered".into());
             continue;
         };
-        let one = One {
-            catalog,
-            item,
-            input,
-            rendering,
-            index: &index,
-            by_number: &by_number,
-        };
+        let one = One { catalog, item, input, rendering, index: &index, by_number: &by_number };
         match one.goals(hub) {
             Ok(bundle) => {
                 goals.bundles.insert(full.clone(), bundle);
             }
             Err(defects) => {
-                let why = defects
-                    .first()
-                    .map_or("is defective", |defect| &defect.message);
+                let why = defects.first().map_or("is defective", |defect| &defect.message);
                 goals.held.insert(full.clone(), why.to_owned());
-                goals
-                    .defects
-                    .extend(defects.into_iter().map(|defect| defect.holding(full)));
+                goals.defects.extend(defects.into_iter().map(|defect| defect.holding(full)));
             }
         }
     }
@@ -149,10 +130,7 @@ impl One<'_> {
             None => hub.clone(),
         };
         Ok(BundleGoals {
-            pairs: tables
-                .into_iter()
-                .map(|(table, on)| (pair(table), on))
-                .collect(),
+            pairs: tables.into_iter().map(|(table, on)| (pair(table), on)).collect(),
             guard,
             path: self.input.path.clone(),
             release: Digest::of_parts([&b"release"[..], &variant.0]),
@@ -165,9 +143,7 @@ impl One<'_> {
             .spec
             .targets
             .iter()
-            .fold(RoaringBitmap::new(), |all, target| {
-                all | self.index.select(&target.selector)
-            })
+            .fold(RoaringBitmap::new(), |all, target| all | self.index.select(&target.selector))
     }
 
     /// Clusters by the variables that they give the objects.
@@ -183,10 +159,7 @@ impl One<'_> {
             return tables;
         }
         let layers = layers(self.catalog, self.item, self.index);
-        for cluster in targeted
-            .iter()
-            .filter_map(|number| self.by_number.get(&number))
-        {
+        for cluster in targeted.iter().filter_map(|number| self.by_number.get(&number)) {
             let table = needed_variables(&layers, used.iter().copied(), cluster);
             tables.entry(table).or_default().insert(cluster.number);
         }
@@ -197,9 +170,7 @@ impl One<'_> {
     fn check(&self, tables: &BTreeMap<Variables, RoaringBitmap>) -> Result<(), Vec<Defect>> {
         let mut found: Vec<String> = Vec::new();
         for (table, clusters) in tables {
-            let cluster = clusters
-                .min()
-                .and_then(|number| self.by_number.get(&number));
+            let cluster = clusters.min().and_then(|number| self.by_number.get(&number));
             let cluster = cluster.map_or("", |cluster| &cluster.name);
             let more = match clusters.len() - 1 {
                 0 => String::new(),
@@ -207,9 +178,7 @@ impl One<'_> {
             };
             let problems = self.problems(table);
             found.extend(
-                problems
-                    .into_iter()
-                    .map(|what| format!("cluster {cluster}{more}: {what}")),
+                problems.into_iter().map(|what| format!("cluster {cluster}{more}: {what}")),
             );
         }
         if found.is_empty() {
@@ -220,10 +189,7 @@ impl One<'_> {
         if rest > 0 {
             found.push(format!("{rest} more of this kind"));
         }
-        Err(found
-            .into_iter()
-            .map(|what| self.item.defect("spec.variables", what))
-            .collect())
+        Err(found.into_iter().map(|what| self.item.defect("spec.variables", what)).collect())
     }
 
     fn problems(&self, table: &Variables) -> Vec<String> {
@@ -240,14 +206,7 @@ impl One<'_> {
                     },
                 };
                 let (object, pointer) = (object.identity.to_string(), used.pointer.clone());
-                found.push(
-                    BindError {
-                        object,
-                        pointer,
-                        problem,
-                    }
-                    .to_string(),
-                );
+                found.push(BindError { object, pointer, problem }.to_string());
             }
         }
         if found.is_empty() && meta.binds_identities() {

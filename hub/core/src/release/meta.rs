@@ -60,10 +60,7 @@ impl VariantMeta {
             .into_iter()
             .map(|object| ObjectMeta::of(settings, object))
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            binds: settings.binds.clone(),
-            objects,
-        })
+        Ok(Self { binds: settings.binds.clone(), objects })
     }
 
     /// Whether names or namespaces depend on variables.
@@ -77,20 +74,13 @@ impl VariantMeta {
     /// # Errors
     /// A variable that is part of a name has no value.
     pub fn identities(&self, variables: &Variables) -> Result<Vec<Identity>, BindError> {
-        self.objects
-            .iter()
-            .map(|object| object.bound(variables, &self.binds))
-            .collect()
+        self.objects.iter().map(|object| object.bound(variables, &self.binds)).collect()
     }
 
     /// The names of all variables that any object uses.
     #[must_use]
     pub fn used(&self) -> BTreeSet<&str> {
-        self.objects
-            .iter()
-            .flat_map(|object| &object.uses)
-            .map(|used| &*used.name)
-            .collect()
+        self.objects.iter().flat_map(|object| &object.uses).map(|used| &*used.name).collect()
     }
 }
 
@@ -108,11 +98,7 @@ impl ObjectMeta {
         {
             identity.namespace = settings.namespace.clone().unwrap_or_default();
         }
-        Ok(Self {
-            digest,
-            identity,
-            uses: bind::uses(&manifest, &settings.binds)?,
-        })
+        Ok(Self { digest, identity, uses: bind::uses(&manifest, &settings.binds)? })
     }
 
     fn binds_identity(&self) -> bool {
@@ -128,11 +114,7 @@ impl ObjectMeta {
             return Ok(self.identity.clone());
         }
         // Names bind in one place, `proto_model::bind`: it is given as much as it looks at.
-        let Identity {
-            kind,
-            namespace,
-            name,
-        } = &self.identity;
+        let Identity { kind, namespace, name } = &self.identity;
         let template = json!({
             "apiVersion": if kind.group.is_empty() { "v1".into() } else { format!("{}/v1", kind.group) },
             "kind": kind.kind,
@@ -140,11 +122,7 @@ impl ObjectMeta {
         });
         let bound = bind::bind(&template, variables, binds)?;
         let text = |pointer, unbound: &String| {
-            bound
-                .pointer(pointer)
-                .and_then(|text| text.as_str())
-                .unwrap_or(unbound)
-                .to_owned()
+            bound.pointer(pointer).and_then(|text| text.as_str()).unwrap_or(unbound).to_owned()
         };
         Ok(Identity {
             kind: kind.clone(),
@@ -181,10 +159,7 @@ mod tests {
         assert!(meta.binds_identities());
         let variables = Variables::from_iter([("tenant".to_owned(), Value::Text("a".into()))]);
         let identity = |group: &str, kind: &str, namespace: &str, name: &str| Identity {
-            kind: GroupKind {
-                group: group.into(),
-                kind: kind.into(),
-            },
+            kind: GroupKind { group: group.into(), kind: kind.into() },
             namespace: namespace.into(),
             name: name.into(),
         };

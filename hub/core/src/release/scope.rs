@@ -29,56 +29,26 @@ const CLUSTER: &[(&str, &[&str])] = &[
     ),
     ("apiextensions.k8s.io", &["CustomResourceDefinition"]),
     ("apiregistration.k8s.io", &["APIService"]),
-    (
-        "authentication.k8s.io",
-        &["SelfSubjectReview", "TokenReview"],
-    ),
+    ("authentication.k8s.io", &["SelfSubjectReview", "TokenReview"]),
     (
         "authorization.k8s.io",
-        &[
-            "SelfSubjectAccessReview",
-            "SelfSubjectRulesReview",
-            "SubjectAccessReview",
-        ],
+        &["SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview"],
     ),
-    (
-        "certificates.k8s.io",
-        &["CertificateSigningRequest", "ClusterTrustBundle"],
-    ),
-    (
-        "flowcontrol.apiserver.k8s.io",
-        &["FlowSchema", "PriorityLevelConfiguration"],
-    ),
+    ("certificates.k8s.io", &["CertificateSigningRequest", "ClusterTrustBundle"]),
+    ("flowcontrol.apiserver.k8s.io", &["FlowSchema", "PriorityLevelConfiguration"]),
     ("internal.apiserver.k8s.io", &["StorageVersion"]),
-    (
-        "networking.k8s.io",
-        &["IPAddress", "IngressClass", "ServiceCIDR"],
-    ),
+    ("networking.k8s.io", &["IPAddress", "IngressClass", "ServiceCIDR"]),
     ("node.k8s.io", &["RuntimeClass"]),
     ("policy", &["PodSecurityPolicy"]),
-    (
-        "rbac.authorization.k8s.io",
-        &["ClusterRole", "ClusterRoleBinding"],
-    ),
+    ("rbac.authorization.k8s.io", &["ClusterRole", "ClusterRoleBinding"]),
     (
         "resource.k8s.io",
-        &[
-            "DeviceClass",
-            "DeviceTaintRule",
-            "ResourcePoolStatusRequest",
-            "ResourceSlice",
-        ],
+        &["DeviceClass", "DeviceTaintRule", "ResourcePoolStatusRequest", "ResourceSlice"],
     ),
     ("scheduling.k8s.io", &["PriorityClass"]),
     (
         "storage.k8s.io",
-        &[
-            "CSIDriver",
-            "CSINode",
-            "StorageClass",
-            "VolumeAttachment",
-            "VolumeAttributesClass",
-        ],
+        &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment", "VolumeAttributesClass"],
     ),
     ("storagemigration.k8s.io", &["StorageVersionMigration"]),
 ];
@@ -103,16 +73,7 @@ const NAMESPACED: &[(&str, &[&str])] = &[
             "ServiceAccount",
         ],
     ),
-    (
-        "apps",
-        &[
-            "ControllerRevision",
-            "DaemonSet",
-            "Deployment",
-            "ReplicaSet",
-            "StatefulSet",
-        ],
-    ),
+    ("apps", &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"]),
     ("authorization.k8s.io", &["LocalSubjectAccessReview"]),
     ("autoscaling", &["HorizontalPodAutoscaler"]),
     ("batch", &["CronJob", "Job"]),
@@ -124,10 +85,7 @@ const NAMESPACED: &[(&str, &[&str])] = &[
     ("networking.k8s.io", &["Ingress", "NetworkPolicy"]),
     ("policy", &["PodDisruptionBudget"]),
     ("rbac.authorization.k8s.io", &["Role", "RoleBinding"]),
-    (
-        "resource.k8s.io",
-        &["ResourceClaim", "ResourceClaimTemplate"],
-    ),
+    ("resource.k8s.io", &["ResourceClaim", "ResourceClaimTemplate"]),
     ("scheduling.k8s.io", &["PodGroup", "Workload"]),
     ("storage.k8s.io", &["CSIStorageCapacity"]),
 ];
@@ -136,9 +94,7 @@ const NAMESPACED: &[(&str, &[&str])] = &[
 #[must_use]
 pub fn scope(kind: &GroupKind) -> Option<Scope> {
     let is_in = |table: &[(&str, &[&str])]| {
-        table
-            .iter()
-            .any(|(group, kinds)| *group == kind.group && kinds.contains(&&*kind.kind))
+        table.iter().any(|(group, kinds)| *group == kind.group && kinds.contains(&&*kind.kind))
     };
     if is_in(CLUSTER) {
         Some(Scope::Cluster)

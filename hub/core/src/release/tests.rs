@@ -18,19 +18,9 @@ fn snapshot(files: &[(&str, &str)]) -> Snapshot {
     let files = files.iter().map(|(path, text)| {
         let id = Digest::of(text.as_bytes()).to_string();
         let bytes = Some(Arc::from(text.as_bytes()));
-        (
-            (*path).to_owned(),
-            File {
-                id,
-                mode: Mode::Regular,
-                bytes,
-            },
-        )
+        ((*path).to_owned(), File { id, mode: Mode::Regular, bytes })
     });
-    Snapshot {
-        commit: "c".into(),
-        files: files.collect(),
-    }
+    Snapshot { commit: "c".into(), files: files.collect() }
 }
 
 fn catalog(snapshot: &Snapshot) -> Catalog {
@@ -56,24 +46,13 @@ fn the_digest_of_an_input_follows_its_content() {
     let base = digest(&[("drover.yaml", &plain), ("b/a.yaml", "a"), ("x.yaml", "x")]);
     let same = [
         // Another file that is not the bundle's, another target, another name of the file.
+        [("drover.yaml", plain.clone()), ("b/a.yaml", "a".into()), ("x.yaml", "y".into())],
         [
-            ("drover.yaml", plain.clone()),
-            ("b/a.yaml", "a".into()),
-            ("x.yaml", "y".into()),
-        ],
-        [
-            (
-                "drover.yaml",
-                bundle("b", "{path: b, targets: [{selector: {}}]}"),
-            ),
+            ("drover.yaml", bundle("b", "{path: b, targets: [{selector: {}}]}")),
             ("b/a.yaml", "a".into()),
             ("b/readme.md", "y".into()),
         ],
-        [
-            ("z.drover.yaml", plain.clone()),
-            ("b/a.yaml", "a".into()),
-            ("b/deep/c.txt", "y".into()),
-        ],
+        [("z.drover.yaml", plain.clone()), ("b/a.yaml", "a".into()), ("b/deep/c.txt", "y".into())],
     ];
     for files in &same {
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, &**text)).collect();
@@ -82,18 +61,9 @@ fn the_digest_of_an_input_follows_its_content() {
     let other = [
         [("drover.yaml", plain.clone()), ("b/a.yaml", "b".into())],
         [("drover.yaml", plain.clone()), ("b/b.yaml", "a".into())],
-        [
-            ("drover.yaml", bundle("b", "{path: b, namespace: shop}")),
-            ("b/a.yaml", "a".into()),
-        ],
-        [
-            ("drover.yaml", bundle("b", "{path: b, drift: report}")),
-            ("b/a.yaml", "a".into()),
-        ],
-        [
-            ("drover.yaml", bundle("b", "{path: b, variables: {v: {}}}")),
-            ("b/a.yaml", "a".into()),
-        ],
+        [("drover.yaml", bundle("b", "{path: b, namespace: shop}")), ("b/a.yaml", "a".into())],
+        [("drover.yaml", bundle("b", "{path: b, drift: report}")), ("b/a.yaml", "a".into())],
+        [("drover.yaml", bundle("b", "{path: b, variables: {v: {}}}")), ("b/a.yaml", "a".into())],
     ];
     for files in &other {
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, &**text)).collect();
@@ -108,31 +78,14 @@ fn a_bundle_without_rendering_is_held_and_the_others_go_on() {
     let snapshot = snapshot(&[("drover.yaml", &files), ("b/x.yaml", "x")]);
     let catalog = catalog(&snapshot);
     let wanted = wanted(&catalog, &snapshot);
-    let rendering = Rendering {
-        variant: Digest::of(b"v"),
-        meta: Arc::default(),
-    };
+    let rendering = Rendering { variant: Digest::of(b"v"), meta: Arc::default() };
     let renderings = BTreeMap::from([(wanted.inputs["main/b"].digest, rendering)]);
     let clusters: Vec<ClusterFacts> = (0..3)
-        .map(|number| ClusterFacts {
-            number,
-            name: format!("c{number}"),
-            ..Default::default()
-        })
+        .map(|number| ClusterFacts { number, name: format!("c{number}"), ..Default::default() })
         .collect();
-    let goals = goals(
-        &catalog,
-        &wanted,
-        &clusters,
-        &renderings,
-        &Default::default(),
-    );
+    let goals = goals(&catalog, &wanted, &clusters, &renderings, &Default::default());
     assert_eq!(goals.held.keys().collect::<Vec<_>>(), ["main/a"]);
-    assert_eq!(
-        goals.bundles["main/b"].pairs.len(),
-        1,
-        "no variables: one pair for all"
-    );
+    assert_eq!(goals.bundles["main/b"].pairs.len(), 1, "no variables: one pair for all");
     assert_eq!(goals.bundles["main/b"].pairs[0].1.len(), 3);
 }
 

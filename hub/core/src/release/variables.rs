@@ -62,19 +62,11 @@ pub fn layers<'a>(
             file: &bundle.file,
             line: bundle.line_of(&format!("spec.overrides.{at}")),
             clusters: index.select(&over.selector),
-            values: over
-                .variables
-                .iter()
-                .map(|(name, value)| (&**name, value))
-                .collect(),
+            values: over.variables.iter().map(|(name, value)| (&**name, value)).collect(),
         });
     }
     for set in catalog.variable_sets.iter().rev() {
-        let bound = set
-            .spec
-            .variables
-            .iter()
-            .filter(|(name, _)| names.contains_key(*name));
+        let bound = set.spec.variables.iter().filter(|(name, _)| names.contains_key(*name));
         let values: BTreeMap<_, _> = bound.map(|(name, value)| (&**name, value)).collect();
         if !values.is_empty() {
             layers.push(Layer {
@@ -86,9 +78,7 @@ pub fn layers<'a>(
             });
         }
     }
-    let defaults = names
-        .iter()
-        .filter_map(|(name, one)| Some((&**name, one.default.as_ref()?)));
+    let defaults = names.iter().filter_map(|(name, one)| Some((&**name, one.default.as_ref()?)));
     layers.push(Layer {
         place: "default".into(),
         file: &bundle.file,
@@ -112,8 +102,7 @@ impl Layers<'_> {
         {
             return Some(value.0.clone());
         }
-        self.layer(name, cluster.number)
-            .map(|(_, value)| value.0.clone())
+        self.layer(name, cluster.number).map(|(_, value)| value.0.clone())
     }
 
     /// The value of a name in a cluster, with where it comes from.
@@ -130,12 +119,7 @@ impl Layers<'_> {
             let (layer, _) = self.layer(name, cluster.number)?;
             (layer.place.clone(), layer.file.to_owned(), layer.line)
         };
-        Some(Resolved {
-            value,
-            place,
-            file,
-            line,
-        })
+        Some(Resolved { value, place, file, line })
     }
 
     fn layer(&self, name: &str, cluster: u32) -> Option<(&Layer<'_>, &Scalar)> {
@@ -150,10 +134,7 @@ impl Layers<'_> {
 fn own_fact(name: &str, cluster: &ClusterFacts) -> Option<Option<Value>> {
     let fact = name.strip_prefix(CLUSTER)?.strip_prefix('.')?;
     Some(match fact.strip_prefix("labels.") {
-        Some(label) => cluster
-            .labels
-            .get(label)
-            .map(|value| Value::Text(value.clone())),
+        Some(label) => cluster.labels.get(label).map(|value| Value::Text(value.clone())),
         None if fact == "name" => Some(Value::Text(cluster.name.clone())),
         None => None,
     })

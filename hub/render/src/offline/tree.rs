@@ -36,10 +36,7 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
         let path = root.join(&folder);
-        let failed = |error| TreeError::Io {
-            path: path.clone(),
-            error,
-        };
+        let failed = |error| TreeError::Io { path: path.clone(), error };
         for entry in fs::read_dir(&path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
@@ -47,11 +44,8 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
             let Some(name) = name.to_str().filter(|name| *name != ".git") else {
                 continue;
             };
-            let below = if folder.is_empty() {
-                name.to_owned()
-            } else {
-                format!("{folder}/{name}")
-            };
+            let below =
+                if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
             let kind = entry.file_type().map_err(failed)?;
             let mode = if kind.is_symlink() {
                 Mode::Symlink
@@ -65,14 +59,7 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
             } else {
                 continue;
             };
-            snapshot.files.insert(
-                below.clone(),
-                File {
-                    id: below,
-                    mode,
-                    bytes: None,
-                },
-            );
+            snapshot.files.insert(below.clone(), File { id: below, mode, bytes: None });
             if snapshot.files.len() > limits::TREE_PATHS_MAX {
                 return Err(TreeError::TooMany(root.into()));
             }
@@ -83,12 +70,8 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
 
 /// Reads the files of declarations.
 pub(super) fn read_declarations(root: &Path, snapshot: &mut Snapshot) -> Result<(), TreeError> {
-    let paths: Vec<String> = snapshot
-        .files
-        .keys()
-        .filter(|path| is_declaration(path))
-        .cloned()
-        .collect();
+    let paths: Vec<String> =
+        snapshot.files.keys().filter(|path| is_declaration(path)).cloned().collect();
     read(root, snapshot, &paths)
 }
 
@@ -99,18 +82,11 @@ pub(super) fn read<'a>(
     paths: impl IntoIterator<Item = &'a String>,
 ) -> Result<(), TreeError> {
     for path in paths {
-        let Some(file) = snapshot
-            .files
-            .get_mut(path)
-            .filter(|file| file.mode.is_file())
-        else {
+        let Some(file) = snapshot.files.get_mut(path).filter(|file| file.mode.is_file()) else {
             continue;
         };
         let full = root.join(path);
-        let failed = |error| TreeError::Io {
-            path: full.clone(),
-            error,
-        };
+        let failed = |error| TreeError::Io { path: full.clone(), error };
         let length = fs::metadata(&full).map_err(failed)?.len();
         if usize::try_from(length).is_ok_and(|length| length <= limits::FILE_BYTES_MAX) {
             file.bytes = Some(fs::read(&full).map_err(failed)?.into());
