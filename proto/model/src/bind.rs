@@ -22,8 +22,8 @@ use crate::object::{self, annotation};
 use crate::variant::Binds;
 use crate::{GroupKind, Value, Variables};
 
-use scan::{Site, sites};
 pub use scan::{CLUSTER, Form, check_name};
+use scan::{Site, sites};
 pub use stamp::{STAMP_ANNOTATION, stamp};
 
 /// Annotation by which an object asks to be left alone, with the value `disabled`.
@@ -161,10 +161,7 @@ pub fn bind(
 ///
 /// # Errors
 /// One of them stands where it may not.
-pub fn uses(
-    manifest: &Json,
-    binds: &BTreeMap<String, Binds>,
-) -> Result<BTreeSet<Use>, BindError> {
+pub fn uses(manifest: &Json, binds: &BTreeMap<String, Binds>) -> Result<BTreeSet<Use>, BindError> {
     let mut found = BTreeSet::new();
     for site in sites_of(manifest, binds)? {
         let (pointer, identity) = (site.pointer, site.identity);

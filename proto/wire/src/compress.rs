@@ -40,7 +40,8 @@ pub fn compress(bytes: &[u8], prefix: Option<&[u8]>) -> io::Result<Vec<u8>> {
     };
     // Without this the window could end before the prefix begins.
     let span = (prefix.len() + bytes.len()).max(1).ilog2() + 1;
-    encoder.set_parameter(raw::CParameter::WindowLog(span.clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)))?;
+    encoder
+        .set_parameter(raw::CParameter::WindowLog(span.clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)))?;
     // zstd indexes only the last eight bytes of a prefix per slot of its table.
     if span > HASH_LOG_DEFAULT + 3 {
         encoder.set_parameter(raw::CParameter::HashLog(span.min(WINDOW_LOG_MAX) - 2))?;
@@ -64,10 +65,7 @@ pub fn decompress(
     let mut decoder = decoder.map_err(DecompressError::Corrupt)?.single_frame();
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(DecompressError::Corrupt)?;
     let mut out = Vec::new();
-    decoder
-        .take(bytes_max as u64 + 1)
-        .read_to_end(&mut out)
-        .map_err(DecompressError::Corrupt)?;
+    decoder.take(bytes_max as u64 + 1).read_to_end(&mut out).map_err(DecompressError::Corrupt)?;
     if out.len() > bytes_max { Err(DecompressError::TooLarge(bytes_max)) } else { Ok(out) }
 }
 
@@ -79,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_prefix_makes_a_small_change_small() {
-        let old: Vec<u8> = (0..4000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+        let old: Vec<u8> =
+            (0..4000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
         let mut new = old.clone();
         new[7000] ^= 1;
         let alone = compress(&new, None).unwrap();

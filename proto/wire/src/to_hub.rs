@@ -149,9 +149,7 @@ fn read_blob(blob: Blob, bytes: Bytes) -> Result<ToHub, WireError> {
                 bodies: read_digests("need.bodies", &need.bodies)?,
             }
         }
-        Blob::Report => {
-            ToHub::Report(Report::try_from(decode_whole::<msg::Report>(name, bytes)?)?)
-        }
+        Blob::Report => ToHub::Report(Report::try_from(decode_whole::<msg::Report>(name, bytes)?)?),
         Blob::Renew if bytes.is_empty() => return Err(WireError::Missing(name)),
         Blob::Renew => ToHub::Renew(bytes.into()),
     })

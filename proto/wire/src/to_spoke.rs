@@ -154,9 +154,9 @@ fn read_blob(blob: Blob, bytes: Bytes) -> Result<ToSpoke, WireError> {
     let name = blob.name();
     Ok(match blob {
         Blob::Delta => ToSpoke::Delta(Delta::try_from(decode_whole::<msg::Delta>(name, bytes)?)?),
-        Blob::Variant => ToSpoke::Variant(VariantPart::try_from(decode_whole::<msg::VariantPart>(
-            name, bytes,
-        )?)?),
+        Blob::Variant => {
+            ToSpoke::Variant(VariantPart::try_from(decode_whole::<msg::VariantPart>(name, bytes)?)?)
+        }
         Blob::Body => {
             ToSpoke::Body(BodyPart::try_from(decode_whole::<msg::BodyPart>(name, bytes)?)?)
         }

@@ -11,13 +11,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use prost::Message as _;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
+use prost::Message as _;
 use proto_model::assign::Entry;
-use proto_model::delta::{
-    BodyPart, Delta, HeldEntry, Hello, Refusal, ToHub, ToSpoke, VariantPart,
-};
+use proto_model::delta::{BodyPart, Delta, HeldEntry, Hello, Refusal, ToHub, ToSpoke, VariantPart};
 use proto_model::{
     Assignment, Digest, Fence, GroupKind, Health, Identity, ObjectProblem, Permit, Report,
     RuleVersions, Sync, Value, Variables, limits,
@@ -44,8 +42,11 @@ fn fence() -> impl Strategy<Value = Fence> {
 }
 
 fn rules() -> impl Strategy<Value = RuleVersions> {
-    (1..u32::MAX, 1..u32::MAX, 1..u32::MAX)
-        .prop_map(|(binding, ordering, health)| RuleVersions { binding, ordering, health })
+    (1..u32::MAX, 1..u32::MAX, 1..u32::MAX).prop_map(|(binding, ordering, health)| RuleVersions {
+        binding,
+        ordering,
+        health,
+    })
 }
 
 fn group_kind() -> impl Strategy<Value = GroupKind> {
@@ -81,7 +82,11 @@ fn delta() -> impl Strategy<Value = Delta> {
         bytes(limits::FENCE_MAC_BYTES_MAX),
         digest(),
         digest(),
-        btree_map(bundle().prop_filter("kept apart", |name| !name.starts_with("gone/")), entry(), 0..40),
+        btree_map(
+            bundle().prop_filter("kept apart", |name| !name.starts_with("gone/")),
+            entry(),
+            0..40,
+        ),
         btree_set(forget, 0..4),
     )
         .prop_map(|(fence, fence_mac, base, root, set, forget)| Delta {
@@ -144,9 +149,18 @@ fn hello() -> impl Strategy<Value = Hello> {
         rules(),
         ".{0,16}",
     )
-        .prop_map(|(fence, fence_mac, root, level, session_token, cluster_uid, rules, version)| {
-            Hello { fence, fence_mac, root, level, session_token, cluster_uid, rules, version }
-        })
+        .prop_map(
+            |(fence, fence_mac, root, level, session_token, cluster_uid, rules, version)| Hello {
+                fence,
+                fence_mac,
+                root,
+                level,
+                session_token,
+                cluster_uid,
+                rules,
+                version,
+            },
+        )
 }
 
 fn problem() -> impl Strategy<Value = ObjectProblem> {
@@ -364,11 +378,8 @@ fn what_is_said_twice_is_refused() {
 
 #[test]
 fn a_field_of_a_later_version_is_refused() {
-    let body = msg::BodyPart {
-        digest: vec![1; 32].into(),
-        base: Vec::new().into(),
-        data: vec![1].into(),
-    };
+    let body =
+        msg::BodyPart { digest: vec![1; 32].into(), base: Vec::new().into(), data: vec![1].into() };
     let mut bytes = body.encode_to_vec();
     let hear = |bytes: &[u8]| {
         let chunk = msg::Chunk { data: bytes.to_vec().into(), last: true };

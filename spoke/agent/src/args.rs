@@ -97,7 +97,8 @@ mod tests {
     fn one_kind_of_cluster_at_a_time() {
         assert!(parse("--dir d --cluster c --memory --kubeconfig f").is_err());
         assert!(parse("--dir d --cluster c --context x").is_err());
-        let args = parse("--dir d --cluster c --kubeconfig f --context x --die-with-parent").unwrap();
+        let args =
+            parse("--dir d --cluster c --kubeconfig f --context x --die-with-parent").unwrap();
         assert!(args.die_with_parent && args.log == LogFormat::Text);
     }
 }

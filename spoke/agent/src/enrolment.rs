@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use proto_model::token::JoinToken;
 use proto_model::{Digest, name};
 use rand::Rng as _;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
+use rcgen::{
+    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData as _,
+};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
@@ -219,12 +222,7 @@ mod tests {
     use super::*;
 
     fn token(ca: Digest) -> JoinToken {
-        JoinToken {
-            addresses: vec!["hub:1".into()],
-            ca,
-            id: "t1".into(),
-            secret: "s".into(),
-        }
+        JoinToken { addresses: vec!["hub:1".into()], ca, id: "t1".into(), secret: "s".into() }
     }
 
     fn open(path: &Path, cluster: &str, token: Option<&JoinToken>) -> Result<Identity, DirError> {

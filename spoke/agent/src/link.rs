@@ -55,7 +55,10 @@ impl From<EnrolError> for Failed {
         let is_final = match &error {
             EnrolError::Refused(status) => !matches!(
                 status.code(),
-                Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Unknown
+                Code::Unavailable
+                    | Code::ResourceExhausted
+                    | Code::DeadlineExceeded
+                    | Code::Unknown
             ),
             EnrolError::Connect { .. } => false,
             _ => true,
@@ -233,8 +236,8 @@ impl Link {
             debug!(address, "no stream to the hub: {}", failed.why);
         }
         self.must_renew |= failed.is_expired;
-        self.doubts_next = !self.doubts_next
-            && self.identity.enrolment().is_some_and(|held| held.next.is_some());
+        self.doubts_next =
+            !self.doubts_next && self.identity.enrolment().is_some_and(|held| held.next.is_some());
         if failed.is_final {
             self.backoff.slow(rand::random())
         } else {

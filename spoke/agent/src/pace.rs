@@ -24,7 +24,8 @@ impl Backoff {
     /// How long to wait where trying again soon cannot help.
     pub(crate) fn slow(&mut self, dice: f64) -> Duration {
         self.tries = 16;
-        Duration::from_millis(limits::RECONNECT_MILLIS_MAX).mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)
+        Duration::from_millis(limits::RECONNECT_MILLIS_MAX)
+            .mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)
     }
 
     /// It worked: the next wait is short again.

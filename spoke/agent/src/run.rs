@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use proto_model::limits;
 use proto_model::name::{BadName, check_cluster};
 use proto_model::token::JoinToken;
-use proto_model::limits;
 use spoke_core::agent::{Agent, Effect, Event, Now};
 use spoke_core::port::{Cluster, Failure, Outcome};
 use tokio::sync::{mpsc, watch};

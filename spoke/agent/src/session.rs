@@ -133,7 +133,9 @@ impl Stream<'_> {
         if renewal.asks(SystemTime::now()) {
             match self.identity.request() {
                 Ok(request) => self.outbox.push(ToHub::Renew(request.into())),
-                Err(error) => tracing::error!(%error, "no certificate signing request could be made"),
+                Err(error) => {
+                    tracing::error!(%error, "no certificate signing request could be made")
+                }
             }
         }
     }
@@ -176,7 +178,9 @@ fn why(status: &Status) -> String {
     let cause = std::error::Error::source(status).map(chain);
     match cause {
         Some(cause) if status.message().is_empty() => cause,
-        Some(cause) if !status.message().contains(&cause) => format!("{}: {cause}", status.message()),
+        Some(cause) if !status.message().contains(&cause) => {
+            format!("{}: {cause}", status.message())
+        }
         _ => format!("{} ({:?})", status.message(), status.code()),
     }
 }

@@ -166,9 +166,8 @@ async fn an_old_certificate_is_asked_to_be_renewed() {
     let spoke = Spoke::start(path, None, cluster());
     let mut session = hub.accept().await;
     session.welcome("first").await;
-    let csr = session
-        .hears(|word| if let ToHub::Renew(csr) = word { Some(csr) } else { None })
-        .await;
+    let csr =
+        session.hears(|word| if let ToHub::Renew(csr) = word { Some(csr) } else { None }).await;
     session.say(ToSpoke::Certificate(hub.sign(&csr))).await;
     hub.accept().await;
     assert_eq!(hub.renewals(), 0, "in the stream, not by itself");

@@ -242,5 +242,9 @@ fn reference(text: &[u8], start: usize, binds: &BTreeMap<String, Binds>) -> Opti
 fn is_listed(name: &str, binds: &BTreeMap<String, Binds>) -> bool {
     let of_cluster = name == CLUSTER_NAME
         || name.strip_prefix(CLUSTER_LABELS).is_some_and(|label| !label.is_empty());
-    if of_cluster { binds.contains_key(CLUSTER) } else { name != CLUSTER && binds.contains_key(name) }
+    if of_cluster {
+        binds.contains_key(CLUSTER)
+    } else {
+        name != CLUSTER && binds.contains_key(name)
+    }
 }

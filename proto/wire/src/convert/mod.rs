@@ -114,7 +114,11 @@ pub(crate) fn at_most(field: &'static str, length: usize, max: usize) -> Result<
     if length > max { Err(WireError::TooLong { field, max }) } else { Ok(()) }
 }
 
-pub(crate) fn some_text(field: &'static str, text: String, max: usize) -> Result<String, WireError> {
+pub(crate) fn some_text(
+    field: &'static str,
+    text: String,
+    max: usize,
+) -> Result<String, WireError> {
     if text.is_empty() {
         return Err(WireError::Missing(field));
     }

@@ -47,7 +47,8 @@ impl Session {
 
     pub async fn welcome(&self, token: &str) {
         let session_token = token.as_bytes().to_vec();
-        self.say(ToSpoke::Welcome { session_token, want_holding: false, want_reports: false }).await;
+        self.say(ToSpoke::Welcome { session_token, want_holding: false, want_reports: false })
+            .await;
     }
 
     /// The next word that `wanted` makes something of; others are passed over.
@@ -118,7 +119,10 @@ impl Enroll for Service {
         Ok(Response::new(self.0.sign(&request.csr)))
     }
 
-    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<JoinResponse>, Status> {
+    async fn renew(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<JoinResponse>, Status> {
         *self.0.renewals.lock().unwrap() += 1;
         Ok(Response::new(self.0.sign(&request.into_inner().csr)))
     }
