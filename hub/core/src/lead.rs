@@ -20,6 +20,7 @@ pub struct Waiting {
     commands: VecDeque<Command>,
     dirty: BTreeSet<String>,
     all_dirty: bool,
+    stopped: bool,
 }
 
 /// An entry to propose, and what of it somebody waits for.
@@ -65,6 +66,12 @@ impl Waiting {
     /// Plan everything anew: facts changed that Fleet does not show.
     pub fn plan_all(&mut self) {
         self.all_dirty = true;
+    }
+
+    /// Plans nothing more: Fleet is older than what a cluster was told, so moves made from it could
+    /// take back what others were promised. Reports and commands go on.
+    pub fn stop_planning(&mut self) {
+        self.stopped = true;
     }
 
     /// Whether nothing waits.
@@ -166,6 +173,10 @@ impl Waiting {
         hub: &Guard,
     ) -> (Vec<Command>, Vec<check::Complaint>) {
         let dirty = std::mem::take(&mut self.dirty);
+        if self.stopped {
+            self.all_dirty = false;
+            return (Vec::new(), Vec::new());
+        }
         let moves = if std::mem::take(&mut self.all_dirty) {
             plan::plan(fleet, facts, hub, fleet.bundles.keys())
         } else {

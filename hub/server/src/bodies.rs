@@ -95,9 +95,7 @@ impl Bodies {
     /// A variant, encoded for streams, as the difference to `base` where there is one.
     #[must_use]
     pub fn variant_part(&self, digest: Digest, base: Option<Digest>) -> Option<Part> {
-        self.part(digest, base, |bytes| {
-            ToSpoke::Variant(VariantPart { digest, base, bytes })
-        })
+        self.part(digest, base, |bytes| ToSpoke::Variant(VariantPart { digest, base, bytes }))
     }
 
     /// An object, encoded for streams, as the difference to `base` where there is one.

@@ -38,7 +38,11 @@ impl Service {
         }
     }
 
-    fn sign(&self, request: &SigningRequest, cluster: &str) -> Result<Response<JoinResponse>, Status> {
+    fn sign(
+        &self,
+        request: &SigningRequest,
+        cluster: &str,
+    ) -> Result<Response<JoinResponse>, Status> {
         let authority = &self.hub.identity.authority;
         let name = Name::Cluster(cluster.to_owned());
         let pem = authority
@@ -82,7 +86,10 @@ impl Enroll for Service {
         self.sign(&request, &cluster)
     }
 
-    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<JoinResponse>, Status> {
+    async fn renew(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<JoinResponse>, Status> {
         self.admit()?;
         let RenewRequest { certificate, csr } = request.into_inner();
         let peer = self

@@ -181,10 +181,14 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
     };
     let leader = tokio::spawn(leader.run());
     let (tls, fresh) = certificates(&hub)?;
-    let acceptor =
-        Acceptor::new(tls, &hub.identity.hub.hub_id, routes(&hub)?, tls::Limits::default(), metrics);
-    let mut others =
-        vec![tokio::spawn(fresh), tokio::spawn(sync::dispatch(Arc::clone(&hub)))];
+    let acceptor = Acceptor::new(
+        tls,
+        &hub.identity.hub.hub_id,
+        routes(&hub)?,
+        tls::Limits::default(),
+        metrics,
+    );
+    let mut others = vec![tokio::spawn(fresh), tokio::spawn(sync::dispatch(Arc::clone(&hub)))];
     if let Some(spec) = spec(&hub, &dir, &args).await? {
         others.push(tokio::spawn(source::follow(Arc::clone(&hub), spec, fetcher)));
     }
@@ -289,7 +293,9 @@ fn routes(hub: &Arc<Hub>) -> anyhow::Result<Routes> {
 async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Spec>> {
     let name = source::ROOT.to_owned();
     let (url, reference, path) = match &args.source {
-        Some(url) => (absolute(url)?, args.reference.clone(), args.path.trim_matches('/').to_owned()),
+        Some(url) => {
+            (absolute(url)?, args.reference.clone(), args.path.trim_matches('/').to_owned())
+        }
         None => match hub.state().fleet().sources.get(&name) {
             Some(known) => (known.url.clone(), known.reference.clone(), known.path.clone()),
             None => {

@@ -39,8 +39,8 @@ pub struct Metrics {
     pub streams: Gauge,
     /// Streams of spokes that were refused.
     pub streams_refused: Counter,
-    /// Hellos of spokes that hold what this hub has never said.
-    pub spokes_ahead: Counter,
+    /// 1 where nothing is planned, since a spoke holds more than this hub ever said.
+    pub planning_stopped: Gauge,
     /// Bytes of deltas, variants and bodies given to streams.
     pub delta_bytes: Counter,
     /// Reports received.
@@ -96,10 +96,10 @@ impl Default for Metrics {
                 "Streams of spokes that were refused",
                 Counter::default()
             ),
-            spokes_ahead: metric!(
-                "spokes_ahead",
-                "Hellos of spokes ahead of this hub: its directory is older than the fleet",
-                Counter::default()
+            planning_stopped: metric!(
+                "planning_stopped",
+                "1 where a spoke is ahead of this hub, whose directory is older than the fleet",
+                Gauge::default()
             ),
             delta_bytes: metric!(
                 "sync_delta_bytes",
@@ -215,7 +215,9 @@ fn answer(metrics: &Metrics, request: &Request<Incoming>) -> Response<Full<Bytes
     *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
-        header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        header::HeaderValue::from_static(
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        ),
     );
     response
 }

@@ -74,8 +74,7 @@ impl Node {
     /// A stream stands from now on; one that stood before is displaced. `None`: a newer one
     /// stands already.
     pub fn attach(&self, cluster: &str, session: u64, version: &str) -> Option<Arc<Stream>> {
-        let stream =
-            Arc::new(Stream { session, changed: Notify::new(), displaced: Notify::new() });
+        let stream = Arc::new(Stream { session, changed: Notify::new(), displaced: Notify::new() });
         let mut is_newest = true;
         self.with(cluster, |live| {
             if live.stream.as_ref().is_some_and(|one| one.session > session) {
@@ -220,9 +219,12 @@ impl Facts for Node {
 
 impl Memory for Node {
     fn connection(&self, cluster: &str) -> Option<Connection> {
-        let clusters = self.lock();
-        let live = clusters.get(cluster)?;
-        (live.connection != Connection::default()).then(|| live.connection.clone())
+        let mut connection = self.lock().get(cluster)?.connection.clone();
+        if connection.connected {
+            // Liveness is the connection: its pings are the transport's, and it stands.
+            connection.seen_unix_millis = unix_millis();
+        }
+        (connection != Connection::default()).then_some(connection)
     }
 
     fn report(&self, cluster: &str, bundle: &str) -> Option<Arc<Report>> {

@@ -1,6 +1,11 @@
 //! The acceptor over real sockets: silent peers, caps, strangers, and certificates that change
 //! while connections stand.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,8 +46,7 @@ async fn server(limits: Limits) -> Server {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let acceptor =
-        Acceptor::new(config, HUB, Routes::default(), limits, Arc::clone(&metrics));
+    let acceptor = Acceptor::new(config, HUB, Routes::default(), limits, Arc::clone(&metrics));
     tokio::spawn(acceptor.serve(listener, stopped));
     Server { authority, certificate, address, metrics, stop }
 }
@@ -170,9 +174,8 @@ async fn strangers_are_told_apart() {
 async fn the_certificate_changes_while_connections_stand() {
     let server = server(Limits::default()).await;
     let connector = client(&server.authority, None);
-    let leaf = |stream: &TlsStream<TcpStream>| {
-        stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
-    };
+    let leaf =
+        |stream: &TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
     let mut before = connect(&connector, server.address).await.unwrap();
     server.certificate.renew(&server.authority, &[], SystemTime::now()).unwrap();
     // A client of its own: a resumed session would show the old one.

@@ -1,5 +1,10 @@
 //! A hub as spokes and operators meet it, over real TLS.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -98,8 +103,7 @@ async fn each_service_asks_for_its_own_certificate() {
     // The same name, signed by another CA.
     let hub_id = world.context.hub_id.clone();
     let (other, _) = Authority::create(&hub_id, SystemTime::now()).unwrap();
-    let (certificate, key) =
-        other.issue(&Name::Cluster("a".into()), SystemTime::now()).unwrap();
+    let (certificate, key) = other.issue(&Name::Cluster("a".into()), SystemTime::now()).unwrap();
     spoke.certificate = certificate;
     spoke.key = KeyPair::from_pem(&key).unwrap();
     assert!(spoke.connect(&world).await.is_err());
@@ -117,10 +121,8 @@ async fn a_viewer_reads_and_does_not_command() {
     let path = world.temp.path().join("viewer.json");
     let now = SystemTime::now();
     identity::operator(&world.hub_dir(), "eve", identity::Role::Viewer, &path, now).unwrap();
-    let viewer: identity::Context =
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let mut client =
-        ControlClient::new(world.channel(Some((&viewer.certificate, &viewer.key))));
+    let viewer: identity::Context = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut client = ControlClient::new(world.channel(Some((&viewer.certificate, &viewer.key))));
     assert!(client.status(StatusRequest::default()).await.is_ok());
     let request = proto_wire::control::ExecuteRequest {
         request_id: "r".into(),
@@ -273,4 +275,78 @@ async fn a_bad_commit_never_replaces_a_good_one() {
     assert_eq!((defect.file.as_str(), defect.bundle.as_str()), ("web/web.yaml", "main/web"));
     assert_eq!(status.clusters[0].bundles[0].sync, "Applied");
     assert_eq!(status.clusters[0].generation, spoke.fence.generation);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_is_for_operators_and_health_for_all() {
+    use tonic_health::pb::HealthCheckRequest;
+    use tonic_health::pb::health_client::HealthClient;
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+    let world = world().await;
+    let list = |identity: Option<(&str, &str)>| {
+        let mut client = ServerReflectionClient::new(world.channel(identity));
+        let ask = ServerReflectionRequest {
+            host: String::new(),
+            message_request: Some(MessageRequest::ListServices(String::new())),
+        };
+        async move {
+            let mut answers = client
+                .server_reflection_info(tokio_stream::once(ask))
+                .await
+                .map_err(|error| error.code())?
+                .into_inner();
+            match answers.message().await.unwrap().unwrap().message_response {
+                Some(MessageResponse::ListServicesResponse(list)) => {
+                    Ok(list.service.into_iter().map(|one| one.name).collect::<Vec<_>>())
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    assert_eq!(list(None).await, Err(Code::Unauthenticated));
+    let admin = Some((world.context.certificate.as_str(), world.context.key.as_str()));
+    let services = list(admin).await.unwrap();
+    assert!(services.contains(&"drover.control.v1.Control".to_owned()), "{services:?}");
+
+    let ask = HealthCheckRequest { service: "drover.control.v1.Control".into() };
+    let answer = HealthClient::new(world.channel(None)).check(ask).await.unwrap().into_inner();
+    assert_eq!(answer.status, 1, "serving");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_directory_meets_its_spokes_and_plans_nothing() {
+    let mut world = world().await;
+    let mut spoke = world.spoke("a").await;
+    let mut stream = spoke.connect(&world).await.unwrap();
+    spoke.follow(&mut stream, |spoke| !spoke.reports.is_empty()).await;
+    world.stop().await;
+    let hub = world.hub_dir().root().to_path_buf();
+    let copy = world.temp.path().join("copy");
+    let copied = std::process::Command::new("cp").arg("-r").args([&hub, &copy]).status().unwrap();
+    assert!(copied.success());
+
+    world.boot().await;
+    let mut stream = spoke.connect(&world).await.unwrap();
+    let generation = spoke.fence.generation;
+    world.commit(&[("web/web.yaml", &config_map("web", "two"))]);
+    spoke.follow(&mut stream, |spoke| spoke.fence.generation > generation).await;
+    world.stop().await;
+
+    // The older copy comes back, and Git is where it was when the copy was made.
+    std::fs::remove_dir_all(&hub).unwrap();
+    std::fs::rename(&copy, &hub).unwrap();
+    common::git(&world.repo(), &["reset", "-q", "--hard", "HEAD~1"]);
+    world.boot().await;
+    // The token is newer than any that this directory knows of, but the fence tells what happened.
+    let mut stream = spoke.connect(&world).await.unwrap();
+    assert_eq!(stream.refusal().await, Refusal::ForeignFence);
+    assert!(world.status().await.clusters[0].hold.contains("not connected"), "not quarantined");
+    let next = world.commit(&[("web/web.yaml", &config_map("web", "three"))]);
+    world.status_until(|status| status.sources[0].commit == next).await;
+    assert_eq!(world.running().hub().metrics.planning_stopped.get(), 1);
+    assert_eq!(world.status().await.clusters[0].generation, generation);
 }

@@ -52,7 +52,8 @@ impl Service {
     async fn state_at(&self, min_applied_index: u64) -> Result<State, Status> {
         let mut applied = self.hub.applied.clone();
         let wait = Duration::from_secs(limits::MIN_APPLIED_WAIT_SECS_MAX);
-        match tokio::time::timeout(wait, applied.wait_for(|now| now.index >= min_applied_index)).await
+        match tokio::time::timeout(wait, applied.wait_for(|now| now.index >= min_applied_index))
+            .await
         {
             Ok(Ok(now)) => Ok(State::of(&now)),
             Ok(Err(_)) => Err(Status::unavailable("the hub is stopping; try again")),
@@ -139,7 +140,8 @@ impl Control for Service {
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         operator(&request)?;
         let request = request.into_inner();
-        self.read(request.min_applied_index, move |hub, state| show::get(hub, state, &request)).await
+        self.read(request.min_applied_index, move |hub, state| show::get(hub, state, &request))
+            .await
     }
 
     async fn execute(
@@ -181,7 +183,8 @@ impl Service {
             if out.send(answer).await.is_err() || failed {
                 return;
             }
-            let pause = Duration::from_millis(limits::WATCH_MILLIS_MIN).saturating_sub(start.elapsed());
+            let pause =
+                Duration::from_millis(limits::WATCH_MILLIS_MIN).saturating_sub(start.elapsed());
             let next = async {
                 tokio::time::sleep(pause).await;
                 tokio::select! {

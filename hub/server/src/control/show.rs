@@ -240,7 +240,8 @@ fn variables(
         else {
             continue;
         };
-        let pair = fleet.goal(bundle, known.number).or_else(|| fleet.assigned(bundle, known.number));
+        let pair =
+            fleet.goal(bundle, known.number).or_else(|| fleet.assigned(bundle, known.number));
         let Some(table) = pair.and_then(|pair| hub.bodies.variables(&pair.variables)) else {
             continue;
         };

@@ -50,11 +50,8 @@ impl Authority {
     pub fn create(hub_id: &str, now: SystemTime) -> Result<(Self, Zeroizing<String>), Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let key_pem = Zeroizing::new(key.serialize_pem());
-        let mut params = params(
-            &format!("Drover hub {hub_id}"),
-            now,
-            limits::AUTHORITY_CERTIFICATE_SECS,
-        );
+        let mut params =
+            params(&format!("Drover hub {hub_id}"), now, limits::AUTHORITY_CERTIFICATE_SECS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?;
@@ -112,14 +109,21 @@ impl Authority {
     /// # Errors
     /// The name cannot stand in a certificate.
     pub fn sign(&self, request: &Request, name: &Name, now: SystemTime) -> Result<String, Error> {
-        Ok(self.client_params(name, now)?.signed_by(&request.params.public_key, &self.issuer)?.pem())
+        Ok(self
+            .client_params(name, now)?
+            .signed_by(&request.params.public_key, &self.issuer)?
+            .pem())
     }
 
     /// Makes a key and certificate for a new operator: certificate PEM, key PEM.
     ///
     /// # Errors
     /// The name cannot stand in a certificate, or the system gave no key.
-    pub fn issue(&self, name: &Name, now: SystemTime) -> Result<(String, Zeroizing<String>), Error> {
+    pub fn issue(
+        &self,
+        name: &Name,
+        now: SystemTime,
+    ) -> Result<(String, Zeroizing<String>), Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = self.client_params(name, now)?.signed_by(&key, &self.issuer)?;
         Ok((certificate.pem(), Zeroizing::new(key.serialize_pem())))
@@ -251,7 +255,12 @@ fn certified(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
 
     use super::*;
 
@@ -264,8 +273,7 @@ mod tests {
     fn a_signed_certificate_names_the_cluster_and_holds_the_key_of_the_request() {
         let now = SystemTime::now();
         let (authority, key_pem) = Authority::create("ab12", now).unwrap();
-        let loaded =
-            Authority::load("ab12", authority.roots_pem().to_owned(), &key_pem).unwrap();
+        let loaded = Authority::load("ab12", authority.roots_pem().to_owned(), &key_pem).unwrap();
         assert_eq!(loaded.digest(), authority.digest());
         let key = KeyPair::generate().unwrap();
         let request = request(&key);
@@ -307,9 +315,6 @@ mod tests {
         let (authority, _) = Authority::create("ab12", now).unwrap();
         let hosts = ["127.0.0.1".to_owned(), "hub.example.com".to_owned()];
         assert!(authority.server(&hosts, now).unwrap().not_after > now);
-        assert!(matches!(
-            authority.server(&["hüb".to_owned()], now),
-            Err(Error::BadHost(_))
-        ));
+        assert!(matches!(authority.server(&["hüb".to_owned()], now), Err(Error::BadHost(_))));
     }
 }

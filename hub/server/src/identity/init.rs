@@ -45,11 +45,8 @@ pub async fn init(
     dir.create().map_err(|source| file(&root, source))?;
     write(&dir.init_marker(), b"an init of drover-hub did not end here\n")?;
 
-    let hub = HubFile {
-        version: DIR_VERSION,
-        hub_id: random_hex(16)?,
-        advertise: advertise.to_vec(),
-    };
+    let hub =
+        HubFile { version: DIR_VERSION, hub_id: random_hex(16)?, advertise: advertise.to_vec() };
     let sealing = SealingKey::create(&dir.sealing_key())?;
     let (authority, key) = Authority::create(&hub.hub_id, now)?;
     // A wrong host is better told now than at the first start.
@@ -142,7 +139,12 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
 
     use super::*;
 

@@ -36,19 +36,25 @@ pub const DIR_VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `init` was not run.
-    #[error("{0} is not the directory of a hub: run `drover-hub init --dir {0} --advertise HOST:PORT`")]
+    #[error(
+        "{0} is not the directory of a hub: run `drover-hub init --dir {0} --advertise HOST:PORT`"
+    )]
     NotInitialised(PathBuf),
     /// `init` was run before.
     #[error("{0} already holds a hub: run `drover-hub run --dir {0}`, or choose another directory")]
     AlreadyInitialised(PathBuf),
     /// `init` was interrupted.
-    #[error("{0} is half-made: an `init` was interrupted there; remove the directory and run it again")]
+    #[error(
+        "{0} is half-made: an `init` was interrupted there; remove the directory and run it again"
+    )]
     HalfMade(PathBuf),
     /// The directory holds other things.
     #[error("{0} is not empty and holds no hub: choose an empty directory")]
     Foreign(PathBuf),
     /// Made by a later version.
-    #[error("{dir} was made by a later version (format {found}, this version reads {DIR_VERSION}): upgrade drover-hub")]
+    #[error(
+        "{dir} was made by a later version (format {found}, this version reads {DIR_VERSION}): upgrade drover-hub"
+    )]
     TooNew {
         /// The directory.
         dir: PathBuf,

@@ -39,6 +39,7 @@ pub(super) enum Ask {
     Command(Command, Answer),
     Operate(Act, Answer),
     Prepared(Arc<Prepared>),
+    StopPlanning,
 }
 
 /// How the rest of the hub reaches the leader.
@@ -77,6 +78,12 @@ impl Handle {
     /// The hub stops.
     pub async fn prepared(&self, prepared: Arc<Prepared>) -> Result<(), Refused> {
         self.asks.send(Ask::Prepared(prepared)).await.map_err(|_| Refused::Stopped)
+    }
+
+    /// A spoke holds more than this hub ever said: nothing is planned from here on.
+    pub async fn stop_planning(&self) {
+        // A leader that is gone plans nothing either.
+        let _ = self.asks.send(Ask::StopPlanning).await;
     }
 
     /// Brings a report to the leader; waits while too many wait there.
@@ -140,7 +147,12 @@ impl Reports {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
 
     use proto_model::{Digest, Health, Sync};
 

@@ -76,8 +76,7 @@ impl Leader {
 
     /// Leads until the log stops or every handle is gone; says why it ended.
     pub async fn run(mut self) -> String {
-        let mut plan_again =
-            tokio::time::interval(Duration::from_secs(limits::PLAN_AGAIN_SECS));
+        let mut plan_again = tokio::time::interval(Duration::from_secs(limits::PLAN_AGAIN_SECS));
         loop {
             // What is left to do comes first; events fold in between two entries.
             match self.work().await {
@@ -112,6 +111,10 @@ impl Leader {
                 }
             }
             Ask::Prepared(prepared) => self.publisher.prepared(prepared),
+            Ask::StopPlanning => {
+                self.metrics.planning_stopped.set(1);
+                self.waiting.stop_planning();
+            }
         }
     }
 
@@ -160,8 +163,9 @@ impl Leader {
             let next = waiting.next(state.fleet(), &*bodies, &guard, unix_millis());
             (waiting, next)
         });
-        let (waiting, next) =
-            work.await.map_err(|_| "planning panicked: this is a defect of drover-hub".to_owned())?;
+        let (waiting, next) = work
+            .await
+            .map_err(|_| "planning panicked: this is a defect of drover-hub".to_owned())?;
         self.waiting = waiting;
         Ok(next)
     }

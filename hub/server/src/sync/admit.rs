@@ -2,6 +2,7 @@
 
 use hub_core::command::Quarantine;
 use hub_core::fleet::{Cluster, Fleet};
+use proto_model::Fence;
 use proto_model::delta::{Hello, Refusal};
 
 use crate::identity::{Mac, Peer};
@@ -13,6 +14,8 @@ pub(super) enum Denied {
     Refused(Refusal),
     /// The identity must not be served until an operator replaced it.
     Quarantined(Quarantine),
+    /// The spoke was told more than this hub knows of: the hub's directory is older than the fleet.
+    Ahead,
 }
 
 /// Whether a certificate's holder is served at all. Asked at Hello, at each change of Fleet and at
@@ -38,19 +41,23 @@ pub fn standing<'a>(fleet: &'a Fleet, cluster: &str, peer: &Peer) -> Result<&'a 
 /// # Errors
 /// Why not.
 pub(super) fn admit(
+    fleet: &Fleet,
     known: &Cluster,
-    hub_id: &str,
     cluster: &str,
     hello: &Hello,
     mac: &Mac,
     confirmed: u64,
 ) -> Result<(), Denied> {
     if !hello.fence.hub_id.is_empty() {
-        if hello.fence.hub_id != hub_id {
+        if hello.fence.hub_id != fleet.hub_id {
             return Err(Denied::Refused(Refusal::ForeignFence));
         }
         if !mac.knows_fence(cluster, &hello.fence, &hello.fence_mac) {
             return Err(Denied::Quarantined(Quarantine::ForeignFence));
+        }
+        let rank = |fence: &Fence| (fence.epoch, fence.incarnation, fence.generation);
+        if rank(&hello.fence) > rank(&fleet.fence(known)) {
+            return Err(Denied::Ahead);
         }
     }
     if known.uid.as_ref().is_some_and(|uid| *uid != hello.cluster_uid) {
@@ -62,6 +69,9 @@ pub(super) fn admit(
         // A token of an incarnation before this one, or of nobody's, is worth none.
         mac.read_session(cluster, known.incarnation, &hello.session_token).unwrap_or(0)
     };
+    if presented > known.session {
+        return Err(Denied::Ahead);
+    }
     // The Welcome with the newest token may have been lost on its way: then the one before still
     // counts, as long as nobody spoke with the newest.
     let is_current = presented == known.session;
@@ -85,12 +95,17 @@ pub(super) fn refusal(reason: Quarantine) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
 
     use std::time::SystemTime;
 
+    use proto_model::Digest;
     use proto_model::assign::{self, RULES};
-    use proto_model::{Digest, Fence};
     use zeroize::Zeroizing;
 
     use super::*;
@@ -135,7 +150,7 @@ mod tests {
     }
 
     fn admitted(session: u64, presented: Option<u64>, confirmed: u64) -> Result<(), Denied> {
-        admit(&cluster(session), HUB, "a", &hello(presented), &mac(), confirmed)
+        admit(&Fleet::new(HUB), &cluster(session), "a", &hello(presented), &mac(), confirmed)
     }
 
     const DUPLICATE: Result<(), Denied> = Err(Denied::Quarantined(Quarantine::DuplicateIdentity));
@@ -150,7 +165,7 @@ mod tests {
         // From a forged token nothing can be told.
         let mut forged = hello(Some(5));
         forged.session_token[20] ^= 1;
-        assert_eq!(admit(&cluster(5), HUB, "a", &forged, &mac(), 5), DUPLICATE);
+        assert_eq!(admit(&Fleet::new(HUB), &cluster(5), "a", &forged, &mac(), 5), DUPLICATE);
     }
 
     #[test]
@@ -160,11 +175,22 @@ mod tests {
     }
 
     #[test]
+    fn a_hub_that_lost_what_it_said_quarantines_nobody() {
+        assert_eq!(admitted(5, Some(6), 0), Err(Denied::Ahead));
+        let fence = Fence { hub_id: HUB.into(), epoch: 1, incarnation: 1, generation: 4 };
+        let mut ahead = hello(Some(5));
+        ahead.fence_mac = mac().fence("a", &fence);
+        ahead.fence = fence;
+        let denied = admit(&Fleet::new(HUB), &cluster(5), "a", &ahead, &mac(), 5);
+        assert_eq!(denied, Err(Denied::Ahead));
+    }
+
+    #[test]
     fn after_a_replacement_the_first_session_needs_no_token() {
         let replaced = Cluster { incarnation: 2, ..cluster(0) };
-        assert_eq!(admit(&replaced, HUB, "a", &hello(None), &mac(), 0), Ok(()));
+        assert_eq!(admit(&Fleet::new(HUB), &replaced, "a", &hello(None), &mac(), 0), Ok(()));
         // Even with a token of the incarnation before.
-        assert_eq!(admit(&replaced, HUB, "a", &hello(Some(5)), &mac(), 0), Ok(()));
+        assert_eq!(admit(&Fleet::new(HUB), &replaced, "a", &hello(Some(5)), &mac(), 0), Ok(()));
     }
 
     #[test]
@@ -173,22 +199,22 @@ mod tests {
         let mut known = hello(Some(5));
         known.fence_mac = mac().fence("a", &fence);
         known.fence = fence;
-        assert_eq!(admit(&cluster(5), HUB, "a", &known, &mac(), 5), Ok(()));
+        assert_eq!(admit(&Fleet::new(HUB), &cluster(5), "a", &known, &mac(), 5), Ok(()));
 
         let mut forged = known.clone();
         forged.fence.generation = 9;
         let foreign = Err(Denied::Quarantined(Quarantine::ForeignFence));
-        assert_eq!(admit(&cluster(5), HUB, "a", &forged, &mac(), 5), foreign);
+        assert_eq!(admit(&Fleet::new(HUB), &cluster(5), "a", &forged, &mac(), 5), foreign);
 
         let mut moved = known.clone();
         moved.cluster_uid = "other".into();
         let other = Err(Denied::Quarantined(Quarantine::OtherCluster));
-        assert_eq!(admit(&cluster(5), HUB, "a", &moved, &mac(), 5), other);
+        assert_eq!(admit(&Fleet::new(HUB), &cluster(5), "a", &moved, &mac(), 5), other);
 
         let mut strange = known;
         strange.fence.hub_id = "cd34".into();
         let refused = Err(Denied::Refused(Refusal::ForeignFence));
-        assert_eq!(admit(&cluster(5), HUB, "a", &strange, &mac(), 5), refused);
+        assert_eq!(admit(&Fleet::new(HUB), &cluster(5), "a", &strange, &mac(), 5), refused);
     }
 
     #[test]

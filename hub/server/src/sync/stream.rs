@@ -179,20 +179,6 @@ impl<'a> Live<'a> {
         let known = admit::standing(state.fleet(), cluster, peer).map_err(End::Refused)?;
         let target = target(hub, state.fleet(), known).ok_or(End::Refused(Refusal::Retry))?;
         let (fence, incarnation) = (target.fence.clone(), known.incarnation);
-        let is_ahead = hello.fence.hub_id == fence.hub_id
-            && (hello.fence.epoch, hello.fence.incarnation, hello.fence.generation)
-                > (fence.epoch, fence.incarnation, fence.generation);
-        if is_ahead {
-            // Its fence is ours, so this hub has lost what it once said: only a restore of an
-            // older directory does that.
-            error!(
-                cluster,
-                held = hello.fence.generation,
-                ours = fence.generation,
-                "a spoke is ahead of this hub: its directory is older than the fleet"
-            );
-            hub.metrics.spokes_ahead.inc();
-        }
         let session =
             Session::open(hello, target, hub.node.level(cluster)).map_err(End::Refused)?;
         if session.is_current() {
@@ -362,10 +348,20 @@ async fn admitted(hub: &Hub, cluster: &str, peer: &Peer, hello: &Hello) -> Resul
     let state = hub.state();
     let known = admit::standing(state.fleet(), cluster, peer).map_err(End::Refused)?;
     let confirmed = hub.node.confirmed(cluster, known.incarnation);
-    let hub_id = &state.fleet().hub_id;
-    match admit::admit(known, hub_id, cluster, hello, &hub.identity.mac, confirmed) {
+    let mac = &hub.identity.mac;
+    match admit::admit(state.fleet(), known, cluster, hello, mac, confirmed) {
         Ok(()) => Ok(known.session + 1),
         Err(Denied::Refused(reason)) => Err(End::Refused(reason)),
+        Err(Denied::Ahead) => {
+            error!(
+                cluster,
+                generation = hello.fence.generation,
+                "a spoke is ahead of this hub, whose directory is older than the fleet: nothing is \
+                 planned any more; stop it and start it on the newest directory"
+            );
+            hub.leader.stop_planning().await;
+            Err(End::Refused(Refusal::ForeignFence))
+        }
         Err(Denied::Quarantined(reason)) => {
             let refusal = admit::refusal(reason);
             warn!(cluster, reason = refusal.message(), "identity quarantined");

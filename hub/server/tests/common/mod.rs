@@ -17,7 +17,9 @@ use proto_model::token::JoinToken;
 use proto_model::{Digest, Fence, Health, Report, Sync};
 use proto_wire::control::control_client::ControlClient;
 use proto_wire::control::execute_request::Command as Operator;
-use proto_wire::control::{CreateJoinToken, ExecuteRequest, ExecuteResponse, StatusRequest, StatusResponse};
+use proto_wire::control::{
+    CreateJoinToken, ExecuteRequest, ExecuteResponse, StatusRequest, StatusResponse,
+};
 use proto_wire::enroll::enroll_client::EnrollClient;
 use proto_wire::enroll::{JoinRequest, JoinResponse};
 use proto_wire::sync::sync_client::SyncClient;
@@ -129,8 +131,7 @@ impl World {
 
     /// Asks for the status until it is as wanted.
     pub async fn status_until(&self, wanted: impl Fn(&StatusResponse) -> bool) -> StatusResponse {
-        let mut watch =
-            self.admin().watch(StatusRequest::default()).await.unwrap().into_inner();
+        let mut watch = self.admin().watch(StatusRequest::default()).await.unwrap().into_inner();
         let mut last = None;
         let found = tokio::time::timeout(PATIENCE, async {
             while let Some(status) = watch.message().await.unwrap() {
