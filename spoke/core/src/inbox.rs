@@ -15,15 +15,6 @@ use crate::unpack::unpack;
 /// The complete variants that the spoke holds, by bundle.
 pub type Contents = BTreeMap<String, Content>;
 
-/// What to do with the head of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opened {
-    /// All of it is held already: acknowledge.
-    Held,
-    /// Wait for its parts.
-    Inbox(Inbox),
-}
-
 /// A change that is complete: what the ledger must say, and what it must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -51,11 +42,15 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Checks the head of a change against what is held.
+    /// Checks the head of a change against what is held; `None` where all of it is held already.
     ///
     /// # Errors
     /// Why it is refused, for the hub. Nothing changes then.
-    pub fn open(delta: Delta, ledger: &Ledger, contents: &Contents) -> Result<Opened, String> {
+    pub fn open(
+        delta: Delta,
+        ledger: &Ledger,
+        contents: &Contents,
+    ) -> Result<Option<Self>, String> {
         let root = ledger.root();
         let is_same = delta.root == root || Some(delta.root) == ledger.repair;
         ledger.fence.admits(&delta.fence, is_same).map_err(|error| error.to_string())?;
@@ -63,7 +58,7 @@ impl Inbox {
             return Err("the change names no hub".into());
         }
         if delta.fence == ledger.fence && delta.root == root {
-            return Ok(Opened::Held);
+            return Ok(None);
         }
         if delta.base != root {
             return Err(format!(
@@ -83,7 +78,7 @@ impl Inbox {
         };
         inbox.check_entries(ledger)?;
         inbox.want(contents);
-        Ok(Opened::Inbox(inbox))
+        Ok(Some(inbox))
     }
 
     /// The generation that the change leads to.
@@ -165,13 +160,16 @@ impl Inbox {
     pub fn close(self, ledger: &Ledger, contents: &Contents) -> Result<Change, String> {
         let mut fresh = BTreeMap::new();
         for (name, entry) in &self.delta.set {
-            let Some(digest) = ledger::variant(entry) else { continue };
+            let Some(digest) = ledger::variant(entry) else {
+                continue;
+            };
             if contents.get(name).is_some_and(|content| content.digest() == digest) {
                 continue;
             }
             let variant =
                 self.variants.get(&digest).or_else(|| find_variant(contents, &digest)).cloned();
-            let variant = variant.ok_or_else(|| format!("variant {} is missing", digest.short()))?;
+            let variant =
+                variant.ok_or_else(|| format!("variant {} is missing", digest.short()))?;
             let content = Content::new(variant, |digest| {
                 self.bodies.get(digest).or_else(|| find_body(contents, digest)).cloned()
             });
@@ -253,7 +251,10 @@ impl Inbox {
             Some(Ok(plain)) if Digest::of(&plain) == digest => {
                 self.bytes += plain.len();
                 if self.bytes > limits::DELTA_BYTES_MAX {
-                    return Err(format!("the change is larger than {} bytes", limits::DELTA_BYTES_MAX));
+                    return Err(format!(
+                        "the change is larger than {} bytes",
+                        limits::DELTA_BYTES_MAX
+                    ));
                 }
                 return Ok(Some(plain));
             }

@@ -118,7 +118,8 @@ impl Ledger {
     pub fn drop_lost(&mut self, is_held: impl Fn(&str, &Digest) -> bool) {
         let recorded = self.root();
         let all = self.entries.len();
-        self.entries.retain(|name, entry| variant(entry).is_none_or(|digest| is_held(name, &digest)));
+        self.entries
+            .retain(|name, entry| variant(entry).is_none_or(|digest| is_held(name, &digest)));
         if self.entries.len() < all {
             self.repair = Some(recorded);
         }

@@ -41,7 +41,9 @@ impl Stage {
     /// border between them.
     #[must_use]
     pub fn is_after_border(&self, before: &Self) -> bool {
-        self.class == EVERYTHING_ELSE && before.class == EVERYTHING_ELSE && self.order > before.order
+        self.class == EVERYTHING_ELSE
+            && before.class == EVERYTHING_ELSE
+            && self.order > before.order
     }
 }
 
@@ -94,8 +96,13 @@ fn rank(kind: &GroupKind) -> u8 {
         | ("networking.k8s.io", "NetworkPolicy" | "IngressClass")
         | (
             "",
-            "ResourceQuota" | "LimitRange" | "ServiceAccount" | "Secret" | "ConfigMap"
-            | "PersistentVolume" | "PersistentVolumeClaim",
+            "ResourceQuota"
+            | "LimitRange"
+            | "ServiceAccount"
+            | "Secret"
+            | "ConfigMap"
+            | "PersistentVolume"
+            | "PersistentVolumeClaim",
         )
         | ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => 0,
         ("rbac.authorization.k8s.io", _) | ("", "Service") => 1,

@@ -174,7 +174,8 @@ impl Live {
     /// watch does not say), `metadata` its metadata, `object` the whole of it where that was read.
     #[must_use]
     pub fn read(kind: &Kind, metadata: &Json, object: Option<Arc<Json>>) -> Self {
-        let text = |key: &str| metadata.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let text =
+            |key: &str| metadata.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
         let marks = metadata.get("annotations").and_then(|a| a.get(OWNER_ANNOTATION));
         Self {
             identity: Identity {

@@ -77,7 +77,9 @@ pub fn judge(request: &Request<'_>) -> Verdict {
     let Some(tracked) = request.tracked else {
         return Verdict::Refuse("is not in the inventory".into());
     };
-    let Some(live) = request.live else { return Verdict::Gone };
+    let Some(live) = request.live else {
+        return Verdict::Gone;
+    };
     let is_recorded = tracked.uid.as_ref().is_none_or(|uid| *uid == live.uid);
     if !is_recorded || owner::ownership(live, request.owner) != Ownership::Ours {
         return Verdict::Release;
@@ -177,11 +179,7 @@ mod tests {
             resource_version: "1".into(),
             deleting: false,
             finalizers: Vec::new(),
-            owners: vec![OwnerMark {
-                hub: "h".into(),
-                bundle: "main/web".into(),
-                incarnation: 1,
-            }],
+            owners: vec![OwnerMark { hub: "h".into(), bundle: "main/web".into(), incarnation: 1 }],
             managed: BTreeMap::new(),
             object: None,
         };

@@ -161,10 +161,7 @@ mod tests {
         let (a, b, c) = (identity("a"), identity("b"), identity("c"));
         let ailing = ObjectState { health: Health::Degraded, message: "crashes", ..good(&a) };
         let waiting = ObjectState { trouble: Some(("later", false)), ..good(&b) };
-        assert_eq!(
-            words(&[ailing.clone(), waiting.clone()]),
-            (Sync::Waiting, Health::Degraded)
-        );
+        assert_eq!(words(&[ailing.clone(), waiting.clone()]), (Sync::Waiting, Health::Degraded));
         let failed = ObjectState { trouble: Some(("never", true)), ..good(&c) };
         let summary = summarize(&[ailing, waiting, failed], Circumstances::default());
         assert_eq!(summary.sync, Sync::Failed);

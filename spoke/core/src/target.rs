@@ -59,7 +59,9 @@ pub fn bind_all(
     let mut problems = Vec::new();
     for digest in &variant.objects {
         // A Content holds every body of its variant.
-        let Some(body) = content.body(digest) else { continue };
+        let Some(body) = content.body(digest) else {
+            continue;
+        };
         let manifest = Object { digest: *digest, body: body.clone() }.manifest();
         match bind::bind(&manifest, variables, &variant.settings.binds) {
             Ok(object) => {
@@ -218,7 +220,8 @@ mod tests {
     }
 
     fn scopes() -> Scopes {
-        let kind = |api: &str, kind: &str| Kind { kind: GroupKind::of(api, kind), version: "v1".into() };
+        let kind =
+            |api: &str, kind: &str| Kind { kind: GroupKind::of(api, kind), version: "v1".into() };
         BTreeMap::from([
             (kind("v1", "ConfigMap"), true),
             (kind("rbac.authorization.k8s.io/v1", "ClusterRole"), false),
@@ -264,7 +267,9 @@ mod tests {
             json!({"group": "example.com", "names": {"kind": "Widget"}, "scope": "Cluster"});
         let found = plan(&[widget, definition], None).unwrap();
         assert!(found.unknown.is_empty());
-        assert!(found.targets.keys().any(|identity| identity.to_string() == "Widget.example.com w"));
+        assert!(
+            found.targets.keys().any(|identity| identity.to_string() == "Widget.example.com w")
+        );
     }
 
     #[test]

@@ -27,10 +27,7 @@ pub fn unpack(bytes: &[u8], prefix: &[u8], bytes_max: usize) -> Result<Vec<u8>, 
     let mut decoder = decoder.single_frame();
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(|_| UnpackError::Broken)?;
     let mut plain = Vec::new();
-    decoder
-        .take(bytes_max as u64 + 1)
-        .read_to_end(&mut plain)
-        .map_err(|_| UnpackError::Broken)?;
+    decoder.take(bytes_max as u64 + 1).read_to_end(&mut plain).map_err(|_| UnpackError::Broken)?;
     if plain.len() > bytes_max {
         return Err(UnpackError::TooLarge(bytes_max));
     }

@@ -46,18 +46,23 @@ impl Agent {
     }
 
     fn advance_run(&mut self, name: &str, assignment: &Assignment) {
-        let Some(content) = self.contents.get(name) else { return };
+        let Some(content) = self.contents.get(name) else {
+            return;
+        };
         let settings = content.variant().settings.clone();
         let mut problems = self.unmet(&settings.depends_on);
+        let are_dependencies_met = problems.is_empty();
         let are_kinds_clear = self.discover(name, &mut problems);
         let circumstances = Circumstances {
             now: self.now.mono_millis,
             drift: settings.drift,
-            is_open: are_kinds_clear && self.unmet(&settings.depends_on).is_empty(),
+            is_open: are_kinds_clear && are_dependencies_met,
             is_namespace_brought: self.is_brought_elsewhere(name, settings.namespace.as_deref()),
             steps_max: self.steps_max(),
         };
-        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        let Some(bundle) = self.bundles.get_mut(name) else {
+            return;
+        };
         if let Plan::Failed(found) = &bundle.plan {
             problems.extend(found.iter().cloned());
         }
@@ -105,7 +110,9 @@ impl Agent {
     }
 
     fn look(&mut self, name: &str, identity: &Identity, to_remove: bool) -> bool {
-        let Some(slot) = self.slot_mut(name, identity) else { return true };
+        let Some(slot) = self.slot_mut(name, identity) else {
+            return true;
+        };
         let version = match &slot.target {
             Some(target) => target.version.clone(),
             None => slot.tracked.version.clone(),
@@ -125,13 +132,19 @@ impl Agent {
         if !self.has_turn(name) {
             return false;
         }
-        let Some(mut bundle) = self.bundles.remove(name) else { return true };
+        let Some(mut bundle) = self.bundles.remove(name) else {
+            return true;
+        };
         let manifest = self.manifest(name, &mut bundle, identity);
         self.bundles.insert(name.to_owned(), bundle);
         let (label, annotation) = self.marks(name, identity);
         let now = self.now.mono_millis;
-        let Some(slot) = self.slot_mut(name, identity) else { return true };
-        let (Some(mut manifest), Some(target)) = (manifest, &slot.target) else { return true };
+        let Some(slot) = self.slot_mut(name, identity) else {
+            return true;
+        };
+        let (Some(mut manifest), Some(target)) = (manifest, &slot.target) else {
+            return true;
+        };
         let errand = Errand::Apply {
             bundle: name.to_owned(),
             identity: identity.clone(),
@@ -158,7 +171,9 @@ impl Agent {
     /// Lets go of bound objects that nothing is about to be done with.
     fn save_memory(&mut self, name: &str) {
         let is_hungry = self.hungry.contains(name);
-        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        let Some(bundle) = self.bundles.get_mut(name) else {
+            return;
+        };
         let is_waiting = bundle.slots.values().any(|slot| !slot.is_durable);
         if is_hungry || is_waiting || bundle.is_busy() {
             return;
@@ -193,11 +208,14 @@ impl Agent {
                 }
                 None => None,
             };
-            is_clear &= trouble
-                .as_ref()
-                .is_some_and(|trouble| trouble.reason == Some(Reason::NoSuchKind));
+            is_clear &=
+                trouble.as_ref().is_some_and(|trouble| trouble.reason == Some(Reason::NoSuchKind));
             if let Some(trouble) = &trouble {
-                problems.push(crate::report::problem(&identity, trouble.is_final, &trouble.message));
+                problems.push(crate::report::problem(
+                    &identity,
+                    trouble.is_final,
+                    &trouble.message,
+                ));
             }
             match trouble {
                 Some(trouble) if trouble.retry_at > now => {
@@ -238,7 +256,9 @@ impl Agent {
     }
 
     fn is_met(&self, dependency: &Dependency) -> bool {
-        let Some(bundle) = self.bundles.get(&dependency.bundle) else { return false };
+        let Some(bundle) = self.bundles.get(&dependency.bundle) else {
+            return false;
+        };
         if !matches!(self.ledger.entries.get(&dependency.bundle), Some(Entry::Run(_))) {
             return false;
         }
@@ -259,7 +279,9 @@ impl Agent {
     }
 
     fn is_brought_elsewhere(&self, name: &str, namespace: Option<&str>) -> bool {
-        let Some(namespace) = namespace else { return false };
+        let Some(namespace) = namespace else {
+            return false;
+        };
         self.bundles.iter().any(|(other, bundle)| match &bundle.plan {
             Plan::Ready(ready) => other != name && ready.brings.contains(namespace),
             _ => false,
@@ -282,12 +304,16 @@ impl Agent {
 fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> Vec<Step> {
     let mut steps = Vec::new();
     let mut wake: Option<u64> = None;
-    let Plan::Ready(ready) = &mut bundle.plan else { return steps };
+    let Plan::Ready(ready) = &mut bundle.plan else {
+        return steps;
+    };
     let mut is_open = circumstances.is_open;
     let mut before: Option<Stage> = None;
     let (mut is_done, mut is_healthy) = (true, true);
     for identity in &ready.order {
-        let Some(slot) = bundle.slots.get(identity) else { continue };
+        let Some(slot) = bundle.slots.get(identity) else {
+            continue;
+        };
         let Some(target) = &slot.target else { continue };
         if let Some(before) = before.filter(|before| *before != target.stage) {
             is_open &= is_done && (is_healthy || !target.stage.is_after_border(&before));

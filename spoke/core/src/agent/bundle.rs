@@ -43,7 +43,8 @@ impl Trouble {
         now: u64,
     ) -> Self {
         let is_final = failure.reason.is_final();
-        let mut trouble = Self::stated(before, attempt, failure.message.clone(), is_final, seed, now);
+        let mut trouble =
+            Self::stated(before, attempt, failure.message.clone(), is_final, seed, now);
         trouble.reason = Some(failure.reason);
         let asked = failure.retry_after_millis;
         trouble.retry_at = now + retry::wait_millis(trouble.attempts, is_final, asked, seed);

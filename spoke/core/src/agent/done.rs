@@ -4,7 +4,7 @@ use proto_model::{Digest, Identity, limits, name as names};
 
 use super::Agent;
 use super::bundle::{Attempt, Trouble};
-use crate::diff::{Seen, Sight};
+use crate::diff::{Seen, Sight, Verdict};
 use crate::order;
 use crate::owner;
 use crate::port::{Failure, Kind, Live, Outcome, Reason};
@@ -26,7 +26,9 @@ const NO_SUCH_KIND_MIN: u32 = 3;
 impl Agent {
     pub(super) fn done(&mut self, id: u64, outcome: Outcome) {
         // Answers to requests made before the ledger was read again are no longer ours.
-        let Some(errand) = self.errands.remove(&id) else { return };
+        let Some(errand) = self.errands.remove(&id) else {
+            return;
+        };
         match errand {
             Errand::Discover { kind, before } => self.discovered(&kind, before, outcome),
             Errand::Namespace { bundle } => self.namespace_ensured(&bundle, outcome),
@@ -76,10 +78,11 @@ impl Agent {
         }
         for name in self.bundles_that_lack(kind) {
             // Bound once for all its kinds, not once for each.
-            let is_open = self.ready_mut(&name).is_some_and(|ready| ready.unknown.contains_key(kind));
+            let is_open =
+                self.ready_mut(&name).is_some_and(|ready| ready.unknown.contains_key(kind));
             let still_asked = self.ready_mut(&name).map(|ready| ready.unknown.clone());
-            let is_pending = still_asked
-                .is_some_and(|kinds| kinds.keys().any(|kind| self.is_to_be_asked(kind)));
+            let is_pending =
+                still_asked.is_some_and(|kinds| kinds.keys().any(|kind| self.is_to_be_asked(kind)));
             if is_open && !is_pending && self.knows_more(&name) {
                 self.replan(&name);
             }
@@ -111,7 +114,9 @@ impl Agent {
     fn namespace_ensured(&mut self, name: &str, outcome: Outcome) {
         let now = self.now.mono_millis;
         self.dirty.insert(name.to_owned());
-        let Some(ready) = self.ready_mut(name) else { return };
+        let Some(ready) = self.ready_mut(name) else {
+            return;
+        };
         ready.namespace_is_busy = false;
         if outcome == Outcome::NamespaceReady {
             ready.namespace_is_there = true;
@@ -142,6 +147,13 @@ impl Agent {
             slot.trouble = slot.trouble.take().filter(|one| one.attempt == Attempt::Apply);
             if slot.target.is_none() {
                 self.drop_slot(name, identity);
+            } else if slot.verdict() != Verdict::Settled && slot.tracked.uid.take().is_some() {
+                // What is made in its place has another uid. Should the answer to that be lost,
+                // the owner mark must tell that it is ours: the old uid leaves the ledger first.
+                slot.is_durable = false;
+                if let Some(bundle) = self.bundles.get_mut(name) {
+                    bundle.unsaved(now);
+                }
             }
             return None;
         };
@@ -181,7 +193,9 @@ impl Agent {
     fn look_failed(&mut self, name: &str, identity: &Identity, failure: Failure) {
         let now = self.now.mono_millis;
         let seed = format!("{name}{identity}");
-        let Some(slot) = self.free_slot(name, identity) else { return };
+        let Some(slot) = self.free_slot(name, identity) else {
+            return;
+        };
         let before = slot.trouble.take();
         let trouble = Trouble::next(before.as_ref(), Attempt::Look, &failure, &seed, now);
         let is_gone = slot.target.is_none()
@@ -196,7 +210,9 @@ impl Agent {
     fn deleted(&mut self, name: &str, identity: &Identity, outcome: Outcome) {
         let now = self.now.mono_millis;
         let seed = format!("{name}{identity}");
-        let Some(slot) = self.free_slot(name, identity) else { return };
+        let Some(slot) = self.free_slot(name, identity) else {
+            return;
+        };
         // Taken is not gone; and where it failed, the object may have changed since.
         slot.look = true;
         if outcome != Outcome::Deleted {
@@ -216,13 +232,14 @@ impl Agent {
                 return;
             }
         };
-        let Some(slot) = self.free_slot(name, identity) else { return };
+        let Some(slot) = self.free_slot(name, identity) else {
+            return;
+        };
         let was_healthy = slot.health().0 == proto_model::Health::Healthy;
         if slot.tracked.applied != Some(order.bound) {
             slot.tracked.finished = None;
         }
-        let is_new_to_watches =
-            slot.tracked.uid.is_none() || slot.tracked.version != order.version;
+        let is_new_to_watches = slot.tracked.uid.is_none() || slot.tracked.version != order.version;
         slot.tracked.version = order.version;
         slot.tracked.order = order.order;
         slot.tracked.applied = Some(order.bound);
@@ -253,7 +270,9 @@ impl Agent {
         {
             ready.namespace_is_there = false;
         }
-        let Some(slot) = self.free_slot(name, identity) else { return };
+        let Some(slot) = self.free_slot(name, identity) else {
+            return;
+        };
         let is_update = matches!(slot.sight, Sight::Live(_) | Sight::Unknown);
         if failure.reason == Reason::Invalid
             && is_update
@@ -327,7 +346,9 @@ impl super::bundle::Slot {
 
     /// Remembers that a Job came to its end as applied.
     pub(super) fn note_finish(&mut self) -> bool {
-        let Sight::Live(seen) = &self.sight else { return false };
+        let Sight::Live(seen) = &self.sight else {
+            return false;
+        };
         let finished = seen.assessment.finished;
         let is_news = finished.is_some() && self.is_applied() && self.tracked.finished != finished;
         if is_news {

@@ -142,7 +142,6 @@ enum Phase {
 }
 
 /// The state machine of one spoke.
-#[derive(Debug)]
 pub struct Agent {
     /// Version of the program, for people.
     version: String,
@@ -182,6 +181,16 @@ pub struct Agent {
     reports_changed: BTreeSet<String>,
     watches_changed: bool,
     wake: Option<u64>,
+}
+
+impl std::fmt::Debug for Agent {
+    // Never what it holds: objects may be Secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent")
+            .field("phase", &self.phase)
+            .field("fence", &self.ledger.fence)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Agent {

@@ -40,7 +40,9 @@ impl Agent {
         let now = self.now.mono_millis;
         let mut is_newly_healthy = false;
         for (name, bundle) in &mut self.bundles {
-            let Some(slot) = bundle.slots.get_mut(&live.identity) else { continue };
+            let Some(slot) = bundle.slots.get_mut(&live.identity) else {
+                continue;
+            };
             slot.seen_in = Some(run);
             let manager = names::field_manager(name);
             let seen = Seen::of(live, &manager, &slot.sight);
@@ -139,7 +141,9 @@ impl Agent {
             self.watched.keys().map(|kind| (&kind.kind, kind.version.as_str())).collect();
         let mut versions: BTreeMap<&GroupKind, &str> = BTreeMap::new();
         let slots = self.bundles.values().flat_map(|bundle| &bundle.slots);
-        for (identity, slot) in slots.filter(|(_, slot)| slot.tracked.uid.is_some()) {
+        // What is about to be made again is watched on.
+        let is_ours = |slot: &Slot| slot.tracked.uid.is_some() || slot.tracked.applied.is_some();
+        for (identity, slot) in slots.filter(|(_, slot)| is_ours(slot)) {
             let version = slot.tracked.version.as_str();
             let held = versions.entry(&identity.kind).or_insert(version);
             if watched.get(&identity.kind) == Some(&version) {

@@ -24,15 +24,21 @@ impl Agent {
     }
 
     fn plan(&mut self, name: &str) {
-        let Some(Entry::Run(assignment)) = self.ledger.entries.get(name) else { return };
-        let Some(content) = self.contents.get(name) else { return };
-        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        let Some(Entry::Run(assignment)) = self.ledger.entries.get(name) else {
+            return;
+        };
+        let Some(content) = self.contents.get(name) else {
+            return;
+        };
+        let Some(bundle) = self.bundles.get_mut(name) else {
+            return;
+        };
         if !matches!(bundle.plan, Plan::None) {
             return;
         }
         let namespace = content.variant().settings.namespace.as_deref();
-        let planned = target::bind_all(content, &assignment.variables, &self.scopes)
-            .and_then(|bound| {
+        let planned =
+            target::bind_all(content, &assignment.variables, &self.scopes).and_then(|bound| {
                 target::wanted(&bound, namespace, &self.scopes).map(|wanted| (bound, wanted))
             });
         match planned {
@@ -121,11 +127,20 @@ impl Agent {
 
     /// The bound object as it is applied, marks included. The bound objects of the bundle are kept
     /// until it has nothing more to apply.
-    pub(super) fn manifest(&self, name: &str, bundle: &mut Bundle, identity: &Identity) -> Option<Json> {
+    pub(super) fn manifest(
+        &self,
+        name: &str,
+        bundle: &mut Bundle,
+        identity: &Identity,
+    ) -> Option<Json> {
         let index = bundle.slots.get(identity)?.target.as_ref()?.index;
-        let Plan::Ready(ready) = &mut bundle.plan else { return None };
+        let Plan::Ready(ready) = &mut bundle.plan else {
+            return None;
+        };
         if ready.bound.is_none() {
-            let Some(Entry::Run(assignment)) = self.ledger.entries.get(name) else { return None };
+            let Some(Entry::Run(assignment)) = self.ledger.entries.get(name) else {
+                return None;
+            };
             let content = self.contents.get(name)?;
             ready.bound = target::bind_all(content, &assignment.variables, &self.scopes).ok();
         }

@@ -16,7 +16,9 @@ use crate::prune::{self, Request, Verdict, Warrant};
 impl Agent {
     /// Takes a whole bundle away.
     pub(super) fn advance_removal(&mut self, name: &str, permit: &Permit) {
-        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        let Some(bundle) = self.bundles.get_mut(name) else {
+            return;
+        };
         bundle.plan = Plan::None;
         bundle.problems.clear();
         bundle.may_remove = false;
@@ -39,7 +41,9 @@ impl Agent {
     pub(super) fn decide_removal(&mut self, name: &str, permit: &Permit) -> Vec<Step> {
         self.release_claimed(name);
         let (now, steps_max) = (self.now.mono_millis, self.steps_max());
-        let Some(bundle) = self.bundles.get_mut(name) else { return Vec::new() };
+        let Some(bundle) = self.bundles.get_mut(name) else {
+            return Vec::new();
+        };
         bundle.is_pruning = bundle.slots.values().any(|slot| slot.target.is_none());
         let mut wake = None;
         let mut steps = Vec::new();
@@ -79,8 +83,7 @@ impl Agent {
             if !is_turn || slot.is_busy || is_waiting || slot.look || steps.len() >= steps_max {
                 continue;
             }
-            let is_going =
-                matches!(&slot.sight, Sight::Live(seen) if seen.deleting.is_some());
+            let is_going = matches!(&slot.sight, Sight::Live(seen) if seen.deleting.is_some());
             // What is going is only looked at; its watch tells when it is gone.
             let step = if is_going { Step::Look } else { Step::Remove };
             steps.push(step(identity.clone()));
@@ -90,12 +93,16 @@ impl Agent {
 
     /// Shared objects that others claim leave the inventory and stay in the cluster.
     fn release_claimed(&mut self, name: &str) {
-        let Some(bundle) = self.bundles.get(name) else { return };
+        let Some(bundle) = self.bundles.get(name) else {
+            return;
+        };
         let claimed: Vec<Identity> = bundle
             .slots
             .iter()
             .filter(|(identity, slot)| slot.target.is_none() && identity.kind.is_shared())
-            .filter(|(identity, slot)| !slot.is_busy && self.other_claimant(name, identity).is_some())
+            .filter(|(identity, slot)| {
+                !slot.is_busy && self.other_claimant(name, identity).is_some()
+            })
             .map(|(identity, _)| identity.clone())
             .collect();
         for identity in claimed {
@@ -143,19 +150,22 @@ impl Agent {
                 if !self.may_act() {
                     return;
                 }
-                let Some(slot) = self.slot_mut(name, identity) else { return };
+                let Some(slot) = self.slot_mut(name, identity) else {
+                    return;
+                };
                 slot.is_busy = true;
                 let op = Op::Delete {
                     identity: identity.clone(),
                     version: slot.tracked.version.clone(),
                     uid,
                 };
-                let errand =
-                    Errand::Delete { bundle: name.to_owned(), identity: identity.clone() };
+                let errand = Errand::Delete { bundle: name.to_owned(), identity: identity.clone() };
                 self.start_now(errand, op);
             }
             Some(Verdict::Gone | Verdict::Release) => {
-                let Some(slot) = self.slot_mut(name, identity) else { return };
+                let Some(slot) = self.slot_mut(name, identity) else {
+                    return;
+                };
                 if slot.target.is_none() {
                     self.drop_slot(name, identity);
                 } else {
@@ -176,10 +186,9 @@ impl Agent {
             Entry::Run(_) if slot.recreate && slot.target.is_some() => Warrant::Recreate,
             // Between the question and the answer a change may have come.
             _ if !bundle.may_remove => return None,
-            Entry::Run(assignment) => Warrant::Complete {
-                is_named: slot.target.is_some(),
-                permit: &assignment.permit,
-            },
+            Entry::Run(assignment) => {
+                Warrant::Complete { is_named: slot.target.is_some(), permit: &assignment.permit }
+            }
             Entry::Remove(permit) => Warrant::Tombstone { permit },
         };
         let needed = self.needed_by(name, identity);
@@ -194,7 +203,14 @@ impl Agent {
         }))
     }
 
-    fn refuse(&mut self, name: &str, identity: &Identity, message: String, is_final: bool, now: u64) {
+    fn refuse(
+        &mut self,
+        name: &str,
+        identity: &Identity,
+        message: String,
+        is_final: bool,
+        now: u64,
+    ) {
         if let Some(slot) = self.slot_mut(name, identity) {
             let before = slot.trouble.take();
             let seed = format!("{name}{identity}");
@@ -212,7 +228,9 @@ impl Agent {
     /// Takes an object out of the inventory.
     pub(super) fn drop_slot(&mut self, name: &str, identity: &Identity) {
         let now = self.now.mono_millis;
-        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        let Some(bundle) = self.bundles.get_mut(name) else {
+            return;
+        };
         if bundle.slots.remove(identity).is_some() {
             bundle.unsaved(now);
             self.dirty.insert(name.to_owned());

@@ -9,7 +9,7 @@ use proto_model::{Digest, Fence, limits};
 use super::store::Pending;
 use super::tell::Essence;
 use super::{Agent, Effect, Phase};
-use crate::inbox::{Inbox, Opened};
+use crate::inbox::Inbox;
 
 /// One stream to the hub, from Hello on.
 #[derive(Debug)]
@@ -113,7 +113,9 @@ impl Agent {
             ToSpoke::Refused(refusal) => self.end_session(refusal.message()),
             ToSpoke::Certificate(_) => {}
             message @ (ToSpoke::Delta(_) | ToSpoke::Variant(_) | ToSpoke::Body(_)) => {
-                let Some(session) = &mut self.session else { return };
+                let Some(session) = &mut self.session else {
+                    return;
+                };
                 session.waiting.push_back(message);
                 if session.waiting.len() > limits::INBOX_WAITING_MAX {
                     self.end_session("the hub sent more while a change was being written");
@@ -127,8 +129,12 @@ impl Agent {
     /// Takes parts of changes, unless one is being written.
     pub(super) fn hear_waiting(&mut self) {
         while self.store.pending.is_none() {
-            let Some(session) = &mut self.session else { return };
-            let Some(message) = session.waiting.pop_front() else { return };
+            let Some(session) = &mut self.session else {
+                return;
+            };
+            let Some(message) = session.waiting.pop_front() else {
+                return;
+            };
             session.need_wait = limits::NEED_MILLIS_MIN;
             session.need_at = self.now.mono_millis + session.need_wait;
             let taken = match message {
@@ -161,7 +167,9 @@ impl Agent {
             self.ledger.cluster_uid.clone_from(&self.cluster_uid);
             self.store.is_root_unsaved = true;
         }
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
         session.is_welcome = true;
         if want_reports {
             session.sent.clear();
@@ -183,19 +191,13 @@ impl Agent {
                 )));
             }
         }
-        match Inbox::open(delta, &self.ledger, &self.contents).map_err(refuse)? {
-            Opened::Held => {
-                let root = self.ledger.root();
-                self.out.push(Effect::Send(ToHub::Ack { generation, root }));
-                if let Some(session) = &mut self.session {
-                    session.inbox = None;
-                }
-            }
-            Opened::Inbox(inbox) => {
-                if let Some(session) = &mut self.session {
-                    session.inbox = Some(inbox);
-                }
-            }
+        let inbox = Inbox::open(delta, &self.ledger, &self.contents).map_err(refuse)?;
+        if inbox.is_none() {
+            let root = self.ledger.root();
+            self.out.push(Effect::Send(ToHub::Ack { generation, root }));
+        }
+        if let Some(session) = &mut self.session {
+            session.inbox = inbox;
         }
         Ok(())
     }
@@ -212,8 +214,12 @@ impl Agent {
     }
 
     fn close_if_complete(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        let Some(inbox) = session.inbox.take_if(|inbox| inbox.is_complete()) else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let Some(inbox) = session.inbox.take_if(|inbox| inbox.is_complete()) else {
+            return;
+        };
         let (generation, id) = (inbox.generation(), session.id);
         match inbox.close(&self.ledger, &self.contents) {
             Ok(change) => self.store.pending = Some(Pending { change, session: id }),
@@ -232,7 +238,9 @@ impl Agent {
     /// Asks for what of a change did not come by itself.
     pub(super) fn mind_inbox(&mut self) {
         let now = self.now.mono_millis;
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
         let Some(inbox) = &session.inbox else { return };
         if session.need_at > now {
             return;

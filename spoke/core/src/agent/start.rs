@@ -115,7 +115,9 @@ fn read(records: &BTreeMap<String, Vec<u8>>) -> Result<Loaded, Unreadable> {
     };
     let mut contents = Contents::new();
     for (name, entry) in &ledger.entries {
-        let Some(variant) = ledger::variant(entry) else { continue };
+        let Some(variant) = ledger::variant(entry) else {
+            continue;
+        };
         let bytes = records.get(&Content::key(name, &variant));
         let content = bytes.and_then(|bytes| Content::decode(bytes, name).ok());
         if let Some(content) = content.filter(|content| content.digest() == variant) {

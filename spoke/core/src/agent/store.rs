@@ -7,7 +7,7 @@ use proto_model::assign::Entry;
 use proto_model::delta::ToHub;
 use proto_model::limits;
 
-use super::bundle::{Attempt, Bundle, Plan, Trouble};
+use super::bundle::{Attempt, Plan, Trouble};
 use super::{Agent, Effect, Phase};
 use crate::inbox::Change;
 use crate::inventory::Inventory;
@@ -86,7 +86,11 @@ impl Agent {
 
     /// When the next write is due.
     pub(super) fn store_wake(&self) -> Option<u64> {
-        if self.store.is_under_way() || !self.has_lease || self.is_stale || self.phase != Phase::Ready {
+        if self.store.is_under_way()
+            || !self.has_lease
+            || self.is_stale
+            || self.phase != Phase::Ready
+        {
             return None;
         }
         if let Some(trouble) = &self.store.trouble {
@@ -121,7 +125,8 @@ impl Agent {
     fn store_failed(&mut self, purpose: &Purpose, failure: &Failure) {
         let before = self.store.trouble.take();
         let now = self.now.mono_millis;
-        let trouble = Trouble::next(before.as_ref(), Attempt::Apply, failure, &self.cluster_uid, now);
+        let trouble =
+            Trouble::next(before.as_ref(), Attempt::Apply, failure, &self.cluster_uid, now);
         self.store.trouble = Some(trouble);
         match purpose {
             Purpose::Change => {}
@@ -139,7 +144,9 @@ impl Agent {
 
     fn inventories_saved(&mut self, saved: Vec<(String, BTreeSet<Identity>)>) {
         for (name, identities) in saved {
-            let Some(bundle) = self.bundles.get_mut(&name) else { continue };
+            let Some(bundle) = self.bundles.get_mut(&name) else {
+                continue;
+            };
             for identity in identities {
                 if let Some(slot) = bundle.slots.get_mut(&identity) {
                     slot.is_durable = true;
@@ -168,7 +175,9 @@ impl Agent {
         let mut write = Write::default();
         let mut saved = Vec::new();
         for (name, bundle) in &mut self.bundles {
-            let Some(since) = bundle.unsaved_since else { continue };
+            let Some(since) = bundle.unsaved_since else {
+                continue;
+            };
             let new = bundle.slots.iter().filter(|(_, slot)| !slot.is_durable);
             let new: BTreeSet<Identity> = new.map(|(identity, _)| identity.clone()).collect();
             let is_due = !new.is_empty()
@@ -191,14 +200,17 @@ impl Agent {
 
     /// Makes a durable change the one that is acted on, and acknowledges it.
     fn take_over(&mut self) {
-        let Some(Pending { change, session }) = self.store.pending.take() else { return };
+        let Some(Pending { change, session }) = self.store.pending.take() else {
+            return;
+        };
         let before = std::mem::replace(&mut self.ledger, change.ledger);
         // What came meanwhile is newer than what was written.
         self.ledger.session_token.clone_from(&before.session_token);
         self.ledger.cluster_uid.clone_from(&before.cluster_uid);
         let fence = &self.ledger.fence;
         let (generation, root) = (fence.generation, self.ledger.root());
-        let is_next = (before.fence.generation + 1 == generation) && before.fence.epoch == fence.epoch;
+        let is_next =
+            (before.fence.generation + 1 == generation) && before.fence.epoch == fence.epoch;
         let has_other_marks =
             before.fence.hub_id != fence.hub_id || before.fence.incarnation != fence.incarnation;
         for name in &change.forget {
@@ -211,10 +223,11 @@ impl Agent {
         }
         self.contents.extend(change.fresh);
         let entries = &self.ledger.entries;
-        self.contents.retain(|name, _| entries.get(name).is_some_and(|e| ledger::variant(e).is_some()));
+        self.contents
+            .retain(|name, _| entries.get(name).is_some_and(|e| ledger::variant(e).is_some()));
         for name in entries.keys() {
             let is_set = change.set.contains(name);
-            let bundle = self.bundles.entry(name.clone()).or_insert_with(Bundle::default);
+            let bundle = self.bundles.entry(name.clone()).or_default();
             // Where generations were skipped, an entry may have changed and changed back: the hub
             // must hear that it was seen.
             if is_set || !is_next {

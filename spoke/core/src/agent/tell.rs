@@ -12,8 +12,12 @@ use crate::report::{self, Circumstances, ObjectState, Summary};
 impl Agent {
     /// Works out a bundle's report anew.
     pub(super) fn summarize(&mut self, name: &str) {
-        let Some(entry) = self.ledger.entries.get(name) else { return };
-        let Some(bundle) = self.bundles.get(name) else { return };
+        let Some(entry) = self.ledger.entries.get(name) else {
+            return;
+        };
+        let Some(bundle) = self.bundles.get(name) else {
+            return;
+        };
         let (variant, variables, summary) = match entry {
             Entry::Run(assignment) => (
                 Some(assignment.variant),
@@ -54,7 +58,9 @@ impl Agent {
 
     fn keep_report(&mut self, name: &str, report: Report) {
         let now = self.now.mono_millis;
-        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        let Some(bundle) = self.bundles.get_mut(name) else {
+            return;
+        };
         if report.installed && !bundle.installed {
             bundle.installed = true;
             bundle.unsaved(now);
@@ -113,7 +119,9 @@ impl Agent {
     /// Says Hello where it is due, and reports that the hub does not have.
     pub(super) fn tell(&mut self) {
         self.maybe_hello();
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
         if !session.is_welcome() {
             return;
         }

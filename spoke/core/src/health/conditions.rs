@@ -77,9 +77,9 @@ impl<'a> Conditions<'a> {
             Some(condition) if condition.status != "True" => {
                 Assessment::progressing(condition.say())
             }
-            Some(condition) if !condition.is_current => Assessment::progressing(format!(
-                "condition {name} is about an older generation"
-            )),
+            Some(condition) if !condition.is_current => {
+                Assessment::progressing(format!("condition {name} is about an older generation"))
+            }
             Some(_) => Assessment::healthy(),
         }
     }

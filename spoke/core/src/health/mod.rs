@@ -56,8 +56,8 @@ pub fn depth(kind: &GroupKind) -> Depth {
     match (kind.group.as_str(), kind.kind.as_str()) {
         (
             "",
-            "ConfigMap" | "Secret" | "ServiceAccount" | "Namespace" | "LimitRange" | "ResourceQuota"
-            | "Endpoints" | "PodTemplate",
+            "ConfigMap" | "Secret" | "ServiceAccount" | "Namespace" | "LimitRange"
+            | "ResourceQuota" | "Endpoints" | "PodTemplate",
         )
         | (
             "rbac.authorization.k8s.io"

@@ -63,12 +63,20 @@ fn deployment_counts_updated_old_and_available_replicas() {
 #[test]
 fn deployment_says_why_it_is_stuck() {
     let deployment = |condition: Json| {
-        with("apps/v1", "Deployment", json!({"replicas": 1}),
-            json!({"observedGeneration": 2, "replicas": 1, "conditions": [condition]}))
+        with(
+            "apps/v1",
+            "Deployment",
+            json!({"replicas": 1}),
+            json!({"observedGeneration": 2, "replicas": 1, "conditions": [condition]}),
+        )
     };
     check(
-        deployment(condition("Progressing", "False", "ProgressDeadlineExceeded",
-            "ReplicaSet \"x-5d\" has timed out progressing.")),
+        deployment(condition(
+            "Progressing",
+            "False",
+            "ProgressDeadlineExceeded",
+            "ReplicaSet \"x-5d\" has timed out progressing.",
+        )),
         Health::Degraded,
         "condition Progressing is False: ProgressDeadlineExceeded: \
          ReplicaSet \"x-5d\" has timed out progressing.",
@@ -120,8 +128,11 @@ fn daemon_set_counts_ready_nodes() {
     check(set(status(3, 4)), Health::Progressing, "3 of 4 nodes updated");
     check(set(status(4, 3)), Health::Progressing, "3 of 4 nodes ready");
     check(set(status(4, 4)), Health::Healthy, "");
-    check(set(json!({"observedGeneration": 2})), Health::Progressing,
-        "is not observed by its controller yet");
+    check(
+        set(json!({"observedGeneration": 2})),
+        Health::Progressing,
+        "is not observed by its controller yet",
+    );
 }
 
 #[test]
@@ -150,8 +161,11 @@ fn a_job_is_healthy_when_complete_and_degraded_when_failed() {
 fn pods_name_the_container_that_does_not_start() {
     let pod = |status: Json| with("v1", "Pod", json!({}), status);
     check(pod(json!({"phase": "Succeeded"})), Health::Healthy, "");
-    check(pod(json!({"phase": "Failed", "reason": "Evicted"})), Health::Degraded,
-        "phase Failed Evicted");
+    check(
+        pod(json!({"phase": "Failed", "reason": "Evicted"})),
+        Health::Degraded,
+        "phase Failed Evicted",
+    );
     check(
         pod(json!({"phase": "Running", "containerStatuses": [
             {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]})),
@@ -164,8 +178,11 @@ fn pods_name_the_container_that_does_not_start() {
         Health::Progressing,
         "condition PodScheduled is False: Unschedulable: 0/1 nodes are available",
     );
-    check(pod(json!({"phase": "Running", "conditions": [condition("Ready", "True", "", "")]})),
-        Health::Healthy, "");
+    check(
+        pod(json!({"phase": "Running", "conditions": [condition("Ready", "True", "", "")]})),
+        Health::Healthy,
+        "",
+    );
 }
 
 #[test]
@@ -185,8 +202,11 @@ fn storage_and_services() {
     check(claim(json!({}), "Lost"), Health::Degraded, "phase Lost: its volume is gone");
 
     let balancer = |status: Json| with("v1", "Service", json!({"type": "LoadBalancer"}), status);
-    check(balancer(json!({"loadBalancer": {}})), Health::Progressing,
-        "waits for the address of its load balancer");
+    check(
+        balancer(json!({"loadBalancer": {}})),
+        Health::Progressing,
+        "waits for the address of its load balancer",
+    );
     check(balancer(json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}})), Health::Healthy, "");
     check(with("v1", "Service", json!({"type": "ClusterIP"}), json!({})), Health::Healthy, "");
 }
@@ -194,32 +214,53 @@ fn storage_and_services() {
 #[test]
 fn definitions_and_api_services() {
     let definition = |conditions: Json| {
-        with("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({}),
-            json!({"conditions": conditions}))
+        with(
+            "apiextensions.k8s.io/v1",
+            "CustomResourceDefinition",
+            json!({}),
+            json!({"conditions": conditions}),
+        )
     };
     check(definition(json!([])), Health::Progressing, "has no condition Established yet");
-    check(definition(json!([condition("Established", "True", "InitialNamesAccepted", "")])),
-        Health::Healthy, "");
+    check(
+        definition(json!([condition("Established", "True", "InitialNamesAccepted", "")])),
+        Health::Healthy,
+        "",
+    );
     check(
         definition(json!([condition("NamesAccepted", "False", "PluralConflict", "taken")])),
         Health::Degraded,
         "condition NamesAccepted is False: PluralConflict: taken",
     );
     check(
-        with("apiregistration.k8s.io/v1", "APIService", json!({}), json!({"conditions":
-            [condition("Available", "False", "MissingEndpoints", "no endpoints")]})),
+        with(
+            "apiregistration.k8s.io/v1",
+            "APIService",
+            json!({}),
+            json!({"conditions":
+            [condition("Available", "False", "MissingEndpoints", "no endpoints")]}),
+        ),
         Health::Progressing,
         "condition Available is False: MissingEndpoints: no endpoints",
     );
     check(
-        with("policy/v1", "PodDisruptionBudget", json!({}),
-            json!({"observedGeneration": 2, "currentHealthy": 1, "desiredHealthy": 2})),
+        with(
+            "policy/v1",
+            "PodDisruptionBudget",
+            json!({}),
+            json!({"observedGeneration": 2, "currentHealthy": 1, "desiredHealthy": 2}),
+        ),
         Health::Progressing,
         "1 of 2 pods healthy",
     );
     check(
-        with("autoscaling/v2", "HorizontalPodAutoscaler", json!({}), json!({"conditions":
-            [condition("AbleToScale", "False", "FailedGetScale", "no such target")]})),
+        with(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            json!({}),
+            json!({"conditions":
+            [condition("AbleToScale", "False", "FailedGetScale", "no such target")]}),
+        ),
         Health::Degraded,
         "condition AbleToScale is False: FailedGetScale: no such target",
     );
@@ -243,7 +284,9 @@ fn custom_resources_speak_through_conditions() {
         "condition Stalled is True: Auth: denied",
     );
     check(
-        custom(json!({"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]})),
+        custom(
+            json!({"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]}),
+        ),
         Health::Progressing,
         "condition Ready is about an older generation",
     );

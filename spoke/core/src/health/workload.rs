@@ -33,9 +33,10 @@ fn not_observed() -> Assessment {
 
 /// The first of `counts` that is below `wanted`, in words.
 fn short_of(wanted: i64, counts: &[(&str, i64)]) -> Option<Assessment> {
-    counts.iter().find(|(_, have)| *have < wanted).map(|(what, have)| {
-        Assessment::progressing(format!("{have} of {wanted} replicas {what}"))
-    })
+    counts
+        .iter()
+        .find(|(_, have)| *have < wanted)
+        .map(|(what, have)| Assessment::progressing(format!("{have} of {wanted} replicas {what}")))
 }
 
 pub(super) fn deployment(object: &Json, conditions: &Conditions<'_>) -> Assessment {

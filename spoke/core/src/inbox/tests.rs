@@ -15,10 +15,7 @@ fn object(name: &str, padding: usize) -> Object {
 }
 
 fn variant(objects: &[&Object]) -> Variant {
-    Variant {
-        objects: objects.iter().map(|object| object.digest).collect(),
-        ..Variant::default()
-    }
+    Variant { objects: objects.iter().map(|object| object.digest).collect(), ..Variant::default() }
 }
 
 fn entry(variant: &Variant) -> Entry {
@@ -47,10 +44,7 @@ fn delta(ledger: &Ledger, set: &[(&str, Entry)]) -> Delta {
 }
 
 fn open(delta: Delta, ledger: &Ledger, contents: &Contents) -> Inbox {
-    match Inbox::open(delta, ledger, contents).unwrap() {
-        Opened::Inbox(inbox) => inbox,
-        Opened::Held => unreachable!("nothing is held"),
-    }
+    Inbox::open(delta, ledger, contents).unwrap().unwrap()
 }
 
 fn variant_part(variant: &Variant, base: Option<&Variant>) -> VariantPart {
@@ -141,8 +135,7 @@ fn unknown_rules_and_settings_are_too_much_for_this_spoke() {
     assert!(refused.unwrap_err().starts_with("spoke too old: bundle main/web"));
 
     let text = br#"{"settings":{"magic":true},"objects":[]}"#;
-    let part =
-        VariantPart { digest: Digest::of(text), base: None, bytes: pack(text, b"").into() };
+    let part = VariantPart { digest: Digest::of(text), base: None, bytes: pack(text, b"").into() };
     assignment.rules = RULES;
     assignment.variant = part.digest;
     let mut inbox =

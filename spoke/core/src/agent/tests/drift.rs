@@ -46,7 +46,12 @@ fn a_deleted_object_comes_back_without_the_hub() {
     world.destroy("a");
     assert_eq!(
         world.log(),
-        ["get ConfigMap shop/a", "apply ConfigMap shop/a", "store inventory/main/web"]
+        [
+            "get ConfigMap shop/a",
+            "store inventory/main/web",
+            "apply ConfigMap shop/a",
+            "store inventory/main/web"
+        ]
     );
 }
 
@@ -97,7 +102,10 @@ fn a_restart_applies_nothing_again_and_finds_what_happened_meanwhile() {
     world.pass(60_000);
     let log = world.log();
     assert_eq!(log[0], "send Hello at 1");
-    assert!(!log.iter().any(|line| line.starts_with("apply") || line.starts_with("get")), "{log:?}");
+    assert!(
+        !log.iter().any(|line| line.starts_with("apply") || line.starts_with("get")),
+        "{log:?}"
+    );
 
     let gone = world.find("a");
     world.things.remove(&gone);

@@ -1,7 +1,6 @@
 //! A tiny cluster and a tiny hub that drive one machine, and write down what it does.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use proto_model::assign::{Assignment, Entry, RULES};
 use proto_model::delta::{BodyPart, Delta, ToHub, ToSpoke, VariantPart};
@@ -9,12 +8,11 @@ use proto_model::variant::{Settings, Variant};
 use proto_model::{Digest, Fence, Identity, Object, Permit, Report, Variables, object};
 use serde_json::{Value as Json, json};
 
+use super::cluster::live;
+use super::log::say;
 use crate::agent::{Agent, Effect, Event, Now};
 use crate::ledger;
-use crate::port::{
-    Depth, Failure, Kind, Live, OWNER_ANNOTATION, Observation, Op, Outcome, OwnerMark, Reason,
-    Write,
-};
+use crate::port::{Depth, Failure, Kind, Live, Observation, Reason};
 use crate::unpack::tests::pack;
 
 #[derive(Clone, Debug)]
@@ -48,7 +46,7 @@ pub(super) struct World {
     pub(super) said: Vec<ToHub>,
     pub(super) entries: BTreeMap<String, Entry>,
     pub(super) fence: Fence,
-    serial: u64,
+    pub(super) serial: u64,
 }
 
 pub(super) fn manifest(api_version: &str, kind: &str, name: &str) -> Json {
@@ -166,7 +164,9 @@ impl World {
     /// Carries out what was held back, up to a request whose text begins so.
     pub(super) fn release_until(&mut self, prefix: &str) {
         loop {
-            let Some(effect) = self.held.front() else { return };
+            let Some(effect) = self.held.front() else {
+                return;
+            };
             if matches!(effect, Effect::Execute { op, .. } if say(op).starts_with(prefix)) {
                 return;
             }
@@ -241,6 +241,30 @@ impl World {
         self.hub(variant_part(&parts.variant));
         for body in &parts.bodies {
             self.hub(body_part(body));
+        }
+    }
+
+    /// Assigns several bundles in one change from what the ledger holds, whatever was sent before.
+    pub(super) fn resend(&mut self, bundles: &[(&str, &[Json])], permit: Permit) {
+        let held = match self.records.get(ledger::ROOT_KEY) {
+            Some(bytes) => ledger::Ledger::decode(bytes).unwrap().entries,
+            None => BTreeMap::new(),
+        };
+        self.entries = held;
+        let contents: Vec<Parts> =
+            bundles.iter().map(|(_, objects)| parts(Settings::default(), objects)).collect();
+        let set: Vec<(&str, Entry)> = bundles
+            .iter()
+            .zip(&contents)
+            .map(|((name, _), content)| (*name, run(&content.variant, permit.clone())))
+            .collect();
+        let delta = self.delta(&set, &[]);
+        self.hub(ToSpoke::Delta(delta));
+        for content in &contents {
+            self.hub(variant_part(&content.variant));
+            for body in &content.bodies {
+                self.hub(body_part(body));
+            }
         }
     }
 
@@ -347,175 +371,6 @@ impl World {
         let identity = self.find(name);
         live(&identity, &self.things[&identity])
     }
-
-    fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
-        match effect {
-            Effect::Load => vec![Event::Started {
-                records: self.records.clone(),
-                cluster_uid: "cluster".into(),
-            }],
-            Effect::Send(message) => {
-                self.said.push(message);
-                Vec::new()
-            }
-            Effect::Store { token, write } => vec![Event::Stored { token, result: self.store(write) }],
-            Effect::Execute { id, op } => self.execute(id, op),
-            Effect::Watch(kinds) => {
-                let new = kinds.keys().filter(|kind| !self.watched.contains_key(*kind));
-                let new: Vec<Kind> = new.cloned().collect();
-                self.watched = kinds;
-                self.list(new)
-            }
-            Effect::EndSession { .. } => vec![Event::Disconnected],
-            Effect::Halt { .. } => Vec::new(),
-            Effect::Wake { at_mono_millis } => {
-                self.wake = at_mono_millis;
-                Vec::new()
-            }
-        }
-    }
-
-    fn store(&mut self, write: Write) -> Result<(), Failure> {
-        if self.stores_fail {
-            return Err(failure(Reason::Server, "etcd is away"));
-        }
-        self.records.extend(write.puts);
-        for key in write.deletes {
-            self.records.remove(&key);
-        }
-        Ok(())
-    }
-
-    fn execute(&mut self, id: u64, op: Op) -> Vec<Event> {
-        let done = |outcome| Event::Done { id, outcome };
-        let text = say(&op);
-        let failed = self.failures.iter().find(|(part, _)| text.contains(*part));
-        if let Some((_, failure)) = failed {
-            return vec![done(Outcome::Failed(failure.clone()))];
-        }
-        match op {
-            Op::Discover(kind) => {
-                let namespaced = !kind.kind.kind.starts_with("Cluster");
-                vec![done(Outcome::Discovered { namespaced })]
-            }
-            Op::EnsureNamespace(name) => {
-                self.namespaces.insert(name);
-                vec![done(Outcome::NamespaceReady)]
-            }
-            Op::Get { identity, .. } => {
-                let found = self.things.get(&identity).map(|thing| live(&identity, thing));
-                vec![done(Outcome::Got(found))]
-            }
-            Op::Apply { manifest, manager, .. } => {
-                let identity = object::identity(&manifest).unwrap();
-                if self.immutable.contains(&identity.kind.kind)
-                    && self.things.contains_key(&identity)
-                {
-                    let refused = failure(Reason::Invalid, "field is immutable");
-                    return vec![done(Outcome::Failed(refused))];
-                }
-                let live = self.apply(manifest, manager);
-                let mut events = vec![done(Outcome::Applied(live.clone()))];
-                if self.watched.keys().any(|kind| kind.kind == live.identity.kind) {
-                    events.push(Event::Observed(Observation::Seen(live)));
-                }
-                events
-            }
-            Op::Delete { identity, uid, .. } => self.delete(id, identity, uid),
-        }
-    }
-
-    fn apply(&mut self, manifest: Json, manager: String) -> Live {
-        let identity = object::identity(&manifest).unwrap();
-        self.serial += 1;
-        let serial = self.serial;
-        let managed = Digest::of_json(&manifest);
-        let thing = self.things.entry(identity.clone()).or_insert_with(|| Thing {
-            uid: format!("u{serial}"),
-            resource_version: serial,
-            manifest: Json::Null,
-            managed: BTreeMap::new(),
-            deleting: false,
-            finalizers: Vec::new(),
-        });
-        let status = thing.manifest.get("status").cloned();
-        thing.manifest = manifest;
-        if let Some(status) = status {
-            thing.manifest["status"] = status;
-        }
-        if thing.managed.insert(manager, managed) != Some(managed) {
-            thing.resource_version = serial;
-        }
-        live(&identity, thing)
-    }
-
-    fn delete(&mut self, id: u64, identity: Identity, uid: String) -> Vec<Event> {
-        let done = |outcome| Event::Done { id, outcome };
-        match self.things.get_mut(&identity) {
-            Some(thing) if thing.uid != uid => {
-                vec![done(Outcome::Failed(failure(Reason::Conflict, "uid differs")))]
-            }
-            Some(thing) if !thing.finalizers.is_empty() => {
-                thing.deleting = true;
-                let seen = live(&identity, thing);
-                vec![done(Outcome::Deleted), Event::Observed(Observation::Seen(seen))]
-            }
-            Some(_) => {
-                self.things.remove(&identity);
-                vec![
-                    done(Outcome::Deleted),
-                    Event::Observed(Observation::Gone { identity, uid }),
-                ]
-            }
-            None => vec![done(Outcome::Deleted)],
-        }
-    }
-
-    fn note(&mut self, effect: &Effect) {
-        let text = match effect {
-            Effect::Load => "load".into(),
-            Effect::Send(message) => self.say_message(message),
-            Effect::Store { write, .. } => {
-                let key = |key: &str| match key.split('/').collect::<Vec<_>>()[..] {
-                    ["bundle", source, bundle, _] => format!("bundle/{source}/{bundle}"),
-                    _ => key.to_owned(),
-                };
-                let puts = write.puts.iter().map(|(name, _)| key(name));
-                let deletes = write.deletes.iter().map(|name| format!("-{}", key(name)));
-                format!("store {}", puts.chain(deletes).collect::<Vec<_>>().join(" "))
-            }
-            Effect::Execute { op, .. } => say(op),
-            Effect::Watch(kinds) => {
-                let kinds: Vec<String> = kinds.keys().map(|kind| kind.kind.to_string()).collect();
-                format!("watch {}", kinds.join(" "))
-            }
-            Effect::EndSession { why } => format!("end session: {why}"),
-            Effect::Halt { why } => format!("halt: {why}"),
-            // Timers are looked at where they matter.
-            Effect::Wake { .. } => return,
-        };
-        self.log.push(text);
-    }
-
-    fn say_message(&self, message: &ToHub) -> String {
-        match message {
-            ToHub::Hello(hello) => {
-                format!("send Hello at {}", hello.fence.generation)
-            }
-            ToHub::Holding(entries) => {
-                format!("send Holding {}", entries.keys().cloned().collect::<Vec<_>>().join(" "))
-            }
-            ToHub::Need { variants, bodies } => {
-                format!("send Need {} variants, {} bodies", variants.len(), bodies.len())
-            }
-            ToHub::Ack { generation, .. } => format!("send Ack {generation}"),
-            ToHub::Nack { generation, message } => format!("send Nack {generation}: {message}"),
-            ToHub::Report(report) => {
-                format!("send Report {} {} {}", report.bundle, report.sync, report.health)
-            }
-            ToHub::Renew(_) => "send Renew".into(),
-        }
-    }
 }
 
 pub(super) fn run(variant: &Variant, permit: Permit) -> Entry {
@@ -536,36 +391,5 @@ pub(super) fn variant_part(variant: &Variant) -> ToSpoke {
 }
 
 pub(super) fn body_part(body: &Object) -> ToSpoke {
-    ToSpoke::Body(BodyPart {
-        digest: body.digest,
-        base: None,
-        bytes: pack(&body.body, b"").into(),
-    })
-}
-
-fn say(op: &Op) -> String {
-    match op {
-        Op::Discover(kind) => format!("discover {}", kind.kind),
-        Op::Get { identity, .. } => format!("get {identity}"),
-        Op::Apply { manifest, .. } => format!("apply {}", object::identity(manifest).unwrap()),
-        Op::Delete { identity, .. } => format!("delete {identity}"),
-        Op::EnsureNamespace(name) => format!("ensure namespace {name}"),
-    }
-}
-
-fn live(identity: &Identity, thing: &Thing) -> Live {
-    let owners: Vec<OwnerMark> = object::annotation(&thing.manifest, OWNER_ANNOTATION)
-        .and_then(|text| serde_json::from_str(text).ok())
-        .unwrap_or_default();
-    Live {
-        identity: identity.clone(),
-        version: "v1".into(),
-        uid: thing.uid.clone(),
-        resource_version: thing.resource_version.to_string(),
-        deleting: thing.deleting,
-        finalizers: thing.finalizers.clone(),
-        owners,
-        managed: thing.managed.clone(),
-        object: Some(Arc::new(thing.manifest.clone())),
-    }
+    ToSpoke::Body(BodyPart { digest: body.digest, base: None, bytes: pack(&body.body, b"").into() })
 }

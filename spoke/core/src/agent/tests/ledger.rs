@@ -13,7 +13,10 @@ fn nothing_is_applied_or_acknowledged_before_the_ledger_is_durable() {
     world.assign("main/web", Settings::default(), &[config("a", "1")]);
     world.pass(5_000);
     let log = world.log();
-    assert!(log.len() > 2 && log.iter().all(|line| line == "store bundle/main/web ledger"), "{log:?}");
+    assert!(
+        log.len() > 2 && log.iter().all(|line| line == "store bundle/main/web ledger"),
+        "{log:?}"
+    );
     world.stores_fail = false;
     world.pass(60_000);
     let log = world.log();

@@ -75,10 +75,7 @@ fn stages_wait_for_each_other_and_one_failure_stops_only_what_comes_after() {
     assert_eq!(world.words("main/web"), "Waiting Progressing [ConfigMap shop/a quota is full]");
     world.failures.clear();
     world.pass(1_000);
-    assert_eq!(
-        applies(world.log()),
-        ["apply ConfigMap shop/a", "apply Deployment.apps shop/web"]
-    );
+    assert_eq!(applies(world.log()), ["apply ConfigMap shop/a", "apply Deployment.apps shop/web"]);
     assert_eq!(
         world.words("main/web"),
         "Applied Progressing [Deployment.apps shop/web is not observed by its controller yet]"
@@ -121,7 +118,11 @@ fn a_kind_that_does_not_exist_is_waited_for() {
     let mut world = World::new();
     let missing = failure(Reason::NoSuchKind, "no such kind");
     world.failures.insert("Widget.example.com".into(), missing);
-    world.assign("main/web", in_shop(), &[manifest("example.com/v1", "Widget", "w"), config("a", "1")]);
+    world.assign(
+        "main/web",
+        in_shop(),
+        &[manifest("example.com/v1", "Widget", "w"), config("a", "1")],
+    );
     assert_eq!(
         world.words("main/web"),
         "Waiting Progressing [Widget.example.com w waits for kind Widget.example.com/v1 to exist]"

@@ -1,0 +1,155 @@
+//! How the tiny cluster answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proto_model::{Digest, Identity, object};
+use serde_json::Value as Json;
+
+use super::fake::{Thing, World, failure};
+use super::log::say;
+use crate::agent::{Effect, Event};
+use crate::port::{
+    Failure, Kind, Live, OWNER_ANNOTATION, Observation, Op, Outcome, OwnerMark, Reason, Write,
+};
+
+impl World {
+    pub(super) fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
+        match effect {
+            Effect::Load => vec![Event::Started {
+                records: self.records.clone(),
+                cluster_uid: "cluster".into(),
+            }],
+            Effect::Send(message) => {
+                self.said.push(message);
+                Vec::new()
+            }
+            Effect::Store { token, write } => {
+                vec![Event::Stored { token, result: self.store(write) }]
+            }
+            Effect::Execute { id, op } => self.execute(id, op),
+            Effect::Watch(kinds) => {
+                let new = kinds.keys().filter(|kind| !self.watched.contains_key(*kind));
+                let new: Vec<Kind> = new.cloned().collect();
+                self.watched = kinds;
+                self.list(new)
+            }
+            Effect::EndSession { .. } => vec![Event::Disconnected],
+            Effect::Halt { .. } => Vec::new(),
+            Effect::Wake { at_mono_millis } => {
+                self.wake = at_mono_millis;
+                Vec::new()
+            }
+        }
+    }
+
+    fn store(&mut self, write: Write) -> Result<(), Failure> {
+        if self.stores_fail {
+            return Err(failure(Reason::Server, "etcd is away"));
+        }
+        self.records.extend(write.puts);
+        for key in write.deletes {
+            self.records.remove(&key);
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, id: u64, op: Op) -> Vec<Event> {
+        let done = |outcome| Event::Done { id, outcome };
+        let text = say(&op);
+        let failed = self.failures.iter().find(|(part, _)| text.contains(*part));
+        if let Some((_, failure)) = failed {
+            return vec![done(Outcome::Failed(failure.clone()))];
+        }
+        match op {
+            Op::Discover(kind) => {
+                let namespaced = !kind.kind.kind.starts_with("Cluster");
+                vec![done(Outcome::Discovered { namespaced })]
+            }
+            Op::EnsureNamespace(name) => {
+                self.namespaces.insert(name);
+                vec![done(Outcome::NamespaceReady)]
+            }
+            Op::Get { identity, .. } => {
+                let found = self.things.get(&identity).map(|thing| live(&identity, thing));
+                vec![done(Outcome::Got(found))]
+            }
+            Op::Apply { manifest, manager, .. } => {
+                let identity = object::identity(&manifest).unwrap();
+                if self.immutable.contains(&identity.kind.kind)
+                    && self.things.contains_key(&identity)
+                {
+                    let refused = failure(Reason::Invalid, "field is immutable");
+                    return vec![done(Outcome::Failed(refused))];
+                }
+                let live = self.apply(manifest, manager);
+                let mut events = vec![done(Outcome::Applied(live.clone()))];
+                if self.watched.keys().any(|kind| kind.kind == live.identity.kind) {
+                    events.push(Event::Observed(Observation::Seen(live)));
+                }
+                events
+            }
+            Op::Delete { identity, uid, .. } => self.delete(id, identity, uid),
+        }
+    }
+
+    fn apply(&mut self, manifest: Json, manager: String) -> Live {
+        let identity = object::identity(&manifest).unwrap();
+        self.serial += 1;
+        let serial = self.serial;
+        let managed = Digest::of_json(&manifest);
+        let thing = self.things.entry(identity.clone()).or_insert_with(|| Thing {
+            uid: format!("u{serial}"),
+            resource_version: serial,
+            manifest: Json::Null,
+            managed: BTreeMap::new(),
+            deleting: false,
+            finalizers: Vec::new(),
+        });
+        let status = thing.manifest.get("status").cloned();
+        thing.manifest = manifest;
+        if let Some(status) = status {
+            thing.manifest["status"] = status;
+        }
+        if thing.managed.insert(manager, managed) != Some(managed) {
+            thing.resource_version = serial;
+        }
+        live(&identity, thing)
+    }
+
+    fn delete(&mut self, id: u64, identity: Identity, uid: String) -> Vec<Event> {
+        let done = |outcome| Event::Done { id, outcome };
+        match self.things.get_mut(&identity) {
+            Some(thing) if thing.uid != uid => {
+                vec![done(Outcome::Failed(failure(Reason::Conflict, "uid differs")))]
+            }
+            Some(thing) if !thing.finalizers.is_empty() => {
+                thing.deleting = true;
+                let seen = live(&identity, thing);
+                vec![done(Outcome::Deleted), Event::Observed(Observation::Seen(seen))]
+            }
+            Some(_) => {
+                self.things.remove(&identity);
+                vec![done(Outcome::Deleted), Event::Observed(Observation::Gone { identity, uid })]
+            }
+            None => vec![done(Outcome::Deleted)],
+        }
+    }
+}
+
+pub(super) fn live(identity: &Identity, thing: &Thing) -> Live {
+    let owners: Vec<OwnerMark> = object::annotation(&thing.manifest, OWNER_ANNOTATION)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    Live {
+        identity: identity.clone(),
+        version: "v1".into(),
+        uid: thing.uid.clone(),
+        resource_version: thing.resource_version.to_string(),
+        deleting: thing.deleting,
+        finalizers: thing.finalizers.clone(),
+        owners,
+        managed: thing.managed.clone(),
+        object: Some(Arc::new(thing.manifest.clone())),
+    }
+}
