@@ -6,6 +6,7 @@ use proto_model::{Digest, GroupKind, Identity};
 use serde_json::{Value as Json, json};
 
 use crate::custom::Custom;
+use crate::resolve::namespace_identity;
 use crate::state::{State, Stored, is_deleting, stored, time};
 
 impl State {
@@ -67,15 +68,13 @@ impl State {
             self.kinds_changed();
         }
         // What holds a namespace or a definition back may have been this object.
-        let waiting: Vec<Identity> = self
-            .objects
-            .keys()
-            .filter(|i| {
-                i.kind.is_shared()
-                    && (i.name == identity.namespace || i.kind.kind == "CustomResourceDefinition")
-            })
-            .cloned()
-            .collect();
+        let definitions = GroupKind {
+            group: "apiextensions.k8s.io".into(),
+            kind: "CustomResourceDefinition".into(),
+        };
+        let mut waiting: Vec<Identity> =
+            self.of_kind(&definitions).map(|(definition, _)| definition.clone()).collect();
+        waiting.push(namespace_identity(&identity.namespace));
         self.timers.extend(waiting.into_iter().map(|i| (0, i)));
     }
 
