@@ -113,8 +113,7 @@ impl Catalog {
     /// The rollout policy that a bundle names, if it is known.
     #[must_use]
     pub fn policy_of(&self, bundle: &Declared<BundleSpec>) -> Option<&Declared<RolloutPolicySpec>> {
-        self.policies
-            .get(&full_name(&bundle.source, bundle.spec.rollout.as_deref()?))
+        self.policies.get(&full_name(&bundle.source, bundle.spec.rollout.as_deref()?))
     }
 }
 
@@ -148,10 +147,7 @@ impl Defect {
     /// The same defect, which holds a bundle.
     #[must_use]
     pub fn holding(self, bundle: &str) -> Self {
-        Self {
-            bundle: Some(bundle.into()),
-            ..self
-        }
+        Self { bundle: Some(bundle.into()), ..self }
     }
 
     /// The same words as a note.
@@ -175,11 +171,7 @@ impl std::fmt::Display for Defect {
 /// A full name from a source and a name that may itself be full.
 #[must_use]
 pub fn full_name(source: &str, name: &str) -> String {
-    if name.contains('/') {
-        name.into()
-    } else {
-        format!("{source}/{name}")
-    }
+    if name.contains('/') { name.into() } else { format!("{source}/{name}") }
 }
 
 #[cfg(test)]
