@@ -133,7 +133,9 @@ pub enum ReadError {
         max: usize,
     },
     /// Whether one commit descends from the other lies beyond the history that was fetched.
-    #[error("whether {new} descends from {old} is not known: it lies further back than the {max} commits that are looked at")]
+    #[error(
+        "whether {new} descends from {old} is not known: it lies further back than the {max} commits that are looked at"
+    )]
     HistoryTooLong {
         /// The older commit.
         old: String,

@@ -42,8 +42,7 @@ pub(crate) enum Descent {
 /// [`ReadError::HistoryTooLong`] where the answer lies beyond [`limits::HISTORY_COMMITS_MAX`].
 pub async fn is_descendant(dir: &Path, old: &str, new: &str) -> Result<bool, ReadError> {
     let (dir, old, new) = (dir.to_owned(), old.to_owned(), new.to_owned());
-    let too_long =
-        ReadError::HistoryTooLong { old: old.clone(), new: new.clone(), max: limits::HISTORY_COMMITS_MAX };
+    let too_long = ReadError::HistoryTooLong { old: old.clone(), new: new.clone(), max: limits::HISTORY_COMMITS_MAX };
     on_mirror(dir, move |repository| {
         let (from, to) = (parse(&old)?, parse(&new)?);
         if !repository.has_object(to) {

@@ -21,6 +21,8 @@ use crate::source::{Credentials, Fetched, Location, Reference, Source};
 const NAME: &str = "mirror.git";
 /// What was fetched last.
 const HEAD: &str = "refs/drover/head";
+/// The accepted head, where it had to be fetched for itself.
+const ACCEPTED: &str = "refs/drover/accepted";
 /// How much further back each step looks for the accepted head, in commits; together they stay
 /// within `limits::HISTORY_COMMITS_MAX`.
 const DEEPEN: [u32; 4] = [50, 500, 5_000, 50_000];
@@ -50,7 +52,10 @@ pub(crate) fn fetch(source: &Source) -> Result<Fetched, FetchError> {
     if let Location::Local(path) = &location
         && !path.is_dir()
     {
-        return Err(FetchError::NotARepository { url: location.url(), why: " (there is no such directory)".to_owned() });
+        return Err(FetchError::NotARepository {
+            url: location.url(),
+            why: " (there is no such directory)".to_owned(),
+        });
     }
     let repository = open_or_make(&source.dir)?;
     let before = held(&repository);
@@ -64,8 +69,9 @@ pub(crate) fn fetch(source: &Source) -> Result<Fetched, FetchError> {
         remote.receive(&repository, &target, HEAD, shallow)?;
     }
     let commit = head(&source.dir, &location)?;
-    if let Some(accepted) = &source.accepted {
+    if let Some(Ok(accepted)) = source.accepted.as_ref().map(|id| ObjectId::from_hex(id.as_bytes())) {
         deepen(&remote, &source.dir, &target, accepted, commit)?;
+        bring(&remote, &source.dir, accepted)?;
     }
     tidy(&source.dir.join(NAME));
     Ok(Fetched { commit: commit.to_string(), unchanged: before == Some(commit) })
@@ -82,8 +88,13 @@ fn head(dir: &Path, location: &Location) -> Result<ObjectId, FetchError> {
 
 /// Fetches history until it shows whether `commit` descends from `accepted`, or the limit is
 /// reached: then it stays unknown, and whoever asks is told so.
-fn deepen(remote: &Remote<'_>, dir: &Path, target: &Target, accepted: &str, commit: ObjectId) -> Result<(), FetchError> {
-    let Ok(accepted) = ObjectId::from_hex(accepted.as_bytes()) else { return Ok(()) };
+fn deepen(
+    remote: &Remote<'_>,
+    dir: &Path,
+    target: &Target,
+    accepted: ObjectId,
+    commit: ObjectId,
+) -> Result<(), FetchError> {
     for commits in DEEPEN {
         // Opened anew: where history is cut has changed.
         let repository = open(dir).map_err(|error| unusable(dir, &explain(&error)))?;
@@ -92,6 +103,22 @@ fn deepen(remote: &Remote<'_>, dir: &Path, target: &Target, accepted: &str, comm
             Ok(Descent::Yes | Descent::No) => break,
             Err(error) => return Err(unusable(dir, &explain(&error))),
         }
+    }
+    Ok(())
+}
+
+/// Brings the accepted head where history did not: after a rewind, into a new mirror, what clusters
+/// run must still be readable. A server may have forgotten it, or give no commits by id: whoever
+/// reads it is told then.
+fn bring(remote: &Remote<'_>, dir: &Path, accepted: ObjectId) -> Result<(), FetchError> {
+    let repository = open(dir).map_err(|error| unusable(dir, &explain(&error)))?;
+    if !repository.has_object(accepted) {
+        let target = Target { spec: accepted.to_string(), id: accepted };
+        let shallow = match remote.location {
+            Location::Local(_) => Shallow::NoChange,
+            Location::Http { .. } => Shallow::DepthAtRemote(NonZeroU32::MIN),
+        };
+        let _ = remote.receive(&repository, &target, ACCEPTED, shallow);
     }
     Ok(())
 }
@@ -120,7 +147,10 @@ fn put_right(mirror: &Path) -> io::Result<()> {
     for dir in [mirror.to_owned(), mirror.join("refs/drover"), mirror.join("objects/pack")] {
         for path in files(&dir)? {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let left = name.ends_with(".lock") || name.ends_with(".keep") || name.starts_with(".tmp") || name.starts_with("tmp_");
+            let left = name.ends_with(".lock")
+                || name.ends_with(".keep")
+                || name.starts_with(".tmp")
+                || name.starts_with("tmp_");
             if left && path.is_file() {
                 fs::remove_file(&path)?;
             }

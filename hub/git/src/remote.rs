@@ -47,7 +47,8 @@ impl Remote<'_> {
             Reference::Commit(id) => return Ok(Target { spec: id.to_string(), id: *id }),
             Reference::Names(names) => names,
         };
-        let specs: Vec<String> = names.iter().enumerate().map(|(n, name)| format!("+{name}:refs/drover/seen/{n}")).collect();
+        let specs: Vec<String> =
+            names.iter().enumerate().map(|(n, name)| format!("+{name}:refs/drover/seen/{n}")).collect();
         let refs = self.list(repository, &specs, true).map_err(|error| self.failure(&error))?;
         for name in names {
             let found = refs.mappings.iter().find(|m| m.remote.as_name().is_some_and(|n| n == name.as_str()));
@@ -71,7 +72,8 @@ impl Remote<'_> {
         if heads.peek().is_none() {
             return FetchError::Empty { url };
         }
-        let found = heads.filter_map(|name| Some(name.strip_prefix("refs/heads/")?.to_owned())).take(HINTS_MAX).collect();
+        let found =
+            heads.filter_map(|name| Some(name.strip_prefix("refs/heads/")?.to_owned())).take(HINTS_MAX).collect();
         FetchError::MissingRef { url, reference: asked.to_owned(), found }
     }
 
@@ -119,7 +121,10 @@ impl Remote<'_> {
     fn failure(&self, error: &gix::Error) -> FetchError {
         let url = self.location.url();
         let why = explain(error);
-        if error.is_unauthenticated() || error.is_permission_denied() || says(&why, &["status 401", "status 403", "No credentials"]) {
+        if error.is_unauthenticated()
+            || error.is_permission_denied()
+            || says(&why, &["status 401", "status 403", "No credentials"])
+        {
             let why = match self.credentials {
                 Some(_) => " with the credentials given".to_owned(),
                 None => String::new(),

@@ -87,7 +87,9 @@ impl Location {
 
     fn local(path: &str) -> Result<Self, FetchError> {
         let absolute = std::path::absolute(path);
-        absolute.map(Self::Local).map_err(|error| FetchError::Unsupported { url: path.to_owned(), why: error.to_string() })
+        absolute
+            .map(Self::Local)
+            .map_err(|error| FetchError::Unsupported { url: path.to_owned(), why: error.to_string() })
     }
 
     /// As it is given to gix, and shown.

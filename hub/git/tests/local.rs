@@ -71,7 +71,8 @@ async fn every_kind_of_ref_and_repository() {
     assert!(!bare.join("refs/heads/main").exists(), "refs are packed");
 
     let worktree = repo.path().to_str().unwrap();
-    let urls = [worktree.to_owned(), format!("{worktree}/.git"), format!("file://{worktree}"), bare.display().to_string()];
+    let urls =
+        [worktree.to_owned(), format!("{worktree}/.git"), format!("file://{worktree}"), bare.display().to_string()];
     for url in &urls {
         for (reference, commit) in [
             ("main", &second),

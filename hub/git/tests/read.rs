@@ -103,7 +103,8 @@ async fn a_tree_that_multiplies_itself_meets_the_limit() {
             let listing: String = (0..10).map(|n| format!("{kind} {id}\t{n}\n")).collect();
             std::fs::write(repo.path().join(".git/listing"), listing).unwrap();
             let script = "git mktree < .git/listing";
-            let output = std::process::Command::new("sh").current_dir(repo.path()).args(["-c", script]).output().unwrap();
+            let output =
+                std::process::Command::new("sh").current_dir(repo.path()).args(["-c", script]).output().unwrap();
             id = String::from_utf8(output.stdout).unwrap().trim().to_owned();
             kind = "040000 tree";
         }

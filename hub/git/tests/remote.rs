@@ -134,6 +134,10 @@ async fn history_is_fetched_only_as_far_as_it_is_needed() {
     fresh.source.accepted = Some(head.clone());
     assert_eq!(fetch(&fresh.source).await.unwrap().commit, rewound);
     assert_eq!(is_descendant(&fresh.source.dir, &head, &rewound).await, Ok(false));
+    let kept = read(&fresh.source.dir, &head, "", |_, _| true).await;
+    assert!(kept.is_ok(), "what was accepted is brought as well");
+    fresh.source.accepted = Some("0123456789012345678901234567890123456789".to_owned());
+    assert_eq!(fetch(&fresh.source).await.unwrap().commit, rewound);
     mirror.source.accepted = Some(head.clone());
     assert_eq!(fetch(&mirror.source).await.unwrap().commit, rewound);
     assert_eq!(is_descendant(&mirror.source.dir, &head, &rewound).await, Ok(false));

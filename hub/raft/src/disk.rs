@@ -55,7 +55,9 @@ pub fn init(dir: &Path) -> Result<(), InitError> {
     fs::create_dir_all(dir).map_err(io)?;
     let fresh = dir.join("log.redb.new");
     match fs::remove_file(&fresh) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(io(source).into()),
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            return Err(io(source).into());
+        }
         _ => {}
     }
     let made = builder().create(&fresh).map_err(redb::Error::from).and_then(|database| write_founding(&database));

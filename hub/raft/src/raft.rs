@@ -136,9 +136,7 @@ impl<M: Machine> Raft<M> {
         let turn = self.inner.proposals.acquire().await;
         let _turn = turn.map_err(|_| ProposeError::Stopped { reason: SHUT_DOWN.to_owned() })?;
         match self.inner.raft.client_write(Payload(entry)).await {
-            Ok(written) => {
-                Ok(Proposed { index: written.log_id.index, answer: written.data.0.unwrap_or_default() })
-            }
+            Ok(written) => Ok(Proposed { index: written.log_id.index, answer: written.data.0.unwrap_or_default() }),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                 Err(ProposeError::NotLeader { leader: forward.leader_id })
             }
@@ -192,9 +190,7 @@ impl<M: Machine> Raft<M> {
             raft.initialize(me).await.map_err(|e| OpenError::Stopped { reason: e.to_string() })?;
         }
         let id = self.inner.id;
-        let alone = raft.with_raft_state(move |state| {
-            state.membership_state.effective().voter_ids().eq([id])
-        });
+        let alone = raft.with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([id]));
         if !alone.await.map_err(|fatal| stopped(&fatal))? {
             return Ok(());
         }
@@ -243,9 +239,7 @@ fn recover<M: Machine>(dir: &Path, initial: M) -> Result<Recovered<M>, OpenError
 }
 
 /// Translates openraft's metrics into our two words, until the replica is gone.
-fn observe(
-    mut metrics: watch::Receiver<Metrics>,
-) -> (watch::Receiver<Leader>, watch::Receiver<Option<Arc<str>>>) {
+fn observe(mut metrics: watch::Receiver<Metrics>) -> (watch::Receiver<Leader>, watch::Receiver<Option<Arc<str>>>) {
     let (leader, leading) = watch::channel(Leader::Unknown);
     let (stopped, stopping) = watch::channel(None);
     tokio::spawn(async move {

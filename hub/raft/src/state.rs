@@ -13,7 +13,9 @@ use tokio::task::spawn_blocking;
 
 use crate::machine::{Applied, Machine, Stop};
 use crate::snapshot::{self, Contents, Snapshots};
-use crate::types::{Answer, Entry, LogId, Payload, SnapshotMeta, StorageError, StorageIOError, StoredMembership, Types};
+use crate::types::{
+    Answer, Entry, LogId, Payload, SnapshotMeta, StorageError, StorageIOError, StoredMembership, Types,
+};
 
 /// The value, how far it has come, and who watches it.
 pub(crate) struct State<M> {

@@ -107,9 +107,8 @@ impl Thread {
         if jobs.is_empty() && newer.is_none() {
             return Ok(());
         }
-        write(&self.disk, jobs, newer).map_err(|source| {
-            Failure(format!("{}: {source}", self.disk.path.display()).into())
-        })?;
+        write(&self.disk, jobs, newer)
+            .map_err(|source| Failure(format!("{}: {source}", self.disk.path.display()).into()))?;
         self.written = committed;
         Ok(())
     }

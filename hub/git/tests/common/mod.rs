@@ -1,6 +1,12 @@
 //! Repositories made with the git program, and a server of them in a few lines of CGI.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "each test uses its part, and fails by panicking")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test uses its part, and fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
-use hub_git::{Fetched, FetchError, Fetcher, Source};
+use hub_git::{FetchError, Fetched, Fetcher, Source};
 use tempfile::TempDir;
 
 /// Set for a process of this program that is to be the child.
@@ -253,8 +259,11 @@ impl Request {
         let end = output.windows(4).position(|w| w == b"\r\n\r\n").expect("CGI headers");
         let head = String::from_utf8_lossy(&output[..end]).into_owned();
         let status = head.lines().find_map(|l| l.strip_prefix("Status: ")).unwrap_or("200 OK");
-        let mut response = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{head}\r\n\r\n").into_bytes();
-        response.extend_from_slice(&output[end + 4..]);
+        let body = &output[end + 4..];
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{head}\r\n\r\n");
+        let mut response = head.into_bytes();
+        response.extend_from_slice(body);
         response
     }
 }
