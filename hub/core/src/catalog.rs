@@ -133,13 +133,7 @@ impl<S> Declared<S> {
     /// A defect at one of its fields.
     #[must_use]
     pub fn defect(&self, path: &str, message: impl Into<String>) -> Defect {
-        Defect {
-            file: self.file.clone(),
-            line: self.line_of(path),
-            message: message.into(),
-            bundle: None,
-            note: false,
-        }
+        Defect { file: self.file.clone(), line: self.line_of(path), message: message.into(), bundle: None, note: false }
     }
 }
 

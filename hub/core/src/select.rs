@@ -7,9 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A label selector as in Kubernetes: everything in it must hold; an empty one matches all.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Selector {
     /// Labels that must be there with exactly these values.
@@ -34,9 +32,7 @@ pub struct Expression {
 }
 
 /// What must hold of a label.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {
     /// It has one of the values.
     In,
@@ -71,12 +67,7 @@ impl Selector {
         for (key, value) in &self.match_labels {
             check_label(key, value).map_err(BadSelector::Label)?;
         }
-        for Expression {
-            key,
-            operator,
-            values,
-        } in &self.match_expressions
-        {
+        for Expression { key, operator, values } in &self.match_expressions {
             check_label(key, "").map_err(BadSelector::Label)?;
             match operator {
                 Operator::In | Operator::NotIn if values.is_empty() => {
@@ -97,24 +88,16 @@ impl Selector {
     /// Whether some labels match.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.match_labels
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
-            && self.match_expressions.iter().all(
-                |Expression {
-                     key,
-                     operator,
-                     values,
-                 }| {
-                    let found = labels.get(key);
-                    match operator {
-                        Operator::In => found.is_some_and(|value| values.contains(value)),
-                        Operator::NotIn => !found.is_some_and(|value| values.contains(value)),
-                        Operator::Exists => found.is_some(),
-                        Operator::DoesNotExist => found.is_none(),
-                    }
-                },
-            )
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|Expression { key, operator, values }| {
+                let found = labels.get(key);
+                match operator {
+                    Operator::In => found.is_some_and(|value| values.contains(value)),
+                    Operator::NotIn => !found.is_some_and(|value| values.contains(value)),
+                    Operator::Exists => found.is_some(),
+                    Operator::DoesNotExist => found.is_none(),
+                }
+            })
     }
 }
 
@@ -129,19 +112,13 @@ pub fn check_label(key: &str, value: &str) -> Result<(), String> {
         bytes.len() <= 63
             && edge(bytes.first())
             && edge(bytes.last())
-            && bytes
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
     };
-    let (prefix, name) = key
-        .split_once('/')
-        .map_or((None, key), |(p, n)| (Some(p), n));
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(p, n)| (Some(p), n));
     let good_prefix = prefix.is_none_or(|prefix| {
         !prefix.is_empty()
             && prefix.len() <= 253
-            && prefix
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
+            && prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
     });
     if !word(name) || !good_prefix {
         return Err(format!("{key:?} cannot be the name of a label"));
@@ -201,12 +178,7 @@ impl Index {
         for (key, value) in &selector.match_labels {
             found &= self.with(key, std::slice::from_ref(value));
         }
-        for Expression {
-            key,
-            operator,
-            values,
-        } in &selector.match_expressions
-        {
+        for Expression { key, operator, values } in &selector.match_expressions {
             match operator {
                 Operator::In => found &= self.with(key, values),
                 Operator::NotIn => found -= self.with(key, values),
@@ -221,18 +193,11 @@ impl Index {
         let Some(known) = self.labels.get(key) else {
             return RoaringBitmap::new();
         };
-        values
-            .iter()
-            .filter_map(|value| known.get(value))
-            .fold(RoaringBitmap::new(), |all, some| all | some)
+        values.iter().filter_map(|value| known.get(value)).fold(RoaringBitmap::new(), |all, some| all | some)
     }
 
     fn having(&self, key: &str) -> RoaringBitmap {
-        self.labels
-            .get(key)
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .fold(RoaringBitmap::new(), |all, some| all | some)
+        self.labels.get(key).into_iter().flat_map(BTreeMap::values).fold(RoaringBitmap::new(), |all, some| all | some)
     }
 }
 

@@ -9,27 +9,12 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 fn selector() -> impl Strategy<Value = Selector> {
-    let operator = prop_oneof![
-        Just(Operator::In),
-        Just(Operator::NotIn),
-        Just(Operator::Exists),
-        Just(Operator::DoesNotExist)
-    ];
-    let expression = ("[abcd]", operator, prop::collection::vec("[wxyz]", 0..3)).prop_map(
-        |(key, operator, values)| Expression {
-            key,
-            operator,
-            values,
-        },
-    );
-    (
-        prop::collection::btree_map("[abcd]", "[wxyz]", 0..2),
-        prop::collection::vec(expression, 0..3),
-    )
-        .prop_map(|(match_labels, match_expressions)| Selector {
-            match_labels,
-            match_expressions,
-        })
+    let operator =
+        prop_oneof![Just(Operator::In), Just(Operator::NotIn), Just(Operator::Exists), Just(Operator::DoesNotExist)];
+    let expression = ("[abcd]", operator, prop::collection::vec("[wxyz]", 0..3))
+        .prop_map(|(key, operator, values)| Expression { key, operator, values });
+    (prop::collection::btree_map("[abcd]", "[wxyz]", 0..2), prop::collection::vec(expression, 0..3))
+        .prop_map(|(match_labels, match_expressions)| Selector { match_labels, match_expressions })
 }
 
 proptest! {
@@ -75,17 +60,10 @@ fn semantics_are_those_of_kubernetes() {
     assert!(Selector::default().matches(&labels));
     assert!(one("tier", Operator::In, &["core", "edge"]).matches(&labels));
     assert!(!one("tier", Operator::NotIn, &["edge"]).matches(&labels));
-    assert!(
-        one("zone", Operator::NotIn, &["a"]).matches(&labels),
-        "NotIn matches what is absent"
-    );
+    assert!(one("zone", Operator::NotIn, &["a"]).matches(&labels), "NotIn matches what is absent");
     assert!(one("zone", Operator::DoesNotExist, &[]).matches(&labels));
     assert!(one("tier", Operator::In, &[]).check().is_err());
     assert!(one("tier", Operator::Exists, &["x"]).check().is_err());
     assert!(one("a b", Operator::Exists, &[]).check().is_err());
-    assert!(
-        one("example.com/tier", Operator::In, &["edge_1.x"])
-            .check()
-            .is_ok()
-    );
+    assert!(one("example.com/tier", Operator::In, &["edge_1.x"]).check().is_ok());
 }

@@ -72,10 +72,7 @@ pub struct Error {
 
 impl Error {
     fn new(line: u32, message: impl Into<String>) -> Self {
-        Self {
-            line,
-            message: message.into(),
-        }
+        Self { line, message: message.into() }
     }
 }
 
@@ -86,10 +83,7 @@ impl Error {
 /// cannot be known from half a file.
 pub fn read(bytes: &[u8]) -> Result<Vec<Document>, Error> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = 1 + bytes[..error.valid_up_to()]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
         Error::new(u32::try_from(line).unwrap_or(u32::MAX), "is not UTF-8 text")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -106,10 +100,7 @@ impl Node {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Self> {
         match &self.data {
-            Data::Map(entries) => entries
-                .iter()
-                .find(|(name, _)| name.text == key)
-                .map(|(_, node)| node),
+            Data::Map(entries) => entries.iter().find(|(name, _)| name.text == key).map(|(_, node)| node),
             _ => None,
         }
     }
@@ -133,11 +124,9 @@ impl Node {
         let (mut node, mut line) = (self, self.line);
         for step in path {
             let next = match &node.data {
-                Data::List(items) => step
-                    .parse::<usize>()
-                    .ok()
-                    .and_then(|at| items.get(at))
-                    .map(|item| (item.line, item)),
+                Data::List(items) => {
+                    step.parse::<usize>().ok().and_then(|at| items.get(at)).map(|item| (item.line, item))
+                }
                 Data::Map(entries) => entries
                     .iter()
                     .find(|(key, _)| key.text == step || key.written == step)
@@ -190,18 +179,14 @@ struct Budget {
 
 impl Budget {
     fn new() -> Self {
-        Self {
-            nodes: limits::YAML_NODES_MAX,
-        }
+        Self { nodes: limits::YAML_NODES_MAX }
     }
 
     fn take(&mut self, nodes: usize, line: u32) -> Result<(), Error> {
-        self.nodes = self.nodes.checked_sub(nodes).ok_or_else(|| {
-            Error::new(
-                line,
-                format!("has more than {} nodes", limits::YAML_NODES_MAX),
-            )
-        })?;
+        self.nodes = self
+            .nodes
+            .checked_sub(nodes)
+            .ok_or_else(|| Error::new(line, format!("has more than {} nodes", limits::YAML_NODES_MAX)))?;
         Ok(())
     }
 }
@@ -210,20 +195,11 @@ fn check_depth(depth: usize, line: u32) -> Result<(), Error> {
     if depth <= limits::DOCUMENT_DEPTH_MAX {
         return Ok(());
     }
-    Err(Error::new(
-        line,
-        format!(
-            "is nested deeper than {} levels",
-            limits::DOCUMENT_DEPTH_MAX
-        ),
-    ))
+    Err(Error::new(line, format!("is nested deeper than {} levels", limits::DOCUMENT_DEPTH_MAX)))
 }
 
 fn twice(key: &str, line: u32, first: u32) -> Error {
-    Error::new(
-        line,
-        format!("key {key:?} occurs twice, first in line {first}"),
-    )
+    Error::new(line, format!("key {key:?} occurs twice, first in line {first}"))
 }
 
 #[cfg(test)]

@@ -18,11 +18,7 @@ pub struct Placed {
 impl Placed {
     /// A defect at a path of its fields, or at its beginning.
     #[must_use]
-    pub fn defect<'a>(
-        &self,
-        path: impl IntoIterator<Item = &'a str>,
-        message: impl Into<String>,
-    ) -> Defect {
+    pub fn defect<'a>(&self, path: impl IntoIterator<Item = &'a str>, message: impl Into<String>) -> Defect {
         Defect {
             file: self.file.clone(),
             line: self.node.line_at(path),
@@ -35,9 +31,7 @@ impl Placed {
     /// What the manifest is, for messages: kind and name.
     #[must_use]
     pub fn words(&self) -> String {
-        let text = |path: &[&str]| {
-            self.node.at(path.iter().copied()).and_then(Node::text).unwrap_or("?").to_owned()
-        };
+        let text = |path: &[&str]| self.node.at(path.iter().copied()).and_then(Node::text).unwrap_or("?").to_owned();
         format!("{} {}", text(&["kind"]), text(&["metadata", "name"]))
     }
 }
@@ -47,9 +41,8 @@ impl Placed {
 /// # Errors
 /// Everything in the file that is no manifest.
 pub fn read(file: &str, bytes: &[u8]) -> Result<Vec<Placed>, Vec<Defect>> {
-    let defect = |line, message: String| {
-        vec![Defect { file: file.to_owned(), line, message, bundle: None, note: false }]
-    };
+    let defect =
+        |line, message: String| vec![Defect { file: file.to_owned(), line, message, bundle: None, note: false }];
     if bytes.starts_with(b"version https://git-lfs.github.com/") {
         return Err(defect(1, "is a pointer of Git LFS, which is not read; exclude it".into()));
     }
@@ -81,10 +74,7 @@ fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
             ("", _) => "apiVersion",
             _ => "kind",
         };
-        let message = format!(
-            "has no {missing}, so it is no manifest; correct it, or {}",
-            exclude(&one.file)
-        );
+        let message = format!("has no {missing}, so it is no manifest; correct it, or {}", exclude(&one.file));
         defects.push(one.defect([], message));
         return;
     }

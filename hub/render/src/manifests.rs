@@ -30,10 +30,7 @@ pub struct Rendered {
 ///
 /// # Errors
 /// All that is wrong with the bundle's files; the bundle is held.
-pub fn render(
-    input: &RenderInput,
-    read: impl Fn(&str) -> Option<Arc<[u8]>>,
-) -> Result<Rendered, Vec<Defect>> {
+pub fn render(input: &RenderInput, read: impl Fn(&str) -> Option<Arc<[u8]>>) -> Result<Rendered, Vec<Defect>> {
     let mut defects = Vec::new();
     let placed = placed(input, read, &mut defects);
     let scopes = Scopes::of(&placed);
@@ -44,8 +41,7 @@ pub fn render(
             continue;
         };
         refuse::look(one, &kind, &mut defects);
-        let manifest =
-            clean(one.node.to_json(), &kind, input.settings.namespace.as_deref(), &scopes);
+        let manifest = clean(one.node.to_json(), &kind, input.settings.namespace.as_deref(), &scopes);
         note_duplicate(one, &manifest, &mut seen, &mut defects);
         match Object::new(&manifest) {
             Ok(object) => match ObjectMeta::of(&input.settings, &object) {
@@ -62,20 +58,14 @@ pub fn render(
         defects.truncate(limits::DEFECTS_MAX);
         return Err(defects.into_iter().map(|defect| defect.holding(&input.bundle)).collect());
     }
-    let variant = Variant {
-        settings: input.settings.clone(),
-        objects: objects.iter().map(|object| object.digest).collect(),
-    };
+    let variant =
+        Variant { settings: input.settings.clone(), objects: objects.iter().map(|object| object.digest).collect() };
     let meta = VariantMeta { binds: input.settings.binds.clone(), objects: metas };
     Ok(Rendered { variant, objects, meta })
 }
 
 /// All manifests of the bundle's files, in the order of the files, within the limits.
-fn placed(
-    input: &RenderInput,
-    read: impl Fn(&str) -> Option<Arc<[u8]>>,
-    defects: &mut Vec<Defect>,
-) -> Vec<Placed> {
+fn placed(input: &RenderInput, read: impl Fn(&str) -> Option<Arc<[u8]>>, defects: &mut Vec<Defect>) -> Vec<Placed> {
     let (mut placed, mut total) = (Vec::new(), 0usize);
     for file in &input.files {
         let Some(bytes) = read(&file.path) else {
@@ -166,15 +156,8 @@ impl Scopes {
 }
 
 /// What the API server writes itself, and no manifest should say.
-const SERVER_FIELDS: [&str; 7] = [
-    "managedFields",
-    "resourceVersion",
-    "uid",
-    "creationTimestamp",
-    "generation",
-    "selfLink",
-    "deletionTimestamp",
-];
+const SERVER_FIELDS: [&str; 7] =
+    ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"];
 
 /// Takes away what belongs to the server, and puts the object into its namespace where its scope
 /// is known.

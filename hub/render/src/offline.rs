@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use hub_core::catalog::{Cache, Catalog, Defect, Guard, full_name, parse};
-use hub_core::release::{
-    ClusterFacts, Goals, Layers, RenderInput, Rendering, Resolved, Wanted, goals, layers, wanted,
-};
+use hub_core::release::{ClusterFacts, Goals, Layers, RenderInput, Rendering, Resolved, Wanted, goals, layers, wanted};
 use hub_core::select::Index;
 use hub_core::snapshot::Snapshot;
 use hub_core::yaml::unknown;
@@ -107,11 +105,7 @@ impl Offline {
         }
         let clusters: Vec<ClusterFacts> = (0..)
             .zip(&parsed.catalog.clusters)
-            .map(|(number, (name, item))| ClusterFacts {
-                number,
-                name: name.clone(),
-                labels: item.labels.clone(),
-            })
+            .map(|(number, (name, item))| ClusterFacts { number, name: name.clone(), labels: item.labels.clone() })
             .collect();
         let goals = goals(&parsed.catalog, &wanted, &clusters, &renderings, &Guard::default());
         defects.extend(goals.defects.iter().cloned());
@@ -136,8 +130,7 @@ impl Offline {
             }
             if let Some(rendered) = self.rendered.get(full) {
                 let used = rendered.meta.used();
-                let cluster =
-                    |name: &str| used.iter().any(|one| one.starts_with(&format!("{name}.")));
+                let cluster = |name: &str| used.iter().any(|one| one.starts_with(&format!("{name}.")));
                 for name in item.spec.variables.keys() {
                     if !(used.contains(&**name) || name == "cluster" && cluster(name)) {
                         let message = format!("variable {name} is bound and no object uses it");
@@ -172,14 +165,10 @@ impl Offline {
         let full = full_name(SOURCE, bundle);
         let cluster = self.cluster(cluster)?;
         let rendered = self.good(&full)?;
-        let not_deployed =
-            || OfflineError::NotDeployed { bundle: full.clone(), cluster: cluster.name.clone() };
+        let not_deployed = || OfflineError::NotDeployed { bundle: full.clone(), cluster: cluster.name.clone() };
         let goal = self.goals.bundles.get(&full).ok_or_else(not_deployed)?;
-        let (content, _) = goal
-            .pairs
-            .iter()
-            .find(|(_, clusters)| clusters.contains(cluster.number))
-            .ok_or_else(not_deployed)?;
+        let (content, _) =
+            goal.pairs.iter().find(|(_, clusters)| clusters.contains(cluster.number)).ok_or_else(not_deployed)?;
         let (mut objects, mut changed) = (Vec::new(), Vec::new());
         for object in &rendered.objects {
             let manifest = object.manifest();
@@ -196,11 +185,7 @@ impl Offline {
     ///
     /// # Errors
     /// There is no such bundle or cluster.
-    pub fn variables(
-        &self,
-        bundle: &str,
-        cluster: &str,
-    ) -> Result<BTreeMap<String, Option<Resolved>>, OfflineError> {
+    pub fn variables(&self, bundle: &str, cluster: &str) -> Result<BTreeMap<String, Option<Resolved>>, OfflineError> {
         let full = full_name(SOURCE, bundle);
         let cluster = self.cluster(cluster)?;
         let Some(item) = self.catalog.bundles.get(&full) else {
@@ -212,9 +197,7 @@ impl Offline {
         if names.remove("cluster")
             && let Some(rendered) = self.rendered.get(&full)
         {
-            names.extend(
-                rendered.meta.used().into_iter().filter(|name| name.starts_with("cluster.")),
-            );
+            names.extend(rendered.meta.used().into_iter().filter(|name| name.starts_with("cluster.")));
         }
         Ok(names.into_iter().map(|name| (name.to_owned(), layers.resolve(name, cluster))).collect())
     }
@@ -261,8 +244,7 @@ impl Offline {
 
     fn no_bundle(&self, full: &str) -> OfflineError {
         let names = self.catalog.bundles.keys().chain(self.catalog.held.keys());
-        let known: Vec<&str> =
-            names.filter_map(|name| name.strip_prefix(SOURCE)?.strip_prefix('/')).collect();
+        let known: Vec<&str> = names.filter_map(|name| name.strip_prefix(SOURCE)?.strip_prefix('/')).collect();
         let own = full.strip_prefix(&format!("{SOURCE}/")).unwrap_or(full);
         OfflineError::Unknown(unknown("bundle", own, &known))
     }

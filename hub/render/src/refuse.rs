@@ -33,14 +33,8 @@ const NOT_YET: [(&str, &[&str]); 12] = [
 
 const SYNC_OPTIONS: &str = "argocd.argoproj.io/sync-options";
 /// Options of Argo CD that restrict or shape what happens to an object.
-const SYNC_OPTIONS_NOT_YET: [&str; 6] = [
-    "Prune=false",
-    "Prune=confirm",
-    "Delete=false",
-    "Delete=confirm",
-    "Replace=true",
-    "Force=true",
-];
+const SYNC_OPTIONS_NOT_YET: [&str; 6] =
+    ["Prune=false", "Prune=confirm", "Delete=false", "Delete=confirm", "Replace=true", "Force=true"];
 
 /// Adds what is wrong with one manifest.
 pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
@@ -57,8 +51,7 @@ pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
     if let Some(sops) = one.node.get("sops")
         && sops.get("mac").is_some()
     {
-        let message =
-            format!("{} is encrypted with SOPS, which is not carried out yet", one.words());
+        let message = format!("{} is encrypted with SOPS, which is not carried out yet", one.words());
         defects.push(one.defect(["sops"], message));
     }
     for twice in lists::duplicates(kind, &one.node) {
@@ -76,15 +69,12 @@ fn texts(one: &Placed, field: &str, defects: &mut Vec<Defect>) {
         None | Some(Data::Null) => {}
         Some(Data::Map(entries)) => {
             for (key, value) in entries.iter().filter(|(_, value)| value.text().is_none()) {
-                let message =
-                    format!("{words}: metadata.{field}.{} is no text; quote it", key.text);
+                let message = format!("{words}: metadata.{field}.{} is no text; quote it", key.text);
                 defects.push(Defect { line: value.line, ..one.defect([], message) });
             }
         }
         Some(_) => {
-            defects.push(
-                one.defect(["metadata", field], format!("{words}: metadata.{field} is no map")),
-            );
+            defects.push(one.defect(["metadata", field], format!("{words}: metadata.{field} is no map")));
         }
     }
 }
@@ -92,19 +82,17 @@ fn texts(one: &Placed, field: &str, defects: &mut Vec<Defect>) {
 fn annotation(one: &Placed, name: &str, value: &str) -> Option<String> {
     let words = one.words();
     if let Some((_, harmless)) = NOT_YET.iter().find(|(known, _)| *known == name) {
-        return (!harmless.contains(&value))
-            .then(|| not_yet(&format!("annotation {name}"), &words));
+        return (!harmless.contains(&value)).then(|| not_yet(&format!("annotation {name}"), &words));
     }
     match name {
         ORDER | SYNC_WAVE => value
             .parse::<i32>()
             .is_err()
             .then(|| format!("{words}: annotation {name} must be a whole number in quotes")),
-        BIND_ANNOTATION => (value != "disabled")
-            .then(|| format!("{words}: annotation {name} knows only the value `disabled`")),
-        STAMP_ANNOTATION => {
-            Some(format!("{words}: annotation {name} is Drover's own; leave it out"))
+        BIND_ANNOTATION => {
+            (value != "disabled").then(|| format!("{words}: annotation {name} knows only the value `disabled`"))
         }
+        STAMP_ANNOTATION => Some(format!("{words}: annotation {name} is Drover's own; leave it out")),
         SYNC_OPTIONS => value
             .split(',')
             .map(str::trim)
@@ -112,8 +100,7 @@ fn annotation(one: &Placed, name: &str, value: &str) -> Option<String> {
             .map(|option| not_yet(&format!("annotation {name} with {option}"), &words)),
         _ if name.starts_with("drover.dev/") => {
             let own = NOT_YET.iter().map(|(known, _)| *known);
-            let mut known: Vec<&str> =
-                own.filter(|known| known.starts_with("drover.dev/")).collect();
+            let mut known: Vec<&str> = own.filter(|known| known.starts_with("drover.dev/")).collect();
             known.extend([ORDER, BIND_ANNOTATION]);
             Some(format!("{words}: {}", hub_core::yaml::unknown("annotation", name, &known)))
         }

@@ -47,9 +47,7 @@ impl Case {
                 }
                 "remove" => {
                     let files = &mut case.last()?.snapshot.files;
-                    files
-                        .remove(rest)
-                        .with_context(|| format!("line {number}: no file {rest}"))?;
+                    files.remove(rest).with_context(|| format!("line {number}: no file {rest}"))?;
                     continue;
                 }
                 "file" => Mode::Regular,
@@ -74,10 +72,7 @@ impl Case {
         if let Some((mode, path, content)) = open.take() {
             let id = Digest::of(content.as_bytes()).to_string();
             let bytes = Some(content.into_bytes().into());
-            self.last()?
-                .snapshot
-                .files
-                .insert(path, File { id, mode, bytes });
+            self.last()?.snapshot.files.insert(path, File { id, mode, bytes });
         }
         Ok(())
     }

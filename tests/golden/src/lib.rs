@@ -31,10 +31,7 @@ pub fn run(text: &str) -> anyhow::Result<String> {
         print(&commit.words, &tree, &mut out);
         // What is stored must read back as what it was, so the way through bytes is taken here.
         last = Some(Catalog::decode(&tree.catalog().encode())?);
-        anyhow::ensure!(
-            last.as_ref() == Some(tree.catalog()),
-            "a catalog changed on its way through bytes"
-        );
+        anyhow::ensure!(last.as_ref() == Some(tree.catalog()), "a catalog changed on its way through bytes");
     }
     Ok(out)
 }

@@ -22,11 +22,7 @@ fn write(words: &str, tree: &Offline, out: &mut String) -> std::fmt::Result {
         }
     }
     for cluster in tree.clusters() {
-        let labels: Vec<String> = cluster
-            .labels
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
+        let labels: Vec<String> = cluster.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         writeln!(out, "cluster {} {}", cluster.name, labels.join(","))?;
     }
     for (full, why) in &tree.goals().held {
@@ -39,16 +35,10 @@ fn write(words: &str, tree: &Offline, out: &mut String) -> std::fmt::Result {
 }
 
 fn bundle(full: &str, tree: &Offline, out: &mut String) -> std::fmt::Result {
-    let (Some(goal), Some(input)) = (tree.goals().bundles.get(full), tree.inputs().get(full))
-    else {
+    let (Some(goal), Some(input)) = (tree.goals().bundles.get(full), tree.inputs().get(full)) else {
         return writeln!(out, "bundle {full} has no input");
     };
-    writeln!(
-        out,
-        "bundle {full} path={:?} guard={}",
-        goal.path,
-        guard(&goal.guard)
-    )?;
+    writeln!(out, "bundle {full} path={:?} guard={}", goal.path, guard(&goal.guard))?;
     // Plain maps always write.
     let settings = serde_json::to_string(&input.settings).unwrap_or_default();
     writeln!(out, "  settings {settings}")?;
@@ -62,12 +52,7 @@ fn bundle(full: &str, tree: &Offline, out: &mut String) -> std::fmt::Result {
             .filter(|cluster| numbers.contains(cluster.number))
             .map(|cluster| &*cluster.name)
             .collect();
-        writeln!(
-            out,
-            "  in {} with {}",
-            names.join(", "),
-            variables(&content.variables)
-        )?;
+        writeln!(out, "  in {} with {}", names.join(", "), variables(&content.variables))?;
         let Some(first) = names.first() else { continue };
         match tree.render(full, first) {
             Ok(objects) => {
@@ -88,11 +73,7 @@ fn variables(variables: &Variables) -> String {
         Value::Bool(value) => format!("{name}={value}"),
     });
     let words: Vec<String> = words.collect();
-    if words.is_empty() {
-        "no variables".into()
-    } else {
-        words.join(" ")
-    }
+    if words.is_empty() { "no variables".into() } else { words.join(" ") }
 }
 
 fn guard(guard: &Guard) -> String {

@@ -28,10 +28,7 @@ fn every_case_gives_its_text() -> Result<()> {
         }
         let expected = std::fs::read_to_string(&beside).unwrap_or_default();
         if found != expected {
-            let line = found
-                .lines()
-                .zip(expected.lines())
-                .position(|(a, b)| a != b);
+            let line = found.lines().zip(expected.lines()).position(|(a, b)| a != b);
             let line = line.unwrap_or_else(|| found.lines().count().min(expected.lines().count()));
             let at = |text: &str| text.lines().nth(line).unwrap_or("(end)").to_owned();
             wrong.push(format!(
@@ -44,10 +41,6 @@ fn every_case_gives_its_text() -> Result<()> {
         }
     }
     ensure!(seen >= 10, "only {seen} cases were found");
-    ensure!(
-        wrong.is_empty(),
-        "{}\nUPDATE=1 writes what is found",
-        wrong.join("\n")
-    );
+    ensure!(wrong.is_empty(), "{}\nUPDATE=1 writes what is found", wrong.join("\n"));
     Ok(())
 }

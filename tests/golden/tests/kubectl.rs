@@ -26,14 +26,7 @@ type Read = std::result::Result<Vec<Json>, String>;
 /// What kubectl reads, without asking any server.
 fn by_kubectl(kubectl: &Path, file: &Path) -> Result<Read> {
     let output = Command::new(kubectl)
-        .args([
-            "annotate",
-            "--local",
-            "--dry-run=client",
-            "-o",
-            "json",
-            "-f",
-        ])
+        .args(["annotate", "--local", "--dry-run=client", "-o", "json", "-f"])
         .arg(file)
         .arg(format!("{MARK}=kubectl"))
         .env_clear()
@@ -47,9 +40,7 @@ fn by_kubectl(kubectl: &Path, file: &Path) -> Result<Read> {
         let mut object = object?;
         let metadata = object.get_mut("metadata").and_then(Json::as_object_mut);
         let metadata = metadata.context("kubectl gave an object without metadata")?;
-        let annotations = metadata
-            .get_mut("annotations")
-            .and_then(Json::as_object_mut);
+        let annotations = metadata.get_mut("annotations").and_then(Json::as_object_mut);
         let annotations = annotations.context("kubectl gave an object without its mark")?;
         annotations.remove(MARK);
         if annotations.is_empty() {
@@ -85,13 +76,9 @@ fn same(a: &Json, b: &Json) -> bool {
         (Json::Number(a), Json::Number(b)) => {
             a == b || (a.as_i64().is_none() || b.as_i64().is_none()) && a.as_f64() == b.as_f64()
         }
-        (Json::Array(a), Json::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
-        }
+        (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (Json::Object(a), Json::Object(b)) => {
-            a.len() == b.len()
-                && a.iter()
-                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
         }
         (a, b) => a == b,
     }
@@ -109,8 +96,7 @@ fn yaml_reads_as_kubectl_reads_it() -> Result<()> {
             (Err(_), Err(_)) if !stricter => refused += 1,
             (Ok(kubectl), Ok(drover)) if !stricter => {
                 compared += kubectl.len();
-                let equal = kubectl.len() == drover.len()
-                    && kubectl.iter().zip(&drover).all(|(a, b)| same(a, b));
+                let equal = kubectl.len() == drover.len() && kubectl.iter().zip(&drover).all(|(a, b)| same(a, b));
                 if !equal {
                     let (kubectl, drover) = (Json::from(kubectl), Json::from(drover));
                     wrong.push(format!("{name}\n  kubectl {kubectl}\n  drover  {drover}"));
@@ -118,18 +104,11 @@ fn yaml_reads_as_kubectl_reads_it() -> Result<()> {
             }
             (kubectl, drover) => {
                 let words = |read: Read| read.err().unwrap_or_else(|| "reads it".into());
-                wrong.push(format!(
-                    "{name}\n  kubectl {}\n  drover  {}",
-                    words(kubectl),
-                    words(drover)
-                ));
+                wrong.push(format!("{name}\n  kubectl {}\n  drover  {}", words(kubectl), words(drover)));
             }
         }
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
-    ensure!(
-        compared >= 15 && refused >= 3,
-        "compared {compared} objects, {refused} refused by both"
-    );
+    ensure!(compared >= 15 && refused >= 3, "compared {compared} objects, {refused} refused by both");
     Ok(())
 }

@@ -18,24 +18,13 @@ fn the_schemas_are_current() -> Result<()> {
             std::fs::write(&path, &text)?;
         }
         let found = std::fs::read_to_string(&path).unwrap_or_default();
-        ensure!(
-            found == text,
-            "{} is not current; UPDATE=1 writes it",
-            path.display()
-        );
+        ensure!(found == text, "{} is not current; UPDATE=1 writes it", path.display());
     }
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
         if path.is_file() {
-            let kind = path
-                .file_stem()
-                .and_then(|kind| kind.to_str())
-                .unwrap_or_default();
-            ensure!(
-                schemas().contains_key(kind),
-                "{} is the schema of no kind",
-                path.display()
-            );
+            let kind = path.file_stem().and_then(|kind| kind.to_str()).unwrap_or_default();
+            ensure!(schemas().contains_key(kind), "{} is the schema of no kind", path.display());
         }
     }
     Ok(())
@@ -50,10 +39,7 @@ fn defaults_are_in_the_schemas() {
     assert_eq!(at("Bundle", &field("drift")), Some("correct".into()));
     assert_eq!(at("Bundle", &field("adopt")), Some("ifNoDiff".into()));
     assert_eq!(at("RolloutPolicy", &field("deadline")), Some("15m".into()));
-    assert_eq!(
-        at("RolloutPolicy", &field("onFailure")),
-        Some("pause".into())
-    );
+    assert_eq!(at("RolloutPolicy", &field("onFailure")), Some("pause".into()));
     assert_eq!(
         at("Bundle", "/properties/spec/additionalProperties"),
         Some(false.into()),

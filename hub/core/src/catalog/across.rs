@@ -8,12 +8,7 @@ use crate::catalog::spec::BundleSpec;
 use crate::yaml::unknown;
 
 /// Holds the bundles that break a rule. `last` gives their last good form.
-pub(super) fn check(
-    catalog: &mut Catalog,
-    last: &Catalog,
-    source: &str,
-    defects: &mut BTreeSet<Defect>,
-) {
+pub(super) fn check(catalog: &mut Catalog, last: &Catalog, source: &str, defects: &mut BTreeSet<Defect>) {
     let known: BTreeSet<&String> = catalog.bundles.keys().chain(catalog.held.keys()).collect();
     let cyclic = cycles(&catalog.bundles);
     let mut held = Vec::new();
@@ -26,9 +21,7 @@ pub(super) fn check(
         policy(catalog, item, &mut found);
         dependencies(item, source, &known, &mut found);
         if let Some(circle) = cyclic.get(full) {
-            found.push(
-                item.defect("spec.dependsOn", format!("dependencies go in a circle: {circle}")),
-            );
+            found.push(item.defect("spec.dependsOn", format!("dependencies go in a circle: {circle}")));
         }
         if let Some(first) = found.iter().find(|defect| !defect.note) {
             held.push((full.clone(), format!("{}:{}: {}", first.file, first.line, first.message)));
@@ -69,36 +62,26 @@ fn policy(catalog: &Catalog, item: &Declared<BundleSpec>, found: &mut Vec<Defect
             found.push(item.defect("spec.rollout", unknown("rollout policy", name, &known)));
         }
         Some(policy) if catalog.held_policies.contains(&policy.full_name()) => {
-            let message = format!(
-                "rollout policy {name} asks for what is not carried out yet, see {}",
-                policy.file
-            );
+            let message = format!("rollout policy {name} asks for what is not carried out yet, see {}", policy.file);
             found.push(item.defect("spec.rollout", message));
         }
         Some(_) => {}
     }
 }
 
-fn dependencies(
-    item: &Declared<BundleSpec>,
-    source: &str,
-    known: &BTreeSet<&String>,
-    found: &mut Vec<Defect>,
-) {
+fn dependencies(item: &Declared<BundleSpec>, source: &str, known: &BTreeSet<&String>, found: &mut Vec<Defect>) {
     for (at, dependency) in item.spec.depends_on.iter().enumerate() {
         let full = full_name(&item.source, &dependency.bundle);
         if known.contains(&full) {
             continue;
         }
         let field = format!("spec.dependsOn.{at}");
-        let own: Vec<&str> =
-            known.iter().filter_map(|name| name.strip_prefix(source)?.strip_prefix('/')).collect();
+        let own: Vec<&str> = known.iter().filter_map(|name| name.strip_prefix(source)?.strip_prefix('/')).collect();
         found.push(if full.starts_with(&format!("{source}/")) {
             item.defect(&field, unknown("bundle", &dependency.bundle, &own))
         } else {
             // A bundle of another source may still come.
-            let message =
-                format!("bundle {full} is not known; clusters wait for it until it is there");
+            let message = format!("bundle {full} is not known; clusters wait for it until it is there");
             item.defect(&field, message).as_note()
         });
     }
@@ -116,10 +99,7 @@ fn cycles(bundles: &BTreeMap<String, Declared<BundleSpec>>) -> BTreeMap<String, 
         })
         .collect();
     drop_ends(&mut edges);
-    edges
-        .keys()
-        .filter_map(|start| circle(start, &edges).map(|circle| ((*start).to_owned(), circle)))
-        .collect()
+    edges.keys().filter_map(|start| circle(start, &edges).map(|circle| ((*start).to_owned(), circle))).collect()
 }
 
 /// Takes away, again and again, what depends on nothing: what is left leads to a circle. In a
@@ -131,8 +111,7 @@ fn drop_ends(edges: &mut BTreeMap<&str, BTreeSet<String>>) {
             users.entry(on.clone()).or_default().push(full);
         }
     }
-    let mut ends: Vec<&str> =
-        edges.iter().filter(|(_, on)| on.is_empty()).map(|(full, _)| *full).collect();
+    let mut ends: Vec<&str> = edges.iter().filter(|(_, on)| on.is_empty()).map(|(full, _)| *full).collect();
     while let Some(end) = ends.pop() {
         edges.remove(end);
         for user in users.remove(end).into_iter().flatten() {

@@ -22,8 +22,7 @@ impl Amount {
         match self {
             // In 128 bits nothing overflows, and the share never exceeds the total.
             Self::Percent(percent) => {
-                u64::try_from(u128::from(total) * u128::from(percent.min(100)) / 100)
-                    .unwrap_or(total)
+                u64::try_from(u128::from(total) * u128::from(percent.min(100)) / 100).unwrap_or(total)
             }
             Self::Count(count) => count,
         }
@@ -161,10 +160,7 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
-            de::Error::invalid_value(
-                de::Unexpected::Str(&text),
-                &"a duration such as \"10m\" or \"1h30m\"",
-            )
+            de::Error::invalid_value(de::Unexpected::Str(&text), &"a duration such as \"10m\" or \"1h30m\"")
         })
     }
 }

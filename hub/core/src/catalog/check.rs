@@ -9,8 +9,7 @@ use proto_model::{limits, name};
 use super::Declared;
 use super::scalar::Scalar;
 use super::spec::{
-    Adopt, Approval, BundleSpec, ClusterSpec, Offline, OnFailure, OnRemoval, RolloutPolicySpec,
-    VariableSetSpec, Window,
+    Adopt, Approval, BundleSpec, ClusterSpec, Offline, OnFailure, OnRemoval, RolloutPolicySpec, VariableSetSpec, Window,
 };
 use crate::select::Selector;
 
@@ -61,10 +60,7 @@ impl<S> Findings<'_, S> {
     /// A field that is known, but not carried out yet, and restricts or shapes what Drover does.
     fn not_yet(&mut self, path: &str) {
         let field = path.trim_start_matches("spec.");
-        self.defect(
-            path,
-            format!("{field}: not carried out yet, so the bundle is held; leave it out"),
-        );
+        self.defect(path, format!("{field}: not carried out yet, so the bundle is held; leave it out"));
     }
 
     fn selector(&mut self, path: &str, selector: &Selector) {
@@ -82,10 +78,7 @@ impl<S> Findings<'_, S> {
 
     fn variable_name(&mut self, path: &str, name: &str) {
         if name == "cluster" || name.starts_with("cluster.") {
-            self.defect(
-                &format!("{path}.{name}"),
-                "`cluster` names the cluster itself and has no other value",
-            );
+            self.defect(&format!("{path}.{name}"), "`cluster` names the cluster itself and has no other value");
         } else if let Err(rule) = check_name(name) {
             self.defect(&format!("{path}.{name}"), format!("variable name {name:?} {rule}"));
         }
@@ -110,10 +103,7 @@ impl<S> Findings<'_, S> {
                 self.defect(&format!("{path}.{at}"), "schedule needs the five fields of cron");
             }
             if !is_time_zone(&window.timezone) {
-                self.defect(
-                    &format!("{path}.{at}"),
-                    format!("{:?} is no name of a time zone", window.timezone),
-                );
+                self.defect(&format!("{path}.{at}"), format!("{:?} is no name of a time zone", window.timezone));
             }
         }
     }
@@ -121,8 +111,7 @@ impl<S> Findings<'_, S> {
 
 /// Whether a text has the form of an IANA name. The tables are not here: pure crates read none.
 fn is_time_zone(name: &str) -> bool {
-    !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+-".contains(&byte))
 }
 
 pub(super) fn cluster(item: &Declared<ClusterSpec>, out: &mut Vec<Finding>) {
@@ -130,11 +119,7 @@ pub(super) fn cluster(item: &Declared<ClusterSpec>, out: &mut Vec<Finding>) {
     findings.variables("spec.variables", &item.spec.variables);
     findings.windows("spec.maintenance", &item.spec.maintenance);
     if !item.spec.maintenance.is_empty() {
-        findings.add(
-            "spec.maintenance",
-            Weight::Note,
-            "maintenance: not carried out yet; moves start at any time",
-        );
+        findings.add("spec.maintenance", Weight::Note, "maintenance: not carried out yet; moves start at any time");
     }
 }
 
@@ -224,10 +209,7 @@ fn variables(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec
     for (name, variable) in &spec.variables {
         if name == "cluster" {
             if variable.default.is_some() {
-                findings.defect(
-                    "spec.variables.cluster",
-                    "`cluster` names the cluster itself and takes no default",
-                );
+                findings.defect("spec.variables.cluster", "`cluster` names the cluster itself and takes no default");
             }
             continue;
         }
@@ -243,10 +225,7 @@ fn variables(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec
             if !spec.variables.contains_key(name) {
                 let known: Vec<&str> = spec.variables.keys().map(String::as_str).collect();
                 let message = crate::yaml::unknown("variable", name, &known);
-                findings.defect(
-                    &path,
-                    format!("the override sets what the bundle does not bind: {message}"),
-                );
+                findings.defect(&path, format!("the override sets what the bundle does not bind: {message}"));
             }
         }
     }

@@ -144,10 +144,7 @@ fn header(root: &Node, kind: Option<&str>, read: &mut Read) -> Result<(), Findin
             Item::RolloutPolicy(item.into())
         }
         Kind::HealthCheck | Kind::Source => {
-            let message = format!(
-                "kind {} is not carried out yet; remove the document",
-                kind.unwrap_or_default()
-            );
+            let message = format!("kind {} is not carried out yet; remove the document", kind.unwrap_or_default());
             return Err(Finding::defect(at("kind"), message));
         }
     });
@@ -158,8 +155,7 @@ fn metadata(root: &Node, kind: Kind) -> Result<Metadata, Finding> {
     let Some(node) = root.get("metadata") else {
         return Err(Finding::defect(root.line, "has no metadata; it needs metadata.name"));
     };
-    let metadata: Metadata =
-        from_node(node).map_err(|error| Finding::defect(error.line, error.message))?;
+    let metadata: Metadata = from_node(node).map_err(|error| Finding::defect(error.line, error.message))?;
     let at = |path: [&str; 2]| root.line_at(path);
     let checked = match kind {
         Kind::Cluster => name::check_cluster(&metadata.name),
@@ -171,18 +167,13 @@ fn metadata(root: &Node, kind: Kind) -> Result<Metadata, Finding> {
     };
     checked.map_err(|error| Finding::defect(at(["metadata", "name"]), error.to_string()))?;
     for (key, value) in &metadata.labels {
-        check_label(key, value).map_err(|message| {
-            Finding::defect(root.line_at(["metadata", "labels", key]), message)
-        })?;
+        check_label(key, value)
+            .map_err(|message| Finding::defect(root.line_at(["metadata", "labels", key]), message))?;
     }
     Ok(metadata)
 }
 
-fn declared<S: DeserializeOwned>(
-    root: &Node,
-    spec: &Node,
-    metadata: Metadata,
-) -> Result<Declared<S>, Finding> {
+fn declared<S: DeserializeOwned>(root: &Node, spec: &Node, metadata: Metadata) -> Result<Declared<S>, Finding> {
     let mut lines = BTreeMap::new();
     collect_lines(spec, "spec", 3, &mut lines);
     Ok(Declared {

@@ -94,8 +94,7 @@ impl Guard {
     /// Whether no object of the kind may go.
     #[must_use]
     pub fn protects(&self, kind: &GroupKind) -> bool {
-        self.protected_kinds.contains(&kind.kind)
-            || self.protected_kinds.contains(&kind.to_string())
+        self.protected_kinds.contains(&kind.kind) || self.protected_kinds.contains(&kind.to_string())
     }
 }
 
@@ -103,9 +102,7 @@ impl Allowance {
     fn tightened(self, amount: Option<Amount>) -> Self {
         match amount {
             None => self,
-            Some(Amount::Percent(percent)) => {
-                Self { percent: smaller(self.percent, Some(percent)), ..self }
-            }
+            Some(Amount::Percent(percent)) => Self { percent: smaller(self.percent, Some(percent)), ..self },
             Some(Amount::Count(count)) => Self { count: smaller(self.count, Some(count)), ..self },
         }
     }

@@ -43,12 +43,7 @@ struct Claim<'a> {
 /// document that is defective never replaces what it holds, and where two documents declare the
 /// same, the one that stood there before stays.
 #[must_use]
-pub fn parse(
-    snapshot: &Snapshot,
-    source: &str,
-    last: Option<&Catalog>,
-    cache: &mut Cache,
-) -> Parsed {
+pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &mut Cache) -> Parsed {
     let empty = Catalog::default();
     let mut state = State {
         source,
@@ -76,10 +71,7 @@ pub fn parse(
                     state.tell(path, read);
                     match (read.kind, &read.name) {
                         (Some(kind), Some(name)) => {
-                            claims
-                                .entry((kind, name))
-                                .or_default()
-                                .push(Claim { file: path, read });
+                            claims.entry((kind, name)).or_default().push(Claim { file: path, read });
                         }
                         _ => state.unreadable(path, read.path.as_deref()),
                     }
@@ -106,9 +98,8 @@ fn read_file(file: &File, cache: &Cache) -> Result<Arc<FileRead>, String> {
     let max = limits::DECLARATION_BYTES_MAX;
     match &file.bytes {
         Some(bytes) if bytes.len() <= max => {
-            let documents = yaml::read(bytes).map(|documents| {
-                documents.iter().filter(|one| !one.root.is_null()).map(document::read).collect()
-            });
+            let documents = yaml::read(bytes)
+                .map(|documents| documents.iter().filter(|one| !one.root.is_null()).map(document::read).collect());
             Ok(Arc::new(FileRead { documents }))
         }
         _ => Err(format!("is larger than {max} bytes; split it")),
@@ -130,13 +121,7 @@ impl<'a> State<'a> {
     }
 
     fn refuse_file(&mut self, path: &'a str, line: u32, message: &str) {
-        self.defects.insert(Defect {
-            file: path.into(),
-            line,
-            message: message.into(),
-            bundle: None,
-            note: false,
-        });
+        self.defects.insert(Defect { file: path.into(), line, message: message.into(), bundle: None, note: false });
         self.unreadable(path, None);
     }
 
@@ -182,13 +167,7 @@ impl<'a> State<'a> {
                 first.file, first.read.line
             );
             let line = loser.read.line;
-            self.defects.insert(Defect {
-                file: loser.file.into(),
-                line,
-                message,
-                bundle: None,
-                note: false,
-            });
+            self.defects.insert(Defect { file: loser.file.into(), line, message, bundle: None, note: false });
             if kind == Kind::Bundle {
                 self.boundary(loser.file, loser.read.path.as_deref());
             }
@@ -217,12 +196,7 @@ impl<'a> State<'a> {
         let full = self.full(name);
         match kind {
             Kind::Cluster => self.last.clusters.get(name).map(|item| &*item.file),
-            Kind::VariableSet => self
-                .last
-                .variable_sets
-                .iter()
-                .find(|item| item.name == name)
-                .map(|item| &*item.file),
+            Kind::VariableSet => self.last.variable_sets.iter().find(|item| item.name == name).map(|item| &*item.file),
             Kind::Bundle => self.last.bundles.get(&full).map(|item| &*item.file),
             Kind::RolloutPolicy => self.last.policies.get(&full).map(|item| &*item.file),
             Kind::HealthCheck | Kind::Source => None,
@@ -321,8 +295,7 @@ impl<'a> State<'a> {
             }
         }
         for (full, item) in &last.bundles {
-            let known =
-                self.catalog.bundles.contains_key(full) || self.catalog.held.contains_key(full);
+            let known = self.catalog.bundles.contains_key(full) || self.catalog.held.contains_key(full);
             if files.contains(&*item.file) && !known {
                 self.hold(full.clone(), format!("{} cannot be read", item.file));
             }

@@ -35,12 +35,7 @@ fn what_was_read_once_is_not_asked_for_again() {
 
 #[test]
 fn a_catalog_survives_as_bytes_with_its_spellings() {
-    let parsed = parse(
-        &snapshot(&[("drover.yaml", "1", Some(CLUSTER))]),
-        "main",
-        None,
-        &mut Cache::default(),
-    );
+    let parsed = parse(&snapshot(&[("drover.yaml", "1", Some(CLUSTER))]), "main", None, &mut Cache::default());
     let back = Catalog::decode(&parsed.catalog.encode()).unwrap();
     assert_eq!(back, parsed.catalog);
     let value = |name: &str| back.clusters["c1"].spec.variables[name].0.clone();

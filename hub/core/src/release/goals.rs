@@ -177,9 +177,7 @@ impl One<'_> {
                 more => format!(" and {more} more"),
             };
             let problems = self.problems(table);
-            found.extend(
-                problems.into_iter().map(|what| format!("cluster {cluster}{more}: {what}")),
-            );
+            found.extend(problems.into_iter().map(|what| format!("cluster {cluster}{more}: {what}")));
         }
         if found.is_empty() {
             return Ok(());

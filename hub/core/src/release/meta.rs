@@ -52,14 +52,8 @@ impl VariantMeta {
     ///
     /// # Errors
     /// An object is none, or uses a variable where it may not.
-    pub fn of<'a>(
-        settings: &Settings,
-        objects: impl IntoIterator<Item = &'a Object>,
-    ) -> Result<Self, MetaError> {
-        let objects = objects
-            .into_iter()
-            .map(|object| ObjectMeta::of(settings, object))
-            .collect::<Result<_, _>>()?;
+    pub fn of<'a>(settings: &Settings, objects: impl IntoIterator<Item = &'a Object>) -> Result<Self, MetaError> {
+        let objects = objects.into_iter().map(|object| ObjectMeta::of(settings, object)).collect::<Result<_, _>>()?;
         Ok(Self { binds: settings.binds.clone(), objects })
     }
 
@@ -93,9 +87,7 @@ impl ObjectMeta {
         let manifest = object.manifest();
         let digest = object.digest;
         let mut identity = identity(&manifest).map_err(|bad| MetaError::Object { digest, bad })?;
-        if identity.namespace.is_empty()
-            && scope::scope(&identity.kind) != Some(scope::Scope::Cluster)
-        {
+        if identity.namespace.is_empty() && scope::scope(&identity.kind) != Some(scope::Scope::Cluster) {
             identity.namespace = settings.namespace.clone().unwrap_or_default();
         }
         Ok(Self { digest, identity, uses: bind::uses(&manifest, &settings.binds)? })
@@ -105,11 +97,7 @@ impl ObjectMeta {
         self.uses.iter().any(|used| used.identity)
     }
 
-    fn bound(
-        &self,
-        variables: &Variables,
-        binds: &BTreeMap<String, Binds>,
-    ) -> Result<Identity, BindError> {
+    fn bound(&self, variables: &Variables, binds: &BTreeMap<String, Binds>) -> Result<Identity, BindError> {
         if !self.binds_identity() {
             return Ok(self.identity.clone());
         }

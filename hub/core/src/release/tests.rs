@@ -30,9 +30,7 @@ fn catalog(snapshot: &Snapshot) -> Catalog {
 }
 
 fn bundle(name: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: drover.dev/v1alpha1\nkind: Bundle\nmetadata: {{name: {name}}}\nspec: {spec}\n"
-    )
+    format!("apiVersion: drover.dev/v1alpha1\nkind: Bundle\nmetadata: {{name: {name}}}\nspec: {spec}\n")
 }
 
 fn digest(files: &[(&str, &str)]) -> Digest {
@@ -73,16 +71,14 @@ fn the_digest_of_an_input_follows_its_content() {
 
 #[test]
 fn a_bundle_without_rendering_is_held_and_the_others_go_on() {
-    let files =
-        bundle("a", "{path: a}") + "---\n" + &bundle("b", "{path: b, targets: [{selector: {}}]}");
+    let files = bundle("a", "{path: a}") + "---\n" + &bundle("b", "{path: b, targets: [{selector: {}}]}");
     let snapshot = snapshot(&[("drover.yaml", &files), ("b/x.yaml", "x")]);
     let catalog = catalog(&snapshot);
     let wanted = wanted(&catalog, &snapshot);
     let rendering = Rendering { variant: Digest::of(b"v"), meta: Arc::default() };
     let renderings = BTreeMap::from([(wanted.inputs["main/b"].digest, rendering)]);
-    let clusters: Vec<ClusterFacts> = (0..3)
-        .map(|number| ClusterFacts { number, name: format!("c{number}"), ..Default::default() })
-        .collect();
+    let clusters: Vec<ClusterFacts> =
+        (0..3).map(|number| ClusterFacts { number, name: format!("c{number}"), ..Default::default() }).collect();
     let goals = goals(&catalog, &wanted, &clusters, &renderings, &Default::default());
     assert_eq!(goals.held.keys().collect::<Vec<_>>(), ["main/a"]);
     assert_eq!(goals.bundles["main/b"].pairs.len(), 1, "no variables: one pair for all");

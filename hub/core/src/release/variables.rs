@@ -49,11 +49,7 @@ pub struct Resolved {
 
 /// The layers of one bundle, over the clusters of an index.
 #[must_use]
-pub fn layers<'a>(
-    catalog: &'a Catalog,
-    bundle: &'a Declared<BundleSpec>,
-    index: &Index,
-) -> Layers<'a> {
+pub fn layers<'a>(catalog: &'a Catalog, bundle: &'a Declared<BundleSpec>, index: &Index) -> Layers<'a> {
     let names = &bundle.spec.variables;
     let mut layers = Vec::new();
     for (at, over) in bundle.spec.overrides.iter().enumerate().rev() {
@@ -148,8 +144,5 @@ pub fn needed_variables<'n>(
     names: impl IntoIterator<Item = &'n str>,
     cluster: &ClusterFacts,
 ) -> Variables {
-    names
-        .into_iter()
-        .filter_map(|name| Some((name.to_owned(), layers.value(name, cluster)?)))
-        .collect()
+    names.into_iter().filter_map(|name| Some((name.to_owned(), layers.value(name, cluster)?))).collect()
 }

@@ -52,8 +52,7 @@ pub struct Wanted {
 #[must_use]
 pub fn wanted(catalog: &Catalog, snapshot: &Snapshot) -> Wanted {
     let mut borders: BTreeSet<String> = catalog.boundaries.clone();
-    borders
-        .extend(catalog.bundles.values().filter_map(|item| directory(&item.file, &item.spec.path)));
+    borders.extend(catalog.bundles.values().filter_map(|item| directory(&item.file, &item.spec.path)));
     let mut wanted = Wanted::default();
     for (full, item) in &catalog.bundles {
         if catalog.held.contains_key(full) {
@@ -109,16 +108,11 @@ struct Found {
 }
 
 impl Found {
-    fn of(
-        item: &Declared<BundleSpec>,
-        snapshot: &Snapshot,
-        borders: &BTreeSet<String>,
-    ) -> Result<Self, Defect> {
+    fn of(item: &Declared<BundleSpec>, snapshot: &Snapshot, borders: &BTreeSet<String>) -> Result<Self, Defect> {
         let path = directory(&item.file, &item.spec.path)
             .ok_or_else(|| item.defect("spec.path", "path leads out of the source"))?;
-        let globs = |globs: &[String], field: &str| {
-            globset(globs).map_err(|error| item.defect(field, error.to_string()))
-        };
+        let globs =
+            |globs: &[String], field: &str| globset(globs).map_err(|error| item.defect(field, error.to_string()));
         let include = globs(&item.spec.include, "spec.include")?;
         let exclude = globs(&item.spec.exclude, "spec.exclude")?;
         let render = item.spec.render.as_ref();
@@ -137,14 +131,11 @@ impl Found {
             };
             match (entry.mode, renderer(relative).filter(|_| !plain)) {
                 (Mode::Submodule, _) => {
-                    found
-                        .defects
-                        .push(defect("is a submodule, which is not read; exclude it".into()));
+                    found.defects.push(defect("is a submodule, which is not read; exclude it".into()));
                 }
                 (_, Some(message)) => found.defects.push(defect(message)),
                 (Mode::Symlink, None) => {
-                    let link =
-                        defect("is a symbolic link, which is not followed; exclude it".into());
+                    let link = defect("is a symbolic link, which is not followed; exclude it".into());
                     if include.is_match(relative) {
                         found.defects.push(link);
                     } else {
@@ -175,10 +166,7 @@ fn renderer(relative: &str) -> Option<String> {
     ))
 }
 
-fn below<'a>(
-    snapshot: &'a Snapshot,
-    path: &str,
-) -> impl Iterator<Item = (&'a String, &'a crate::snapshot::File)> {
+fn below<'a>(snapshot: &'a Snapshot, path: &str) -> impl Iterator<Item = (&'a String, &'a crate::snapshot::File)> {
     let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
     let end = prefix.clone();
     snapshot.files.range(prefix..).take_while(move |(file, _)| file.starts_with(&end))
@@ -215,10 +203,8 @@ fn globset(globs: &[String]) -> Result<GlobSet, globset::Error> {
 fn settings(item: &Declared<BundleSpec>) -> Settings {
     let spec = &item.spec;
     let binds = spec.variables.iter();
-    let depends_on = spec
-        .depends_on
-        .iter()
-        .map(|on| Dependency { bundle: full_name(&item.source, &on.bundle), until: on.until });
+    let depends_on =
+        spec.depends_on.iter().map(|on| Dependency { bundle: full_name(&item.source, &on.bundle), until: on.until });
     Settings {
         namespace: spec.namespace.clone(),
         binds: binds.map(|(name, one)| (name.clone(), Binds { identity: one.identity })).collect(),

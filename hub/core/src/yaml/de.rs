@@ -36,10 +36,7 @@ impl DeError {
 
 impl de::Error for DeError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            line: 0,
-            message: message.to_string(),
-        }
+        Self { line: 0, message: message.to_string() }
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
@@ -56,12 +53,7 @@ impl de::Error for DeError {
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     let near = known
         .iter()
-        .map(|known| {
-            (
-                strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase()),
-                known,
-            )
-        })
+        .map(|known| (strsim::damerau_levenshtein(&known.to_lowercase(), &name.to_lowercase()), known))
         .filter(|(distance, known)| *distance <= known.len() / 3 + usize::from(known.len() < 6))
         .min();
     match near {
@@ -93,10 +85,7 @@ impl<'de> Deserializer<'de> for &'de Node {
             },
             Data::Text(text) => visitor.visit_borrowed_str(text),
             Data::List(items) => visitor.visit_seq(Items(items.iter())),
-            Data::Map(entries) => visitor.visit_map(Fields {
-                rest: entries.iter(),
-                value: None,
-            }),
+            Data::Map(entries) => visitor.visit_map(Fields { rest: entries.iter(), value: None }),
         };
         result.map_err(|mut error: DeError| {
             let misread = matches!(self.data, Data::Bool(..) | Data::Number(..));
@@ -114,11 +103,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, DeError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, DeError> {
         if name != SCALAR {
             return visitor.visit_newtype_struct(self);
         }
@@ -131,24 +116,16 @@ impl<'de> Deserializer<'de> for &'de Node {
                 return visitor.visit_newtype_struct(MapAccessDeserializer::new(map));
             }
             Data::Bool(_, text) => {
-                let message =
-                    format!("{text} is a boolean to kubectl; quote it, or write true or false");
-                return Err(DeError {
-                    line: self.line,
-                    message,
-                });
+                let message = format!("{text} is a boolean to kubectl; quote it, or write true or false");
+                return Err(DeError { line: self.line, message });
             }
             _ => {
-                return Err(de::Error::custom(
-                    "a variable is a string, number or boolean",
-                ))
-                .map_err(|error: DeError| error.at(self.line));
+                return Err(de::Error::custom("a variable is a string, number or boolean"))
+                    .map_err(|error: DeError| error.at(self.line));
             }
         };
         let map = MapDeserializer::new(std::iter::once((tag, text.as_str())));
-        visitor
-            .visit_newtype_struct(MapAccessDeserializer::new(map))
-            .map_err(|error: DeError| error.at(self.line))
+        visitor.visit_newtype_struct(MapAccessDeserializer::new(map)).map_err(|error: DeError| error.at(self.line))
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -163,9 +140,7 @@ impl<'de> Deserializer<'de> for &'de Node {
                 .and_then(|never: String| Err(de::Error::unknown_variant(&never, variants)));
         };
         let word: StrDeserializer<'_, DeError> = text.as_str().into_deserializer();
-        visitor
-            .visit_enum(word)
-            .map_err(|error| error.at(self.line))
+        visitor.visit_enum(word).map_err(|error| error.at(self.line))
     }
 
     serde::forward_to_deserialize_any! {
@@ -184,12 +159,7 @@ impl Visitor<'_> for Words {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a word for {}: {}",
-            self.name,
-            self.variants.join(" or ")
-        )
+        write!(f, "a word for {}: {}", self.name, self.variants.join(" or "))
     }
 }
 
@@ -198,16 +168,11 @@ struct Items<'de>(std::slice::Iter<'de, Node>);
 impl<'de> de::SeqAccess<'de> for Items<'de> {
     type Error = DeError;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, DeError> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DeError> {
         let Some(node) = self.0.next() else {
             return Ok(None);
         };
-        seed.deserialize(node)
-            .map(Some)
-            .map_err(|error| error.at(node.line))
+        seed.deserialize(node).map(Some).map_err(|error| error.at(node.line))
     }
 }
 
@@ -219,18 +184,13 @@ struct Fields<'de> {
 impl<'de> de::MapAccess<'de> for Fields<'de> {
     type Error = DeError;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, DeError> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DeError> {
         let Some((key, node)) = self.rest.next() else {
             return Ok(None);
         };
         self.value = Some((key, node));
         let name: StrDeserializer<'_, DeError> = key.written.as_str().into_deserializer();
-        seed.deserialize(name)
-            .map(Some)
-            .map_err(|error| error.at(key.line))
+        seed.deserialize(name).map(Some).map_err(|error| error.at(key.line))
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, DeError> {

@@ -16,19 +16,14 @@ pub(super) fn read(text: &str) -> Result<Result<Vec<Document>, Error>, serde_jso
     loop {
         let offset = stream.byte_offset();
         let start = text.len() - text[offset..].trim_start().len();
-        let line = 1 + text.as_bytes()[..start]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count();
+        let line = 1 + text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count();
         let line = u32::try_from(line).unwrap_or(u32::MAX);
         match stream.next() {
             None => return Ok(Ok(documents)),
             Some(Err(error)) if error.is_data() => {
                 let line = u32::try_from(error.line()).unwrap_or(line);
                 let message = error.to_string();
-                let message = message
-                    .rsplit_once(" at line ")
-                    .map_or(&*message, |(text, _)| text);
+                let message = message.rsplit_once(" at line ").map_or(&*message, |(text, _)| text);
                 return Ok(Err(Error::new(line, message)));
             }
             Some(Err(error)) => return Err(error),
@@ -75,9 +70,7 @@ impl<'de> de::DeserializeSeed<'de> for Visitor {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Data, D::Error> {
         if self.depth > limits::DOCUMENT_DEPTH_MAX {
             let max = limits::DOCUMENT_DEPTH_MAX;
-            return Err(de::Error::custom(format_args!(
-                "is nested deeper than {max} levels"
-            )));
+            return Err(de::Error::custom(format_args!("is nested deeper than {max} levels")));
         }
         deserializer.deserialize_any(self)
     }
@@ -117,9 +110,7 @@ impl<'de> de::Visitor<'de> for Visitor {
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Data, A::Error> {
         let mut list = Vec::new();
-        while let Some(data) = items.next_element_seed(Self {
-            depth: self.depth + 1,
-        })? {
+        while let Some(data) = items.next_element_seed(Self { depth: self.depth + 1 })? {
             list.push(Node { line: 0, data });
         }
         Ok(Data::List(list))
@@ -131,18 +122,9 @@ impl<'de> de::Visitor<'de> for Visitor {
             if !seen.insert(text.clone()) {
                 return Err(de::Error::custom(format_args!("key {text:?} occurs twice")));
             }
-            let data = map.next_value_seed(Self {
-                depth: self.depth + 1,
-            })?;
+            let data = map.next_value_seed(Self { depth: self.depth + 1 })?;
             let written = text.clone();
-            entries.push((
-                Key {
-                    line: 0,
-                    text,
-                    written,
-                },
-                Node { line: 0, data },
-            ));
+            entries.push((Key { line: 0, text, written }, Node { line: 0, data }));
         }
         Ok(Data::Map(entries))
     }

@@ -44,10 +44,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
                 reader.anchors.clear();
                 let (event, span) = reader.next()?;
                 let root = reader.node(event, span, 0)?.node;
-                documents.push(Document {
-                    line: root.line,
-                    root,
-                });
+                documents.push(Document { line: root.line, root });
             }
             _ => {}
         }
@@ -87,14 +84,9 @@ impl<'a> Reader<'a> {
             Event::Alias(id) => return self.alias(id, line, depth),
             _ => return Err(Error::new(line, "is not YAML: a value was expected")),
         };
-        let built = Built {
-            node: Node { line, data },
-            depth: levels,
-            nodes,
-        };
+        let built = Built { node: Node { line, data }, depth: levels, nodes };
         if let Some(id) = anchor {
-            self.anchors
-                .insert(id, (built.node.clone(), built.depth, built.nodes));
+            self.anchors.insert(id, (built.node.clone(), built.depth, built.nodes));
         }
         Ok(built)
     }
@@ -105,11 +97,7 @@ impl<'a> Reader<'a> {
         };
         check_depth(depth + levels, line)?;
         self.budget.take(*nodes, line)?;
-        Ok(Built {
-            node: node.clone(),
-            depth: *levels,
-            nodes: *nodes,
-        })
+        Ok(Built { node: node.clone(), depth: *levels, nodes: *nodes })
     }
 
     fn list(&mut self, depth: usize) -> Result<(Data, usize, usize), Error> {
@@ -143,14 +131,7 @@ impl<'a> Reader<'a> {
             match key {
                 RawKey::Merge => entries.merge(value.node)?,
                 RawKey::Key { text, written } => {
-                    entries.insert(
-                        Key {
-                            line,
-                            text,
-                            written,
-                        },
-                        value.node,
-                    )?;
+                    entries.insert(Key { line, text, written }, value.node)?;
                 }
             }
         }
@@ -163,25 +144,11 @@ impl<'a> Reader<'a> {
             return Ok(RawKey::Merge);
         }
         let node = self.node(event, span, 0)?.node;
-        let refuse = |what| {
-            Err(Error::new(
-                node.line,
-                format!("{what} cannot be a key; quote it"),
-            ))
-        };
+        let refuse = |what| Err(Error::new(node.line, format!("{what} cannot be a key; quote it")));
         match node.data {
-            Data::Text(text) => Ok(RawKey::Key {
-                written: text.clone(),
-                text,
-            }),
-            Data::Bool(value, written) => Ok(RawKey::Key {
-                text: value.to_string(),
-                written,
-            }),
-            Data::Number(number, written) if !number.is_f64() => Ok(RawKey::Key {
-                text: number.to_string(),
-                written,
-            }),
+            Data::Text(text) => Ok(RawKey::Key { written: text.clone(), text }),
+            Data::Bool(value, written) => Ok(RawKey::Key { text: value.to_string(), written }),
+            Data::Number(number, written) if !number.is_f64() => Ok(RawKey::Key { text: number.to_string(), written }),
             Data::Number(..) => refuse("a fraction"),
             Data::Null => refuse("nothing"),
             Data::List(_) | Data::Map(_) => refuse("a list or map"),
@@ -229,13 +196,10 @@ impl Entries {
                 }
                 Ok(())
             }
-            Data::List(items) => items
-                .into_iter()
-                .rev()
-                .try_for_each(|item| match item.data {
-                    Data::Map(_) => self.merge(item),
-                    _ => Err(Error::new(item.line, "only maps can be merged with `<<`")),
-                }),
+            Data::List(items) => items.into_iter().rev().try_for_each(|item| match item.data {
+                Data::Map(_) => self.merge(item),
+                _ => Err(Error::new(item.line, "only maps can be merged with `<<`")),
+            }),
             _ => Err(Error::new(value.line, "only maps can be merged with `<<`")),
         }
     }
@@ -249,9 +213,6 @@ fn check_tag(tag: Option<&Tag>, wanted: &str, line: u32) -> Result<(), Error> {
     match tag {
         None => Ok(()),
         Some(tag) if tag.core_suffix() == Some(wanted) => Ok(()),
-        Some(tag) => Err(Error::new(
-            line,
-            format!("tag {} is not supported", tag.original()),
-        )),
+        Some(tag) => Err(Error::new(line, format!("tag {} is not supported", tag.original()))),
     }
 }

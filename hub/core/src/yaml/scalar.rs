@@ -7,11 +7,7 @@ use super::{Data, Error};
 
 pub(super) fn read(text: &str, plain: bool, tag: Option<&Tag>, line: u32) -> Result<Data, Error> {
     let Some(tag) = tag else {
-        return if plain {
-            resolve(text, line)
-        } else {
-            Ok(Data::Text(text.into()))
-        };
+        return if plain { resolve(text, line) } else { Ok(Data::Text(text.into())) };
     };
     // `!` alone says: not to be resolved.
     if tag.original() == "!" {
@@ -21,20 +17,14 @@ pub(super) fn read(text: &str, plain: bool, tag: Option<&Tag>, line: u32) -> Res
         Some("str") => return Ok(Data::Text(text.into())),
         Some(wanted) => (wanted, resolve(text, line)?),
         None => {
-            return Err(Error::new(
-                line,
-                format!("tag {} is not supported", tag.original()),
-            ));
+            return Err(Error::new(line, format!("tag {} is not supported", tag.original())));
         }
     };
     match found {
         ("null", data @ Data::Null) | ("bool", data @ Data::Bool(..)) => Ok(data),
         ("float", data @ Data::Number(..)) => Ok(data),
         ("int", Data::Number(number, text)) if !number.is_f64() => Ok(Data::Number(number, text)),
-        (wanted, _) => Err(Error::new(
-            line,
-            format!("cannot read {text:?} as !!{wanted}"),
-        )),
+        (wanted, _) => Err(Error::new(line, format!("cannot read {text:?} as !!{wanted}"))),
     }
 }
 
@@ -51,10 +41,7 @@ fn resolve(text: &str, line: u32) -> Result<Data, Error> {
     }
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN") {
-        return Err(Error::new(
-            line,
-            format!("{text} has no form in JSON; quote it"),
-        ));
+        return Err(Error::new(line, format!("{text} has no form in JSON; quote it")));
     }
     let number = match text.as_bytes().first() {
         Some(b'.') => float(text),
@@ -62,10 +49,7 @@ fn resolve(text: &str, line: u32) -> Result<Data, Error> {
         Some(b'0'..=b'9' | b'+' | b'-') => number(text),
         _ => None,
     };
-    Ok(number.map_or_else(
-        || Data::Text(text.into()),
-        |number| Data::Number(number, text.into()),
-    ))
+    Ok(number.map_or_else(|| Data::Text(text.into()), |number| Data::Number(number, text.into())))
 }
 
 /// Like go-yaml: underscores go first, then Go's `ParseInt` with base 0, which would take the
@@ -111,10 +95,7 @@ fn float(text: &str) -> Option<Number> {
 pub(super) fn from_f64(value: f64) -> Option<Number> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() <= EXACT {
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "within 2^53, without a fraction"
-        )]
+        #[allow(clippy::cast_possible_truncation, reason = "within 2^53, without a fraction")]
         return Some(Number::from(value as i64));
     }
     Number::from_f64(value)

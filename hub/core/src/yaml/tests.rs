@@ -26,22 +26,14 @@ fn every_node_knows_its_line() {
 #[test]
 fn keys_keep_how_they_are_written() {
     let documents = read(b"n: 1\n0644: 2\n").unwrap();
-    let Data::Map(entries) = &documents[0].root.data else {
-        unreachable!()
-    };
-    let keys: Vec<_> = entries
-        .iter()
-        .map(|(key, _)| (&*key.text, &*key.written))
-        .collect();
+    let Data::Map(entries) = &documents[0].root.data else { unreachable!() };
+    let keys: Vec<_> = entries.iter().map(|(key, _)| (&*key.text, &*key.written)).collect();
     assert_eq!(keys, [("false", "n"), ("420", "0644")]);
 }
 
 #[test]
 fn what_occurs_twice_is_refused_with_both_lines() {
-    assert_eq!(
-        error("a: 1\nb: 2\na: 3\n"),
-        (3, "key \"a\" occurs twice, first in line 1".into())
-    );
+    assert_eq!(error("a: 1\nb: 2\na: 3\n"), (3, "key \"a\" occurs twice, first in line 1".into()));
     assert_eq!(error("x:\n  on: 1\n  yes: 2\n").0, 3);
     assert!(error("{\"a\": 1,\n \"a\": 2}").1.contains("occurs twice"));
     // Merged keys may be written again.
@@ -63,24 +55,13 @@ fn aliases_of_aliases_end() {
 fn nesting_ends() {
     let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
     assert!(read(deep(limits::DOCUMENT_DEPTH_MAX).as_bytes()).is_ok());
-    assert!(
-        error(&deep(limits::DOCUMENT_DEPTH_MAX + 2))
-            .1
-            .contains("nested")
-    );
+    assert!(error(&deep(limits::DOCUMENT_DEPTH_MAX + 2)).1.contains("nested"));
     let json = |levels: usize| format!("{{\"a\":{}}}", deep(levels));
-    assert!(
-        error(&json(limits::DOCUMENT_DEPTH_MAX + 2))
-            .1
-            .contains("nested")
-    );
+    assert!(error(&json(limits::DOCUMENT_DEPTH_MAX + 2)).1.contains("nested"));
     // An alias does not hide depth.
     let half = deep(limits::DOCUMENT_DEPTH_MAX / 2);
     let open = "[".repeat(limits::DOCUMENT_DEPTH_MAX / 2 + 2);
-    let text = format!(
-        "a: &a {half}\nb: {open}*a{}\n",
-        "]".repeat(limits::DOCUMENT_DEPTH_MAX / 2 + 2)
-    );
+    let text = format!("a: &a {half}\nb: {open}*a{}\n", "]".repeat(limits::DOCUMENT_DEPTH_MAX / 2 + 2));
     assert!(error(&text).1.contains("nested"));
     assert!(read(b"a: &a [*a]\n").is_err(), "an alias inside itself");
 }

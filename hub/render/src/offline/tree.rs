@@ -44,8 +44,7 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
             let Some(name) = name.to_str().filter(|name| *name != ".git") else {
                 continue;
             };
-            let below =
-                if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            let below = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
             let kind = entry.file_type().map_err(failed)?;
             let mode = if kind.is_symlink() {
                 Mode::Symlink
@@ -70,8 +69,7 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
 
 /// Reads the files of declarations.
 pub(super) fn read_declarations(root: &Path, snapshot: &mut Snapshot) -> Result<(), TreeError> {
-    let paths: Vec<String> =
-        snapshot.files.keys().filter(|path| is_declaration(path)).cloned().collect();
+    let paths: Vec<String> = snapshot.files.keys().filter(|path| is_declaration(path)).cloned().collect();
     read(root, snapshot, &paths)
 }
 
