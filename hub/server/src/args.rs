@@ -115,9 +115,10 @@ pub struct Operator {
 pub fn with_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     let ends = ["-h", "--help", "-V", "--version"];
-    let has_verb = arguments.iter().skip(1).any(|argument| {
-        argument.to_str().is_some_and(|text| VERBS.contains(&text) || ends.contains(&text))
-    });
+    let has_verb = arguments
+        .iter()
+        .skip(1)
+        .any(|argument| argument.to_str().is_some_and(|text| VERBS.contains(&text) || ends.contains(&text)));
     if !has_verb && arguments.len() > 1 {
         arguments.insert(1, "run".into());
     }
@@ -126,12 +127,7 @@ pub fn with_verb(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString>
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "a test fails by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
     use super::*;
 
@@ -141,8 +137,7 @@ mod tests {
 
     #[test]
     fn run_is_what_is_meant_without_a_verb() {
-        let Verb::Run(run) = parse("drover-hub --dir d --source /r --print-ready").unwrap().verb
-        else {
+        let Verb::Run(run) = parse("drover-hub --dir d --source /r --print-ready").unwrap().verb else {
             panic!("another verb");
         };
         assert_eq!((run.reference.as_str(), run.kube_version.as_str()), ("main", "1.36"));

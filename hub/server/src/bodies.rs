@@ -20,6 +20,9 @@ pub type Part = Encoded<msg::HubMessage>;
 /// The objects of a variant, each with the key that all versions of one object share.
 type Objects = Arc<Vec<(Digest, String)>>;
 
+/// A part that is encoded once, by whoever asks first; `None` where that failed.
+type Once = Arc<OnceLock<Option<Part>>>;
+
 /// Bodies, and what was made of them.
 pub struct Bodies {
     store: Arc<Store>,
@@ -27,7 +30,7 @@ pub struct Bodies {
     metas: Cache<Digest, Arc<VariantMeta>>,
     objects: Cache<Digest, Objects>,
     identities: Cache<Pair, Arc<BTreeSet<Identity>>>,
-    parts: Cache<(Digest, Option<Digest>), Arc<OnceLock<Option<Part>>>>,
+    parts: Cache<(Digest, Option<Digest>), Once>,
 }
 
 impl Bodies {
@@ -76,7 +79,7 @@ impl Bodies {
     /// A variant.
     #[must_use]
     pub fn variant(&self, digest: &Digest) -> Option<Variant> {
-        Variant::decode(&*self.get(digest)?).ok()
+        Variant::decode(&self.get(digest)?).ok()
     }
 
     /// What of a variant's objects can be told without their bodies.
@@ -105,12 +108,7 @@ impl Bodies {
     }
 
     /// Encodes once, however many streams ask at the same time.
-    fn part(
-        &self,
-        digest: Digest,
-        base: Option<Digest>,
-        word: impl FnOnce(Arc<[u8]>) -> ToSpoke,
-    ) -> Option<Part> {
+    fn part(&self, digest: Digest, base: Option<Digest>, word: impl FnOnce(Arc<[u8]>) -> ToSpoke) -> Option<Part> {
         let key = (digest, base);
         let cell = self.parts.get_or(key, || Some((Arc::new(OnceLock::new()), 0)))?;
         let part = cell.get_or_init(|| {
@@ -174,8 +172,7 @@ struct CacheState<K, V> {
 
 impl<K: Ord + Copy, V: Clone> Cache<K, V> {
     fn new(bytes_max: usize) -> Self {
-        let state =
-            CacheState { values: BTreeMap::new(), by_use: BTreeMap::new(), bytes: 0, clock: 0 };
+        let state = CacheState { values: BTreeMap::new(), by_use: BTreeMap::new(), bytes: 0, clock: 0 };
         Self { bytes_max, state: Mutex::new(state) }
     }
 

@@ -116,9 +116,7 @@ impl Dir {
             return Ok(State::HalfMade);
         }
         match fs::read_dir(&self.root) {
-            Ok(mut entries) => {
-                Ok(if entries.next().is_none() { State::Empty } else { State::Foreign })
-            }
+            Ok(mut entries) => Ok(if entries.next().is_none() { State::Empty } else { State::Foreign }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(State::Empty),
             Err(error) => Err(error),
         }
@@ -141,16 +139,10 @@ impl Dir {
     /// # Errors
     /// Another process holds it, or the lock file cannot be opened.
     pub fn lock(&self) -> io::Result<File> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(self.root.join("lock"))?;
+        let file =
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(self.root.join("lock"))?;
         file.try_lock().map_err(|error| match error {
-            fs::TryLockError::WouldBlock => {
-                io::Error::new(io::ErrorKind::WouldBlock, "another drover-hub runs in it")
-            }
+            fs::TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another drover-hub runs in it"),
             fs::TryLockError::Error(error) => error,
         })?;
         Ok(file)
@@ -165,8 +157,7 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let temporary = path.with_file_name(name);
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
@@ -187,12 +178,7 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "a test fails by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
     use std::os::unix::fs::PermissionsExt as _;
 

@@ -38,11 +38,7 @@ impl Service {
         }
     }
 
-    fn sign(
-        &self,
-        request: &SigningRequest,
-        cluster: &str,
-    ) -> Result<Response<JoinResponse>, Status> {
+    fn sign(&self, request: &SigningRequest, cluster: &str) -> Result<Response<JoinResponse>, Status> {
         let authority = &self.hub.identity.authority;
         let name = Name::Cluster(cluster.to_owned());
         let pem = authority
@@ -77,19 +73,14 @@ impl Enroll for Service {
                 ));
             }
         }
-        let request = SigningRequest::parse(&csr)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let command =
-            Command::Enrol { cluster: cluster.clone(), token: token_id, key: request.key() };
+        let request = SigningRequest::parse(&csr).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let command = Command::Enrol { cluster: cluster.clone(), token: token_id, key: request.key() };
         self.hub.leader.command(command).await.map_err(refused)?;
         info!(cluster, "cluster joined");
         self.sign(&request, &cluster)
     }
 
-    async fn renew(
-        &self,
-        request: Request<RenewRequest>,
-    ) -> Result<Response<JoinResponse>, Status> {
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<JoinResponse>, Status> {
         self.admit()?;
         let RenewRequest { certificate, csr } = request.into_inner();
         let peer = self
@@ -105,18 +96,14 @@ impl Enroll for Service {
         };
         let grace = Duration::from_secs(limits::CERTIFICATE_GRACE_SECS);
         if SystemTime::now() > peer.not_after + grace {
-            return Err(Status::permission_denied(
-                "the certificate ended too long ago; join again with a new token",
-            ));
+            return Err(Status::permission_denied("the certificate ended too long ago; join again with a new token"));
         }
-        let request = SigningRequest::parse(&csr)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let request = SigningRequest::parse(&csr).map_err(|error| Status::invalid_argument(error.to_string()))?;
         if request.key() != peer.key {
             return Err(Status::permission_denied("the request is not for the enrolled key"));
         }
         let state = self.hub.state();
-        standing(state.fleet(), cluster, &peer)
-            .map_err(|refusal| Status::permission_denied(refusal.message()))?;
+        standing(state.fleet(), cluster, &peer).map_err(|refusal| Status::permission_denied(refusal.message()))?;
         info!(cluster, "cluster renewed its certificate");
         self.sign(&request, cluster)
     }

@@ -156,8 +156,7 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
     let metrics = Arc::new(Metrics::default());
     let bodies = Arc::new(Bodies::new(Arc::new(store)));
     let node = Arc::new(Node::new(Arc::clone(&bodies)));
-    let (leader, handle) =
-        Leader::new(raft.clone(), Arc::clone(&bodies), Arc::clone(&node), Arc::clone(&metrics));
+    let (leader, handle) = Leader::new(raft.clone(), Arc::clone(&bodies), Arc::clone(&node), Arc::clone(&metrics));
     let (stop, stopped) = watch::channel(false);
     let hub = Arc::new(Hub {
         identity,
@@ -181,13 +180,7 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
     };
     let leader = tokio::spawn(leader.run());
     let (tls, fresh) = certificates(&hub)?;
-    let acceptor = Acceptor::new(
-        tls,
-        &hub.identity.hub.hub_id,
-        routes(&hub)?,
-        tls::Limits::default(),
-        metrics,
-    );
+    let acceptor = Acceptor::new(tls, &hub.identity.hub.hub_id, routes(&hub)?, tls::Limits::default(), metrics);
     let mut others = vec![tokio::spawn(fresh), tokio::spawn(sync::dispatch(Arc::clone(&hub)))];
     if let Some(spec) = spec(&hub, &dir, &args).await? {
         others.push(tokio::spawn(source::follow(Arc::clone(&hub), spec, fetcher)));
@@ -223,8 +216,7 @@ async fn listen(dir: &Dir, wanted: SocketAddr) -> anyhow::Result<TcpListener> {
             Err(error) => return Err(error).with_context(|| format!("listen on {again}")),
         }
     }
-    let listener =
-        TcpListener::bind(wanted).await.with_context(|| format!("listen on {wanted}"))?;
+    let listener = TcpListener::bind(wanted).await.with_context(|| format!("listen on {wanted}"))?;
     let port = listener.local_addr()?.port();
     write_durably(&dir.port(), port.to_string().as_bytes())
         .with_context(|| format!("write {}", dir.port().display()))?;
@@ -280,10 +272,7 @@ fn routes(hub: &Arc<Hub>) -> anyhow::Result<Routes> {
             EnrollServer::new(enroll::Service::new(Arc::clone(hub)))
                 .max_decoding_message_size(limits::ENROL_MESSAGE_BYTES_MAX),
         )
-        .add_service(
-            ControlServer::new(control::Service::new(Arc::clone(hub)))
-                .max_decoding_message_size(large),
-        )
+        .add_service(ControlServer::new(control::Service::new(Arc::clone(hub))).max_decoding_message_size(large))
         .add_service(InterceptedService::new(reflection, control::only_operators))
         .add_service(health);
     Ok(routes.routes())
@@ -293,9 +282,7 @@ fn routes(hub: &Arc<Hub>) -> anyhow::Result<Routes> {
 async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Spec>> {
     let name = source::ROOT.to_owned();
     let (url, reference, path) = match &args.source {
-        Some(url) => {
-            (absolute(url)?, args.reference.clone(), args.path.trim_matches('/').to_owned())
-        }
+        Some(url) => (absolute(url)?, args.reference.clone(), args.path.trim_matches('/').to_owned()),
         None => match hub.state().fleet().sources.get(&name) {
             Some(known) => (known.url.clone(), known.reference.clone(), known.path.clone()),
             None => {
@@ -304,12 +291,8 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
             }
         },
     };
-    let command = Command::Source {
-        source: name.clone(),
-        url: url.clone(),
-        reference: reference.clone(),
-        path: path.clone(),
-    };
+    let command =
+        Command::Source { source: name.clone(), url: url.clone(), reference: reference.clone(), path: path.clone() };
     hub.leader.command(command).await.context("record the source")?;
     let (credentials, mirrors) = (args.token_file.clone(), dir.sources());
     Ok(Some(Spec { name, url, reference, path, credentials, mirrors }))

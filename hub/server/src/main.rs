@@ -39,9 +39,7 @@ async fn carry_out(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Init(args) => {
             let dir = Dir::new(&args.dir);
-            let made =
-                identity::init(&dir, &args.advertise, args.context.as_deref(), SystemTime::now())
-                    .await?;
+            let made = identity::init(&dir, &args.advertise, args.context.as_deref(), SystemTime::now()).await?;
             print_line(&serde_json::json!({"hub_id": made.hub_id, "context": made.context}));
             Ok(())
         }

@@ -91,11 +91,7 @@ impl Default for Metrics {
                 Counter::default()
             ),
             streams: metric!("streams", "Streams of spokes that stand", Gauge::default()),
-            streams_refused: metric!(
-                "streams_refused",
-                "Streams of spokes that were refused",
-                Counter::default()
-            ),
+            streams_refused: metric!("streams_refused", "Streams of spokes that were refused", Counter::default()),
             planning_stopped: metric!(
                 "planning_stopped",
                 "1 where a spoke is ahead of this hub, whose directory is older than the fleet",
@@ -107,44 +103,20 @@ impl Default for Metrics {
                 Counter::default()
             ),
             reports: metric!("reports", "Reports received", Counter::default()),
-            report_lag: metric!(
-                "report_lag_seconds",
-                "Time from a report's arrival until the log holds it",
-                seconds()
-            ),
+            report_lag: metric!("report_lag_seconds", "Time from a report's arrival until the log holds it", seconds()),
             enrolments: metric!(
                 "enrolments",
                 "Clusters that joined or renewed an expired certificate",
                 Counter::default()
             ),
             entries: metric!("entries", "Entries proposed to the log", Counter::default()),
-            entries_refused: metric!(
-                "entries_refused",
-                "Entries that Fleet refused",
-                Counter::default()
-            ),
-            propose: metric!(
-                "propose_seconds",
-                "Time from a proposal until it is applied",
-                seconds()
-            ),
+            entries_refused: metric!("entries_refused", "Entries that Fleet refused", Counter::default()),
+            propose: metric!("propose_seconds", "Time from a proposal until it is applied", seconds()),
             fetches: metric!("fetches", "Fetches that ended well", Counter::default()),
             fetches_failed: metric!("fetches_failed", "Fetches that failed", Counter::default()),
-            renderings: metric!(
-                "renderings",
-                "Bundles rendered, without those known already",
-                Counter::default()
-            ),
-            defects: metric!(
-                "defects",
-                "Defects in the present heads of the sources",
-                Gauge::default()
-            ),
-            applied_index: metric!(
-                "applied_index",
-                "Index of the last entry applied here",
-                Gauge::default()
-            ),
+            renderings: metric!("renderings", "Bundles rendered, without those known already", Counter::default()),
+            defects: metric!("defects", "Defects in the present heads of the sources", Gauge::default()),
+            applied_index: metric!("applied_index", "Index of the last entry applied here", Gauge::default()),
             registry,
         }
     }
@@ -165,11 +137,7 @@ impl Metrics {
 ///
 /// # Errors
 /// The address cannot be listened on.
-pub async fn serve(
-    metrics: Arc<Metrics>,
-    address: SocketAddr,
-    stop: watch::Receiver<bool>,
-) -> io::Result<SocketAddr> {
+pub async fn serve(metrics: Arc<Metrics>, address: SocketAddr, stop: watch::Receiver<bool>) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let bound = listener.local_addr()?;
     tokio::spawn(accept(metrics, listener, stop));
@@ -183,8 +151,7 @@ async fn accept(metrics: Arc<Metrics>, listener: TcpListener, mut stop: watch::R
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        let (Ok((socket, _)), Ok(permit)) = (accepted, Arc::clone(&room).try_acquire_owned())
-        else {
+        let (Ok((socket, _)), Ok(permit)) = (accepted, Arc::clone(&room).try_acquire_owned()) else {
             tokio::task::yield_now().await;
             continue;
         };
@@ -215,9 +182,7 @@ fn answer(metrics: &Metrics, request: &Request<Incoming>) -> Response<Full<Bytes
     *response.status_mut() = status;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
-        header::HeaderValue::from_static(
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        ),
+        header::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),
     );
     response
 }

@@ -57,12 +57,7 @@ impl Node {
     /// An empty memory.
     #[must_use]
     pub fn new(bodies: Arc<Bodies>) -> Self {
-        Self {
-            bodies,
-            clusters: Mutex::default(),
-            sources: Mutex::default(),
-            changes: watch::channel(0).0,
-        }
+        Self { bodies, clusters: Mutex::default(), sources: Mutex::default(), changes: watch::channel(0).0 }
     }
 
     /// Changes with everything that is shown; the value itself means nothing.

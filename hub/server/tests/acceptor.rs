@@ -1,11 +1,6 @@
 //! The acceptor over real sockets: silent peers, caps, strangers, and certificates that change
 //! while connections stand.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -75,10 +70,7 @@ fn client(trusted: &Authority, signer: Option<&Authority>) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-async fn connect(
-    connector: &TlsConnector,
-    address: SocketAddr,
-) -> std::io::Result<TlsStream<TcpStream>> {
+async fn connect(connector: &TlsConnector, address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
     let socket = TcpStream::connect(address).await?;
     connector.connect(ServerName::try_from("drover-hub").unwrap(), socket).await
 }
@@ -118,8 +110,7 @@ async fn a_silent_peer_is_closed_and_others_are_served_meanwhile() {
 
 #[tokio::test]
 async fn silent_peers_hold_their_places_no_longer_than_a_handshake_may_take() {
-    let limits =
-        Limits { handshake: Duration::from_millis(300), handshakes: 2, ..Limits::default() };
+    let limits = Limits { handshake: Duration::from_millis(300), handshakes: 2, ..Limits::default() };
     let server = server(limits).await;
     let mut silent = Vec::new();
     for _ in 0..2 {
@@ -162,11 +153,9 @@ async fn strangers_are_told_apart() {
         "a client that trusts another CA refuses this server"
     );
     // With TLS 1.3 a client hears of its refusal only when it reads.
-    let mut stranger =
-        connect(&client(&server.authority, Some(&other)), server.address).await.unwrap();
+    let mut stranger = connect(&client(&server.authority, Some(&other)), server.address).await.unwrap();
     assert!(!is_served(&mut stranger).await, "a certificate of another CA");
-    let mut known =
-        connect(&client(&server.authority, Some(&server.authority)), server.address).await.unwrap();
+    let mut known = connect(&client(&server.authority, Some(&server.authority)), server.address).await.unwrap();
     assert!(is_served(&mut known).await);
 }
 
@@ -174,8 +163,7 @@ async fn strangers_are_told_apart() {
 async fn the_certificate_changes_while_connections_stand() {
     let server = server(Limits::default()).await;
     let connector = client(&server.authority, None);
-    let leaf =
-        |stream: &TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    let leaf = |stream: &TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
     let mut before = connect(&connector, server.address).await.unwrap();
     server.certificate.renew(&server.authority, &[], SystemTime::now()).unwrap();
     // A client of its own: a resumed session would show the old one.

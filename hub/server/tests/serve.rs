@@ -1,10 +1,5 @@
 //! A hub as spokes and operators meet it, over real TLS.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -49,9 +44,10 @@ async fn world() -> World {
 fn is_settled(status: &proto_wire::control::StatusResponse, commit: &str) -> bool {
     status.clusters.iter().any(|cluster| {
         cluster.connected
-            && cluster.bundles.iter().any(|bundle| {
-                bundle.commit == commit && bundle.sync == "Applied" && bundle.health == "Healthy"
-            })
+            && cluster
+                .bundles
+                .iter()
+                .any(|bundle| bundle.commit == commit && bundle.sync == "Applied" && bundle.health == "Healthy")
     })
 }
 
@@ -155,8 +151,7 @@ async fn a_token_admits_its_names_once_per_key() {
     // Renewal proves the enrolled key.
     let client = EnrollClient::new(world.channel(None));
     let renew = |key: &KeyPair| {
-        let request =
-            RenewRequest { certificate: first.certificates.clone(), csr: csr(key).into() };
+        let request = RenewRequest { certificate: first.certificates.clone(), csr: csr(key).into() };
         let mut client = client.clone();
         async move { client.renew(request).await.map(|_| ()).map_err(|error| error.code()) }
     };
@@ -192,17 +187,14 @@ async fn a_newer_stream_takes_over_and_an_old_token_is_a_duplicate() {
     assert_eq!(first.refusal().await, Refusal::Displaced);
     spoke.follow(&mut second, |spoke| spoke.session_token != old).await;
     // It speaks in the new session, so it has the new token.
-    let root = proto_model::assign::root(
-        &spoke.entries.iter().map(|(name, one)| (name.clone(), one.digest())).collect(),
-    );
+    let root =
+        proto_model::assign::root(&spoke.entries.iter().map(|(name, one)| (name.clone(), one.digest())).collect());
     second.say(&proto_model::delta::ToHub::Ack { generation: 0, root }).await;
     for report in spoke.reports.values_mut() {
         report.drifted = true;
         second.say(&proto_model::delta::ToHub::Report(report.clone())).await;
     }
-    world
-        .status_until(|status| status.clusters[0].bundles.iter().any(|bundle| bundle.drifted))
-        .await;
+    world.status_until(|status| status.clusters[0].bundles.iter().any(|bundle| bundle.drifted)).await;
 
     spoke.session_token = old;
     let mut clone = spoke.connect(&world).await.unwrap();

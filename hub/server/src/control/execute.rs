@@ -17,11 +17,7 @@ use crate::node::unix_millis;
 /// Life of a join token where none is asked for, in seconds.
 const TTL_SECS: u64 = 3600;
 
-pub(super) async fn execute(
-    hub: &Arc<Hub>,
-    who: String,
-    request: ExecuteRequest,
-) -> Result<ExecuteResponse, Status> {
+pub(super) async fn execute(hub: &Arc<Hub>, who: String, request: ExecuteRequest) -> Result<ExecuteResponse, Status> {
     let ExecuteRequest { request_id, reason, command } = request;
     if request_id.is_empty() || request_id.len() > limits::REQUEST_ID_BYTES_MAX {
         return Err(Status::invalid_argument(format!(
@@ -44,12 +40,8 @@ pub(super) async fn execute(
         Command::RemoveCluster(ask) => (Deed::RemoveCluster(ask.cluster), String::new()),
         Command::ReplaceCluster(ask) => (Deed::ReplaceCluster(ask.cluster), String::new()),
         Command::RevokeCluster(ask) => (Deed::RevokeCluster(ask.cluster), String::new()),
-        Command::ApproveRewind(ask) => {
-            (Deed::ApproveRewind { source: ask.source, commit: ask.head }, String::new())
-        }
-        Command::ApproveDeletions(ask) => {
-            (approve_deletions(hub.state().fleet(), &request_id, &ask)?, String::new())
-        }
+        Command::ApproveRewind(ask) => (Deed::ApproveRewind { source: ask.source, commit: ask.head }, String::new()),
+        Command::ApproveDeletions(ask) => (approve_deletions(hub.state().fleet(), &request_id, &ask)?, String::new()),
     };
     let act = Act { request: request_id, who, why: reason, deed };
     let done = hub.leader.operate(act).await.map_err(|refused| match refused {
@@ -72,27 +64,16 @@ fn join_token(hub: &Hub, who: &str, request_id: &str, ask: CreateJoinToken) -> (
         uses: ask.uses.max(1),
         expires_unix_millis: unix_millis().saturating_add(ttl.saturating_mul(1000)),
     };
-    let text = JoinToken {
-        addresses: hub.addresses.clone(),
-        ca: hub.identity.authority.digest(),
-        id,
-        secret,
-    };
+    let text = JoinToken { addresses: hub.addresses.clone(), ca: hub.identity.authority.digest(), id, secret };
     (token, text.encode())
 }
 
 /// What the guard holds of a bundle now. An operator who names what was shown approves nothing
 /// else.
-fn approve_deletions(
-    fleet: &Fleet,
-    request_id: &str,
-    ask: &ApproveDeletions,
-) -> Result<Deed, Status> {
+fn approve_deletions(fleet: &Fleet, request_id: &str, ask: &ApproveDeletions) -> Result<Deed, Status> {
     let known = fleet.bundles.get(&ask.bundle);
-    let moves: Vec<(u32, Option<Pair>)> = known
-        .into_iter()
-        .flat_map(|bundle| bundle.held.keys().map(|at| (*at, fleet.goal(bundle, *at))))
-        .collect();
+    let moves: Vec<(u32, Option<Pair>)> =
+        known.into_iter().flat_map(|bundle| bundle.held.keys().map(|at| (*at, fleet.goal(bundle, *at)))).collect();
     let shown = held_digest(&moves);
     // A repetition may come when nothing is held any more: the log knows its result.
     if fleet.requests.contains_key(request_id) {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use proto_model::limits;
 use proto_wire::control::control_server::Control;
 use proto_wire::control::{
-    ExecuteRequest, ExecuteResponse, ExplainRequest, ExplainResponse, GetRequest, GetResponse,
-    StatusRequest, StatusResponse,
+    ExecuteRequest, ExecuteResponse, ExplainRequest, ExplainResponse, GetRequest, GetResponse, StatusRequest,
+    StatusResponse,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
@@ -52,9 +52,7 @@ impl Service {
     async fn state_at(&self, min_applied_index: u64) -> Result<State, Status> {
         let mut applied = self.hub.applied.clone();
         let wait = Duration::from_secs(limits::MIN_APPLIED_WAIT_SECS_MAX);
-        match tokio::time::timeout(wait, applied.wait_for(|now| now.index >= min_applied_index))
-            .await
-        {
+        match tokio::time::timeout(wait, applied.wait_for(|now| now.index >= min_applied_index)).await {
             Ok(Ok(now)) => Ok(State::of(&now)),
             Ok(Err(_)) => Err(Status::unavailable("the hub is stopping; try again")),
             Err(_) => Err(Status::unavailable(format!(
@@ -68,19 +66,14 @@ impl Service {
 /// The operator that a request's certificate names.
 fn operator<T>(request: &Request<T>) -> Result<(Role, String), Status> {
     let peer = request.extensions().get::<Remote>().and_then(|remote| remote.peer.clone());
-    let peer = peer.ok_or_else(|| {
-        Status::unauthenticated("an operator's certificate is needed; name a context file")
-    })?;
+    let peer =
+        peer.ok_or_else(|| Status::unauthenticated("an operator's certificate is needed; name a context file"))?;
     if !peer.is_valid_at(SystemTime::now()) {
-        return Err(Status::unauthenticated(
-            "the certificate has ended; make a new one with `drover-hub operator`",
-        ));
+        return Err(Status::unauthenticated("the certificate has ended; make a new one with `drover-hub operator`"));
     }
     match &peer.name {
         Name::Operator { role, name } => Ok((*role, name.clone())),
-        Name::Cluster(_) => {
-            Err(Status::permission_denied("this is a cluster's certificate, not an operator's"))
-        }
+        Name::Cluster(_) => Err(Status::permission_denied("this is a cluster's certificate, not an operator's")),
     }
 }
 
@@ -95,29 +88,20 @@ pub fn only_operators(request: Request<()>) -> Result<Request<()>, Status> {
 
 #[tonic::async_trait]
 impl Control for Service {
-    async fn status(
-        &self,
-        request: Request<StatusRequest>,
-    ) -> Result<Response<StatusResponse>, Status> {
+    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         operator(&request)?;
         let request = request.into_inner();
-        self.read(request.min_applied_index, move |hub, state| {
-            Ok(show::status(hub, state, &request))
-        })
-        .await
+        self.read(request.min_applied_index, move |hub, state| Ok(show::status(hub, state, &request))).await
     }
 
     type WatchStream = ReceiverStream<Result<StatusResponse, Status>>;
 
-    async fn watch(
-        &self,
-        request: Request<StatusRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<StatusRequest>) -> Result<Response<Self::WatchStream>, Status> {
         operator(&request)?;
         let request = request.into_inner();
-        let place = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted("too many watches are open at this hub; close some")
-        })?;
+        let place = Arc::clone(&self.watches)
+            .try_acquire_owned()
+            .map_err(|_| Status::resource_exhausted("too many watches are open at this hub; close some"))?;
         let (out, answers) = mpsc::channel(1);
         let this = self.clone();
         tokio::spawn(async move {
@@ -127,32 +111,22 @@ impl Control for Service {
         Ok(Response::new(ReceiverStream::new(answers)))
     }
 
-    async fn explain(
-        &self,
-        request: Request<ExplainRequest>,
-    ) -> Result<Response<ExplainResponse>, Status> {
+    async fn explain(&self, request: Request<ExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
         operator(&request)?;
         let request = request.into_inner();
-        self.read(request.min_applied_index, move |hub, state| show::explain(hub, state, &request))
-            .await
+        self.read(request.min_applied_index, move |hub, state| show::explain(hub, state, &request)).await
     }
 
     async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
         operator(&request)?;
         let request = request.into_inner();
-        self.read(request.min_applied_index, move |hub, state| show::get(hub, state, &request))
-            .await
+        self.read(request.min_applied_index, move |hub, state| show::get(hub, state, &request)).await
     }
 
-    async fn execute(
-        &self,
-        request: Request<ExecuteRequest>,
-    ) -> Result<Response<ExecuteResponse>, Status> {
+    async fn execute(&self, request: Request<ExecuteRequest>) -> Result<Response<ExecuteResponse>, Status> {
         let (role, who) = operator(&request)?;
         if role != Role::Admin {
-            return Err(Status::permission_denied(format!(
-                "{who} is a {role} and may read alone; ask an admin"
-            )));
+            return Err(Status::permission_denied(format!("{who} is a {role} and may read alone; ask an admin")));
         }
         execute::execute(&self.hub, who, request.into_inner()).await.map(Response::new)
     }
@@ -161,11 +135,7 @@ impl Control for Service {
 impl Service {
     /// Answers at each change, at most once in `limits::WATCH_MILLIS_MIN`, until the client goes
     /// or the hub stops.
-    async fn keep_answering(
-        &self,
-        request: StatusRequest,
-        out: &mpsc::Sender<Result<StatusResponse, Status>>,
-    ) {
+    async fn keep_answering(&self, request: StatusRequest, out: &mpsc::Sender<Result<StatusResponse, Status>>) {
         let (mut applied, mut memory) = (self.hub.applied.clone(), self.hub.node.changes());
         let mut stop = self.hub.stop.clone();
         loop {
@@ -174,17 +144,14 @@ impl Service {
             memory.mark_unchanged();
             let asked = request.clone();
             let answer = self
-                .read(request.min_applied_index, move |hub, state| {
-                    Ok(show::status(hub, state, &asked))
-                })
+                .read(request.min_applied_index, move |hub, state| Ok(show::status(hub, state, &asked)))
                 .await
                 .map(Response::into_inner);
             let failed = answer.is_err();
             if out.send(answer).await.is_err() || failed {
                 return;
             }
-            let pause =
-                Duration::from_millis(limits::WATCH_MILLIS_MIN).saturating_sub(start.elapsed());
+            let pause = Duration::from_millis(limits::WATCH_MILLIS_MIN).saturating_sub(start.elapsed());
             let next = async {
                 tokio::time::sleep(pause).await;
                 tokio::select! {

@@ -14,11 +14,7 @@ use crate::hub::Hub;
 use crate::leader::Defects;
 use crate::log::State;
 
-pub(super) fn status(
-    hub: &Hub,
-    state: &State,
-    request: &wire::StatusRequest,
-) -> wire::StatusResponse {
+pub(super) fn status(hub: &Hub, state: &State, request: &wire::StatusRequest) -> wire::StatusResponse {
     let clusters = view::clusters(state.fleet(), &*hub.node, &request.clusters, &request.bundles);
     wire::StatusResponse {
         applied_index: state.index,
@@ -33,8 +29,7 @@ pub(super) fn explain(
     request: &wire::ExplainRequest,
 ) -> Result<wire::ExplainResponse, Status> {
     let fleet = state.fleet();
-    let bundles: Vec<String> =
-        Some(&request.bundle).filter(|name| !name.is_empty()).into_iter().cloned().collect();
+    let bundles: Vec<String> = Some(&request.bundle).filter(|name| !name.is_empty()).into_iter().cloned().collect();
     let only = std::slice::from_ref(&request.cluster);
     let found = view::clusters(fleet, &*hub.node, only, &bundles).pop();
     let (Some(shown), Some(known)) = (found, fleet.clusters.get(&request.cluster)) else {
@@ -50,18 +45,10 @@ pub(super) fn explain(
         )));
     }
     let variables = variables(hub, fleet, &request.cluster, known, &shown);
-    Ok(wire::ExplainResponse {
-        applied_index: state.index,
-        cluster: Some(cluster(shown)),
-        variables,
-    })
+    Ok(wire::ExplainResponse { applied_index: state.index, cluster: Some(cluster(shown)), variables })
 }
 
-pub(super) fn get(
-    hub: &Hub,
-    state: &State,
-    request: &wire::GetRequest,
-) -> Result<wire::GetResponse, Status> {
+pub(super) fn get(hub: &Hub, state: &State, request: &wire::GetRequest) -> Result<wire::GetResponse, Status> {
     let fleet = state.fleet();
     let mut answer = wire::GetResponse { applied_index: state.index, ..Default::default() };
     match &request.what {
@@ -84,9 +71,7 @@ pub(super) fn get(
             answer.audit = lines.collect();
         }
         None => {
-            return Err(Status::invalid_argument(
-                "name what to get: clusters, bundles, sources, tokens or audit",
-            ));
+            return Err(Status::invalid_argument("name what to get: clusters, bundles, sources, tokens or audit"));
         }
     }
     Ok(answer)
@@ -200,11 +185,7 @@ fn sources(hub: &Hub, fleet: &Fleet) -> Vec<wire::Source> {
             r#ref: source.reference.clone(),
             path: source.path.clone(),
             error: hub.node.source_error(name).unwrap_or_default(),
-            rewind_commit: source
-                .rewind
-                .as_ref()
-                .map(|rewind| rewind.commit.clone())
-                .unwrap_or_default(),
+            rewind_commit: source.rewind.as_ref().map(|rewind| rewind.commit.clone()).unwrap_or_default(),
             defects_more: found.more,
             fetched_unix_millis: hub.node.fetched_unix_millis(name).unwrap_or_default(),
         }
@@ -217,31 +198,20 @@ fn defects(hub: &Hub, digest: &Digest) -> Option<Defects> {
 }
 
 /// Where each variable comes from that the cluster's bundles use.
-fn variables(
-    hub: &Hub,
-    fleet: &Fleet,
-    name: &str,
-    known: &Cluster,
-    shown: &ClusterView,
-) -> Vec<wire::VariableOrigin> {
-    let facts =
-        ClusterFacts { number: known.number, name: name.to_owned(), labels: known.labels() };
+fn variables(hub: &Hub, fleet: &Fleet, name: &str, known: &Cluster, shown: &ClusterView) -> Vec<wire::VariableOrigin> {
+    let facts = ClusterFacts { number: known.number, name: name.to_owned(), labels: known.labels() };
     let index: Index = [(facts.number, &facts.labels)].into_iter().collect();
     let mut out = Vec::new();
     for one in &shown.bundles {
-        let Some(source) = one.bundle.split('/').next().and_then(|name| fleet.sources.get(name))
-        else {
+        let Some(source) = one.bundle.split('/').next().and_then(|name| fleet.sources.get(name)) else {
             continue;
         };
         let catalog = source.head.as_ref().and_then(|head| hub.bodies.get(&head.catalog));
         let Some(catalog) = catalog.and_then(|body| Catalog::decode(&body).ok()) else { continue };
-        let (Some(item), Some(bundle)) =
-            (catalog.bundles.get(&one.bundle), fleet.bundles.get(&one.bundle))
-        else {
+        let (Some(item), Some(bundle)) = (catalog.bundles.get(&one.bundle), fleet.bundles.get(&one.bundle)) else {
             continue;
         };
-        let pair =
-            fleet.goal(bundle, known.number).or_else(|| fleet.assigned(bundle, known.number));
+        let pair = fleet.goal(bundle, known.number).or_else(|| fleet.assigned(bundle, known.number));
         let Some(table) = pair.and_then(|pair| hub.bodies.variables(&pair.variables)) else {
             continue;
         };

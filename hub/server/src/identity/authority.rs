@@ -5,16 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use proto_model::{Digest, limits};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams,
-    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, SanType,
+    BasicConstraints, Certificate, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{
-    CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer,
-};
+use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -50,8 +47,7 @@ impl Authority {
     pub fn create(hub_id: &str, now: SystemTime) -> Result<(Self, Zeroizing<String>), Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let key_pem = Zeroizing::new(key.serialize_pem());
-        let mut params =
-            params(&format!("Drover hub {hub_id}"), now, limits::AUTHORITY_CERTIFICATE_SECS);
+        let mut params = params(&format!("Drover hub {hub_id}"), now, limits::AUTHORITY_CERTIFICATE_SECS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?;
@@ -73,9 +69,7 @@ impl Authority {
         let roots = CertificateDer::pem_slice_iter(roots_pem.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| Error::BadPem("the CA's certificates", error.to_string()))?;
-        let first = roots
-            .first()
-            .ok_or_else(|| Error::BadPem("the CA's certificates", "there is none".into()))?;
+        let first = roots.first().ok_or_else(|| Error::BadPem("the CA's certificates", "there is none".into()))?;
         let issuer = Issuer::from_ca_cert_der(first, KeyPair::from_pem(key_pem)?)?;
         Ok(Self { hub_id: hub_id.to_owned(), issuer, roots_pem, roots })
     }
@@ -109,21 +103,14 @@ impl Authority {
     /// # Errors
     /// The name cannot stand in a certificate.
     pub fn sign(&self, request: &Request, name: &Name, now: SystemTime) -> Result<String, Error> {
-        Ok(self
-            .client_params(name, now)?
-            .signed_by(&request.params.public_key, &self.issuer)?
-            .pem())
+        Ok(self.client_params(name, now)?.signed_by(&request.params.public_key, &self.issuer)?.pem())
     }
 
     /// Makes a key and certificate for a new operator: certificate PEM, key PEM.
     ///
     /// # Errors
     /// The name cannot stand in a certificate, or the system gave no key.
-    pub fn issue(
-        &self,
-        name: &Name,
-        now: SystemTime,
-    ) -> Result<(String, Zeroizing<String>), Error> {
+    pub fn issue(&self, name: &Name, now: SystemTime) -> Result<(String, Zeroizing<String>), Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let certificate = self.client_params(name, now)?.signed_by(&key, &self.issuer)?;
         Ok((certificate.pem(), Zeroizing::new(key.serialize_pem())))
@@ -140,9 +127,7 @@ impl Authority {
         for host in names.iter().chain(hosts) {
             let name = match host.parse() {
                 Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName(
-                    host.as_str().try_into().map_err(|_| Error::BadHost(host.clone()))?,
-                ),
+                Err(_) => SanType::DnsName(host.as_str().try_into().map_err(|_| Error::BadHost(host.clone()))?),
             };
             if !params.subject_alt_names.contains(&name) {
                 params.subject_alt_names.push(name);
@@ -165,12 +150,10 @@ impl Authority {
     pub fn read(&self, pem: &[u8]) -> Result<Peer, Error> {
         let bad = |reason: String| Error::BadPem("the certificate", reason);
         let der = CertificateDer::from_pem_slice(pem).map_err(|error| bad(error.to_string()))?;
-        let (_, certificate) =
-            x509_parser::parse_x509_certificate(&der).map_err(|error| bad(error.to_string()))?;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&der).map_err(|error| bad(error.to_string()))?;
         let signed = self.roots.iter().any(|root| {
-            x509_parser::parse_x509_certificate(root).is_ok_and(|(_, root)| {
-                certificate.verify_signature(Some(root.public_key())).is_ok()
-            })
+            x509_parser::parse_x509_certificate(root)
+                .is_ok_and(|(_, root)| certificate.verify_signature(Some(root.public_key())).is_ok())
         });
         if !signed {
             return Err(bad("another CA signed it".into()));
@@ -188,9 +171,8 @@ impl Authority {
         }
         let mut params = params(common_name, now, secs);
         let uri = name.uri(&self.hub_id);
-        params.subject_alt_names = vec![SanType::URI(
-            uri.as_str().try_into().map_err(|_| Error::BadName(common_name.clone()))?,
-        )];
+        params.subject_alt_names =
+            vec![SanType::URI(uri.as_str().try_into().map_err(|_| Error::BadName(common_name.clone()))?)];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.use_authority_key_identifier_extension = true;
@@ -217,9 +199,8 @@ impl Request {
             return Err(Error::BadKey);
         }
         use x509_parser::prelude::FromDer as _;
-        let (_, parsed) =
-            x509_parser::certification_request::X509CertificationRequest::from_der(&der)
-                .map_err(|error| Error::BadPem("the signing request", error.to_string()))?;
+        let (_, parsed) = x509_parser::certification_request::X509CertificationRequest::from_der(&der)
+            .map_err(|error| Error::BadPem("the signing request", error.to_string()))?;
         let key = Digest::of(parsed.certification_request_info.subject_pki.raw);
         Ok(Self { params, key })
     }
@@ -255,12 +236,7 @@ fn certified(
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "a test fails by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
     use super::*;
 
@@ -299,10 +275,7 @@ mod tests {
         let mut der = request.der().to_vec();
         let last = der.len() - 1;
         der[last] ^= 1;
-        assert!(
-            CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(der))
-                .is_err()
-        );
+        assert!(CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(der)).is_err());
         assert!(matches!(Request::parse(b"nonsense"), Err(Error::BadPem(..))));
         let other = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let pem = CertificateParams::default().serialize_request(&other).unwrap().pem().unwrap();

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use hub_store::SealingKey;
 
 use super::{
-    AUTHORITY_KEY, Authority, Context, DIR_VERSION, Error, HubFile, Identity, MAC_KEY, Name, Role,
-    damaged, file, hosts, mac, random, random_hex,
+    AUTHORITY_KEY, Authority, Context, DIR_VERSION, Error, HubFile, Identity, MAC_KEY, Name, Role, damaged, file,
+    hosts, mac, random, random_hex,
 };
 use crate::dir::{Dir, State, sync_dir, write_durably};
 
@@ -25,12 +25,7 @@ pub struct Init {
 ///
 /// # Errors
 /// The directory holds something, an address is wrong, or a file cannot be written.
-pub async fn init(
-    dir: &Dir,
-    advertise: &[String],
-    context: Option<&Path>,
-    now: SystemTime,
-) -> Result<Init, Error> {
+pub async fn init(dir: &Dir, advertise: &[String], context: Option<&Path>, now: SystemTime) -> Result<Init, Error> {
     let root = dir.root().to_path_buf();
     if advertise.is_empty() {
         return Err(Error::BadHost(String::new()));
@@ -45,8 +40,7 @@ pub async fn init(
     dir.create().map_err(|source| file(&root, source))?;
     write(&dir.init_marker(), b"an init of drover-hub did not end here\n")?;
 
-    let hub =
-        HubFile { version: DIR_VERSION, hub_id: random_hex(16)?, advertise: advertise.to_vec() };
+    let hub = HubFile { version: DIR_VERSION, hub_id: random_hex(16)?, advertise: advertise.to_vec() };
     let sealing = SealingKey::create(&dir.sealing_key())?;
     let (authority, key) = Authority::create(&hub.hub_id, now)?;
     // A wrong host is better told now than at the first start.
@@ -61,8 +55,7 @@ pub async fn init(
     let addresses = addresses(dir, advertise)?;
     write_context(&authority, &hub, &admin, addresses, &context, now)?;
 
-    let text = serde_json::to_vec_pretty(&hub)
-        .map_err(|error| damaged(dir.hub_file(), error.to_string()))?;
+    let text = serde_json::to_vec_pretty(&hub).map_err(|error| damaged(dir.hub_file(), error.to_string()))?;
     write(&dir.hub_file(), &text)?;
     std::fs::remove_file(dir.init_marker()).map_err(|source| file(&dir.init_marker(), source))?;
     sync_dir(dir.root()).map_err(|source| file(&root, source))?;
@@ -73,13 +66,7 @@ pub async fn init(
 ///
 /// # Errors
 /// The directory was not initialised, the name is no plain one, or the file cannot be written.
-pub fn operator(
-    dir: &Dir,
-    name: &str,
-    role: Role,
-    context: &Path,
-    now: SystemTime,
-) -> Result<(), Error> {
+pub fn operator(dir: &Dir, name: &str, role: Role, context: &Path, now: SystemTime) -> Result<(), Error> {
     HubFile::load(dir)?;
     let sealing = SealingKey::load(&dir.sealing_key())?;
     let Identity { hub, authority, .. } = Identity::load(dir, &sealing)?;
@@ -139,12 +126,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "a test fails by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
     use super::*;
 
@@ -165,8 +147,7 @@ mod tests {
         let identity = Identity::load(&dir, &sealing).unwrap();
         assert_eq!(identity.hub.hub_id, made.hub_id);
         assert_eq!(identity.hub.advertise, advertise());
-        let context: Context =
-            serde_json::from_slice(&std::fs::read(&made.context).unwrap()).unwrap();
+        let context: Context = serde_json::from_slice(&std::fs::read(&made.context).unwrap()).unwrap();
         assert_eq!(context.ca, identity.authority.roots_pem());
 
         let again = init(&dir, &advertise(), None, now).await;
@@ -193,9 +174,7 @@ mod tests {
         let open = ["127.0.0.1:0".to_owned()];
         let made = init(&dir, &open, None, SystemTime::now()).await.unwrap();
         let port = std::fs::read_to_string(dir.port()).unwrap();
-        let read = |path: &Path| -> Context {
-            serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-        };
+        let read = |path: &Path| -> Context { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
         assert_eq!(read(&made.context).addresses, [format!("127.0.0.1:{port}")]);
         let viewer = temp.path().join("viewer.json");
         operator(&dir, "ann", Role::Viewer, &viewer, SystemTime::now()).unwrap();

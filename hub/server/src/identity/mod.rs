@@ -36,25 +36,19 @@ pub const DIR_VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// `init` was not run.
-    #[error(
-        "{0} is not the directory of a hub: run `drover-hub init --dir {0} --advertise HOST:PORT`"
-    )]
+    #[error("{0} is not the directory of a hub: run `drover-hub init --dir {0} --advertise HOST:PORT`")]
     NotInitialised(PathBuf),
     /// `init` was run before.
     #[error("{0} already holds a hub: run `drover-hub run --dir {0}`, or choose another directory")]
     AlreadyInitialised(PathBuf),
     /// `init` was interrupted.
-    #[error(
-        "{0} is half-made: an `init` was interrupted there; remove the directory and run it again"
-    )]
+    #[error("{0} is half-made: an `init` was interrupted there; remove the directory and run it again")]
     HalfMade(PathBuf),
     /// The directory holds other things.
     #[error("{0} is not empty and holds no hub: choose an empty directory")]
     Foreign(PathBuf),
     /// Made by a later version.
-    #[error(
-        "{dir} was made by a later version (format {found}, this version reads {DIR_VERSION}): upgrade drover-hub"
-    )]
+    #[error("{dir} was made by a later version (format {found}, this version reads {DIR_VERSION}): upgrade drover-hub")]
     TooNew {
         /// The directory.
         dir: PathBuf,
@@ -140,8 +134,7 @@ impl Identity {
         let hub = HubFile::load(dir)?;
         let roots = text(dir.authority_certificate())?;
         let key = opened(dir.authority_key(), sealing, AUTHORITY_KEY)?;
-        let key = std::str::from_utf8(&key)
-            .map_err(|error| damaged(dir.authority_key(), error.to_string()))?;
+        let key = std::str::from_utf8(&key).map_err(|error| damaged(dir.authority_key(), error.to_string()))?;
         let authority = Arc::new(Authority::load(&hub.hub_id, roots, key)?);
         let mac = Mac::new(&opened(dir.mac_key(), sealing, MAC_KEY)?);
         Ok(Self { hub, authority, mac })
@@ -224,11 +217,7 @@ fn text(path: PathBuf) -> Result<String, Error> {
     fs::read_to_string(&path).map_err(|source| file(&path, source))
 }
 
-fn opened(
-    path: PathBuf,
-    sealing: &SealingKey,
-    purpose: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, Error> {
+fn opened(path: PathBuf, sealing: &SealingKey, purpose: &[u8]) -> Result<Zeroizing<Vec<u8>>, Error> {
     let sealed = fs::read(&path).map_err(|source| file(&path, source))?;
     sealing.open(purpose, &sealed).map_err(|error| damaged(path, error.to_string()))
 }

@@ -131,8 +131,7 @@ impl Reports {
 
     /// All that wait.
     pub(super) fn take(&self) -> Waiting {
-        let taken =
-            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let taken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         if !taken.is_empty() {
             self.room.notify_waiters();
         }
@@ -147,12 +146,7 @@ impl Reports {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "a test fails by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
     use proto_model::{Digest, Health, Sync};
 

@@ -28,6 +28,8 @@ pub use publisher::{Defects, Prepared};
 use handle::{Ask, Reports};
 use publisher::Publisher;
 
+/// Index of an entry that took effect, and what was done for operators, by request id.
+type Settled = (u64, Vec<(String, String)>);
 type Answer = oneshot::Sender<Result<Done, Refused>>;
 
 /// What the leader works with.
@@ -50,12 +52,7 @@ pub struct Leader {
 impl Leader {
     /// A leader over a log, and the handle by which others reach it.
     #[must_use]
-    pub fn new(
-        raft: Raft,
-        bodies: Arc<Bodies>,
-        node: Arc<Node>,
-        metrics: Arc<Metrics>,
-    ) -> (Self, Handle) {
+    pub fn new(raft: Raft, bodies: Arc<Bodies>, node: Arc<Node>, metrics: Arc<Metrics>) -> (Self, Handle) {
         let (handle, asks, reports) = Handle::new();
         let guard = Guard::default();
         let leader = Self {
@@ -163,21 +160,15 @@ impl Leader {
             let next = waiting.next(state.fleet(), &*bodies, &guard, unix_millis());
             (waiting, next)
         });
-        let (waiting, next) = work
-            .await
-            .map_err(|_| "planning panicked: this is a defect of drover-hub".to_owned())?;
+        let (waiting, next) = work.await.map_err(|_| "planning panicked: this is a defect of drover-hub".to_owned())?;
         self.waiting = waiting;
         Ok(next)
     }
 
     async fn propose(&mut self, entry: Entry) -> Result<(), String> {
-        let asked = entry
-            .commands
-            .iter()
-            .filter(|command| !matches!(command, Command::Observe(_) | Command::Move(_)))
-            .count();
-        let answers: Vec<Option<Answer>> =
-            self.answers.drain(..asked.min(self.answers.len())).collect();
+        let asked =
+            entry.commands.iter().filter(|command| !matches!(command, Command::Observe(_) | Command::Move(_))).count();
+        let answers: Vec<Option<Answer>> = self.answers.drain(..asked.min(self.answers.len())).collect();
         let observes = entry.commands.iter().any(|one| matches!(one, Command::Observe(_)));
         let start = Instant::now();
         self.metrics.entries.inc();
@@ -202,12 +193,7 @@ impl Leader {
         Ok(())
     }
 
-    fn outcome(
-        &self,
-        entry: &Entry,
-        index: u64,
-        answer: &[u8],
-    ) -> Result<(u64, Vec<(String, String)>), Refused> {
+    fn outcome(&self, entry: &Entry, index: u64, answer: &[u8]) -> Result<Settled, Refused> {
         match Outcome::decode(answer) {
             Some(Outcome::Done(messages)) => Ok((index, messages)),
             Some(Outcome::Refused(reason)) => {
@@ -232,7 +218,7 @@ fn is_asked_for(command: &Command) -> bool {
     matches!(command, Command::Operator(_) | Command::Enrol { .. } | Command::Attach { .. })
 }
 
-fn settle(answers: Vec<Option<Answer>>, result: &Result<(u64, Vec<(String, String)>), Refused>) {
+fn settle(answers: Vec<Option<Answer>>, result: &Result<Settled, Refused>) {
     for answer in answers.into_iter().flatten() {
         let told = result.as_ref().map(|(index, messages)| Done {
             index: *index,

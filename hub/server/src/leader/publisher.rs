@@ -111,8 +111,7 @@ impl Publisher {
         };
         let (bodies, guard, work) = (Arc::clone(&self.bodies), self.guard.clone(), state.clone());
         let made = spawn_blocking(move || commands(work.fleet(), &head, &bodies, &guard)).await;
-        let made =
-            made.map_err(|_| "publishing panicked: this is a defect of drover-hub".to_owned())?;
+        let made = made.map_err(|_| "publishing panicked: this is a defect of drover-hub".to_owned())?;
         match made {
             Ok(Made::Declaration(command)) => {
                 // The goals come once the clusters have their numbers.
@@ -168,10 +167,7 @@ impl Publisher {
 }
 
 fn is_ours(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::Declare { .. } | Command::Rendered { .. } | Command::Goal(_) | Command::Publish(_)
-    )
+    matches!(command, Command::Declare { .. } | Command::Rendered { .. } | Command::Goal(_) | Command::Publish(_))
 }
 
 /// What of a cluster selectors see; `None` where nothing may be assigned to it.
@@ -185,18 +181,9 @@ enum Made {
     Goals(Vec<Command>),
 }
 
-fn commands(
-    fleet: &Fleet,
-    prepared: &Prepared,
-    bodies: &Bodies,
-    guard: &Guard,
-) -> Result<Made, String> {
-    let declared = prepared
-        .catalog
-        .clusters
-        .iter()
-        .map(|(name, cluster)| (name.clone(), cluster.labels.clone()))
-        .collect();
+fn commands(fleet: &Fleet, prepared: &Prepared, bodies: &Bodies, guard: &Guard) -> Result<Made, String> {
+    let declared =
+        prepared.catalog.clusters.iter().map(|(name, cluster)| (name.clone(), cluster.labels.clone())).collect();
     if let Some(command) = publish::declare(fleet, &prepared.source, &declared) {
         return Ok(Made::Declaration(command));
     }
@@ -224,18 +211,11 @@ fn rendered(fleet: &Fleet, prepared: &Prepared) -> Vec<Command> {
         .filter(|(input, rendering)| fleet.renderings.get(*input) != Some(&rendering.variant))
         .map(|(input, rendering)| (*input, rendering.variant))
         .collect();
-    fresh
-        .chunks(RENDERINGS_PER_COMMAND)
-        .map(|chunk| Command::Rendered { renderings: chunk.to_vec() })
-        .collect()
+    fresh.chunks(RENDERINGS_PER_COMMAND).map(|chunk| Command::Rendered { renderings: chunk.to_vec() }).collect()
 }
 
 /// Stores the bodies that the goals name, and gives what to publish.
-fn store(
-    prepared: &Prepared,
-    goals: Goals,
-    bodies: &Bodies,
-) -> Result<Head, hub_store::StoreError> {
+fn store(prepared: &Prepared, goals: Goals, bodies: &Bodies) -> Result<Head, hub_store::StoreError> {
     let mut defects = prepared.defects.clone();
     defects.extend(goals.defects);
     // Writing plain lists to memory has no way to fail; an empty body would not decode.
@@ -254,8 +234,7 @@ fn store(
         let wanted = publish::Wanted { path: goal.path, guard: goal.guard, goal: pairs };
         bundles.insert(name, wanted);
     }
-    let put: Vec<(Digest, Kind, &[u8])> =
-        put.iter().map(|(digest, kind, body)| (*digest, *kind, &**body)).collect();
+    let put: Vec<(Digest, Kind, &[u8])> = put.iter().map(|(digest, kind, body)| (*digest, *kind, &**body)).collect();
     bodies.store().put(&put)?;
     Ok(Head {
         source: prepared.source.clone(),

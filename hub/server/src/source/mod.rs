@@ -172,11 +172,7 @@ impl Follower {
     async fn give(&mut self, commit: String) -> Result<(), String> {
         let prepared = self.preparer.prepare(&commit).await?;
         info!(source = self.spec.name, %commit, "read a head");
-        self.hub
-            .leader
-            .prepared(Arc::new(prepared))
-            .await
-            .map_err(|refused| refused.to_string())?;
+        self.hub.leader.prepared(Arc::new(prepared)).await.map_err(|refused| refused.to_string())?;
         self.given = Some(commit);
         Ok(())
     }

@@ -48,7 +48,7 @@ impl Preparer {
         if self.last.is_none() {
             self.last = last_good(state.fleet(), &self.spec.name, &self.hub.bodies);
         }
-        let tree = self.read(commit, |path| is_declaration(path)).await?;
+        let tree = self.read(commit, is_declaration).await?;
         let (snapshot, parsed) = self.parse(tree.snapshot).await?;
         let wanted = release::wanted(&parsed.catalog, &snapshot);
         let (mut renderings, mut missing) = (BTreeMap::new(), Vec::new());
@@ -85,11 +85,7 @@ impl Preparer {
         })
     }
 
-    async fn read(
-        &self,
-        commit: &str,
-        want: impl Fn(&str) -> bool + Send + 'static,
-    ) -> Result<hub_git::Tree, String> {
+    async fn read(&self, commit: &str, want: impl Fn(&str) -> bool + Send + 'static) -> Result<hub_git::Tree, String> {
         hub_git::read(&self.mirror, commit, &self.spec.path, move |path, _| want(path))
             .await
             .map_err(|error| error.to_string())
@@ -113,14 +109,11 @@ impl Preparer {
         inputs: Vec<RenderInput>,
         renderings: &mut BTreeMap<Digest, Rendering>,
     ) -> Result<(), String> {
-        let files: BTreeSet<String> = inputs
-            .iter()
-            .flat_map(|input| input.files.iter().map(|file| file.path.clone()))
-            .collect();
+        let files: BTreeSet<String> =
+            inputs.iter().flat_map(|input| input.files.iter().map(|file| file.path.clone())).collect();
         let tree = self.read(commit, move |path| files.contains(path)).await?;
         let (bodies, metrics) = (Arc::clone(&self.hub.bodies), Arc::clone(&self.hub.metrics));
-        let rendering =
-            spawn_blocking(move || render_all(&inputs, &tree.snapshot, &bodies, &metrics));
+        let rendering = spawn_blocking(move || render_all(&inputs, &tree.snapshot, &bodies, &metrics));
         let (done, failed) = rendering.await.map_err(|_| panicked("rendering"))??;
         renderings.extend(done);
         self.failed.extend(failed);
@@ -185,7 +178,7 @@ fn known(fleet: &Fleet, bodies: &Bodies, input: &RenderInput) -> Option<Renderin
 
 fn last_good(fleet: &Fleet, source: &str, bodies: &Bodies) -> Option<Catalog> {
     let head = fleet.sources.get(source)?.head.as_ref()?;
-    Catalog::decode(&*bodies.get(&head.catalog)?).ok()
+    Catalog::decode(&bodies.get(&head.catalog)?).ok()
 }
 
 fn panicked(what: &str) -> String {

@@ -76,11 +76,7 @@ pub(super) fn admit(
     // counts, as long as nobody spoke with the newest.
     let is_current = presented == known.session;
     let was_lost = presented + 1 == known.session && confirmed < known.session;
-    if is_current || was_lost {
-        Ok(())
-    } else {
-        Err(Denied::Quarantined(Quarantine::DuplicateIdentity))
-    }
+    if is_current || was_lost { Ok(()) } else { Err(Denied::Quarantined(Quarantine::DuplicateIdentity)) }
 }
 
 /// What a quarantine tells the spoke.
@@ -95,12 +91,7 @@ pub(super) fn refusal(reason: Quarantine) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "a test fails by panicking"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
     use std::time::SystemTime;
 

@@ -43,10 +43,7 @@ impl Service {
 impl Sync for Service {
     type ConnectStream = Outgoing;
 
-    async fn connect(
-        &self,
-        request: Request<Streaming<SpokeMessage>>,
-    ) -> Result<Response<Outgoing>, Status> {
+    async fn connect(&self, request: Request<Streaming<SpokeMessage>>) -> Result<Response<Outgoing>, Status> {
         let (cluster, peer) = cluster_of(&request)?;
         let (out, messages) = mpsc::channel::<Result<HubMessage, Status>>(1);
         if self.hub.attaches.take(Instant::now()) {
@@ -64,17 +61,14 @@ impl Sync for Service {
 /// The cluster that a request's certificate names.
 fn cluster_of<T>(request: &Request<T>) -> Result<(String, Arc<Peer>), Status> {
     let peer = request.extensions().get::<Remote>().and_then(|remote| remote.peer.clone());
-    let peer = peer.ok_or_else(|| {
-        Status::unauthenticated("a cluster's certificate is needed; join with a token first")
-    })?;
+    let peer =
+        peer.ok_or_else(|| Status::unauthenticated("a cluster's certificate is needed; join with a token first"))?;
     if !peer.is_valid_at(SystemTime::now()) {
         return Err(Status::unauthenticated("the certificate has ended; renew it first"));
     }
     match &peer.name {
         Name::Cluster(name) => Ok((name.clone(), Arc::clone(&peer))),
-        Name::Operator { .. } => {
-            Err(Status::permission_denied("this is an operator's certificate, not a cluster's"))
-        }
+        Name::Operator { .. } => Err(Status::permission_denied("this is an operator's certificate, not a cluster's")),
     }
 }
 

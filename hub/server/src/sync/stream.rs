@@ -42,13 +42,7 @@ pub(super) fn refused(reason: Refusal) -> HubMessage {
 }
 
 /// Serves one stream to its end.
-pub(super) async fn serve(
-    hub: Arc<Hub>,
-    cluster: String,
-    peer: Arc<Peer>,
-    inbound: Streaming<SpokeMessage>,
-    out: Out,
-) {
+pub(super) async fn serve(hub: Arc<Hub>, cluster: String, peer: Arc<Peer>, inbound: Streaming<SpokeMessage>, out: Out) {
     let mut inbound = Inbound { messages: inbound, reader: to_hub::Reader::default() };
     let end = match Live::attach(&hub, &cluster, &peer, &mut inbound).await {
         Ok(mut live) => {
@@ -139,27 +133,15 @@ struct Live<'a> {
 
 impl<'a> Live<'a> {
     /// From the Hello to a session that stands in the log.
-    async fn attach(
-        hub: &'a Hub,
-        cluster: &'a str,
-        peer: &'a Peer,
-        inbound: &mut Inbound,
-    ) -> Result<Self, End> {
+    async fn attach(hub: &'a Hub, cluster: &'a str, peer: &'a Peer, inbound: &mut Inbound) -> Result<Self, End> {
         let hello = inbound.hello().await?;
         let session = admitted(hub, cluster, peer, &hello).await?;
-        let command = Command::Attach {
-            cluster: cluster.to_owned(),
-            session,
-            uid: hello.cluster_uid.clone(),
-        };
+        let command = Command::Attach { cluster: cluster.to_owned(), session, uid: hello.cluster_uid.clone() };
         hub.leader.command(command).await.map_err(|refused| {
             debug!(cluster, %refused, "attach refused");
             End::Refused(Refusal::Retry)
         })?;
-        let stream = hub
-            .node
-            .attach(cluster, session, &hello.version)
-            .ok_or(End::Refused(Refusal::Displaced))?;
+        let stream = hub.node.attach(cluster, session, &hello.version).ok_or(End::Refused(Refusal::Displaced))?;
         let opened = Self::open(hub, cluster, peer, &hello, session, Arc::clone(&stream));
         if opened.is_err() {
             hub.node.detach(cluster, &stream);
@@ -179,25 +161,13 @@ impl<'a> Live<'a> {
         let known = admit::standing(state.fleet(), cluster, peer).map_err(End::Refused)?;
         let target = target(hub, state.fleet(), known).ok_or(End::Refused(Refusal::Retry))?;
         let (fence, incarnation) = (target.fence.clone(), known.incarnation);
-        let session =
-            Session::open(hello, target, hub.node.level(cluster)).map_err(End::Refused)?;
+        let session = Session::open(hello, target, hub.node.level(cluster)).map_err(End::Refused)?;
         if session.is_current() {
             // Nothing is sent to it, so nothing will be acked.
             let held = fence.generation;
             hub.node.update(cluster, |connection| connection.acked_generation = held);
         }
-        Ok(Self {
-            hub,
-            cluster,
-            peer,
-            number,
-            incarnation,
-            stream,
-            session,
-            fence,
-            going: None,
-            certificate: None,
-        })
+        Ok(Self { hub, cluster, peer, number, incarnation, stream, session, fence, going: None, certificate: None })
     }
 
     async fn run(&mut self, inbound: &mut Inbound, out: &Out) -> End {
@@ -257,12 +227,8 @@ impl<'a> Live<'a> {
                 delta.fence_mac = self.hub.identity.mac.fence(self.cluster, &delta.fence);
                 going(&encoded(&ToSpoke::Delta(delta))?, true)
             }
-            Item::Variant { digest, base } => {
-                going(&found(bodies.variant_part(digest, base), &digest)?, true)
-            }
-            Item::Body { digest, base } => {
-                going(&found(bodies.body_part(digest, base), &digest)?, true)
-            }
+            Item::Variant { digest, base } => going(&found(bodies.variant_part(digest, base), &digest)?, true),
+            Item::Body { digest, base } => going(&found(bodies.body_part(digest, base), &digest)?, true),
             Item::Refused(reason) => return Err(End::Refused(reason)),
         });
         Ok(())
@@ -311,8 +277,7 @@ impl<'a> Live<'a> {
     /// Fleet changed: is this spoke still served, and what must it hold now?
     fn look_again(&mut self) -> Result<(), End> {
         let state = self.hub.state();
-        let known =
-            admit::standing(state.fleet(), self.cluster, self.peer).map_err(End::Refused)?;
+        let known = admit::standing(state.fleet(), self.cluster, self.peer).map_err(End::Refused)?;
         if known.incarnation != self.incarnation {
             return Err(End::Refused(Refusal::Retry));
         }
@@ -391,10 +356,7 @@ fn encoded(word: &ToSpoke) -> Result<Encoded<HubMessage>, End> {
     })
 }
 
-fn found(
-    part: Option<crate::bodies::Part>,
-    digest: &proto_model::Digest,
-) -> Result<crate::bodies::Part, End> {
+fn found(part: Option<crate::bodies::Part>, digest: &proto_model::Digest) -> Result<crate::bodies::Part, End> {
     part.ok_or_else(|| {
         error!(%digest, "a body that is assigned or asked for is not in the store");
         End::Refused(Refusal::Retry)

@@ -67,13 +67,7 @@ pub struct Acceptor {
 impl Acceptor {
     /// An acceptor for the routes of a hub.
     #[must_use]
-    pub fn new(
-        tls: Arc<ServerConfig>,
-        hub_id: &str,
-        routes: Routes,
-        limits: Limits,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(tls: Arc<ServerConfig>, hub_id: &str, routes: Routes, limits: Limits, metrics: Arc<Metrics>) -> Self {
         Self { tls, hub_id: hub_id.into(), routes: routes.prepare(), limits, metrics }
     }
 

@@ -23,11 +23,7 @@ impl Certificate {
     ///
     /// # Errors
     /// A host cannot stand in a certificate.
-    pub fn make(
-        authority: &Authority,
-        hosts: &[String],
-        now: SystemTime,
-    ) -> Result<(Arc<Self>, SystemTime), Error> {
+    pub fn make(authority: &Authority, hosts: &[String], now: SystemTime) -> Result<(Arc<Self>, SystemTime), Error> {
         let made = authority.server(hosts, now)?;
         let renew_at = renew_at(now, made.not_after);
         Ok((Arc::new(Self { key: RwLock::new(made.key) }), renew_at))
@@ -37,24 +33,14 @@ impl Certificate {
     ///
     /// # Errors
     /// As [`Certificate::make`].
-    pub fn renew(
-        &self,
-        authority: &Authority,
-        hosts: &[String],
-        now: SystemTime,
-    ) -> Result<SystemTime, Error> {
+    pub fn renew(&self, authority: &Authority, hosts: &[String], now: SystemTime) -> Result<SystemTime, Error> {
         let made = authority.server(hosts, now)?;
         *self.key.write().unwrap_or_else(PoisonError::into_inner) = made.key;
         Ok(renew_at(now, made.not_after))
     }
 
     /// Renews for as long as it is polled.
-    pub async fn keep_fresh(
-        self: Arc<Self>,
-        authority: Arc<Authority>,
-        hosts: Vec<String>,
-        mut renew_at: SystemTime,
-    ) {
+    pub async fn keep_fresh(self: Arc<Self>, authority: Arc<Authority>, hosts: Vec<String>, mut renew_at: SystemTime) {
         loop {
             // A short sleep each time: a timer over days would miss a machine that slept.
             tokio::time::sleep(Duration::from_secs(limits::CERTIFICATE_CHECK_SECS)).await;
@@ -84,10 +70,7 @@ impl ResolvesServerCert for Certificate {
 ///
 /// # Errors
 /// The CA's certificates cannot be trusted.
-pub fn config(
-    authority: &Authority,
-    certificate: Arc<Certificate>,
-) -> Result<Arc<ServerConfig>, Error> {
+pub fn config(authority: &Authority, certificate: Arc<Certificate>) -> Result<Arc<ServerConfig>, Error> {
     let tls = |error: String| Error::Tls(error);
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();

@@ -17,9 +17,7 @@ use proto_model::token::JoinToken;
 use proto_model::{Digest, Fence, Health, Report, Sync};
 use proto_wire::control::control_client::ControlClient;
 use proto_wire::control::execute_request::Command as Operator;
-use proto_wire::control::{
-    CreateJoinToken, ExecuteRequest, ExecuteResponse, StatusRequest, StatusResponse,
-};
+use proto_wire::control::{CreateJoinToken, ExecuteRequest, ExecuteResponse, StatusRequest, StatusResponse};
 use proto_wire::enroll::enroll_client::EnrollClient;
 use proto_wire::enroll::{JoinRequest, JoinResponse};
 use proto_wire::sync::sync_client::SyncClient;
@@ -110,9 +108,8 @@ impl World {
     }
 
     pub fn channel(&self, identity: Option<(&str, &str)>) -> Channel {
-        let mut tls = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(&self.context.ca))
-            .domain_name("drover-hub");
+        let mut tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&self.context.ca)).domain_name("drover-hub");
         if let Some((certificate, key)) = identity {
             tls = tls.identity(Identity::from_pem(certificate, key));
         }
@@ -149,11 +146,7 @@ impl World {
     }
 
     pub async fn execute(&self, id: &str, command: Operator) -> Result<ExecuteResponse, Status> {
-        let request = ExecuteRequest {
-            request_id: id.into(),
-            reason: "a test".into(),
-            command: Some(command),
-        };
+        let request = ExecuteRequest { request_id: id.into(), reason: "a test".into(), command: Some(command) };
         self.admin().execute(request).await.map(tonic::Response::into_inner)
     }
 
@@ -163,12 +156,7 @@ impl World {
         JoinToken::parse(&answer.token).unwrap()
     }
 
-    pub async fn join(
-        &self,
-        token: &JoinToken,
-        cluster: &str,
-        key: &KeyPair,
-    ) -> Result<JoinResponse, Status> {
+    pub async fn join(&self, token: &JoinToken, cluster: &str, key: &KeyPair) -> Result<JoinResponse, Status> {
         let request = JoinRequest {
             token_id: token.id.clone(),
             secret: token.secret.clone(),
@@ -369,9 +357,8 @@ impl Stream {
 
     pub async fn try_next(&mut self) -> Option<ToSpoke> {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.messages.message())
-                .await
-                .expect("the hub says something");
+            let message =
+                tokio::time::timeout(PATIENCE, self.messages.message()).await.expect("the hub says something");
             match self.reader.accept(message.ok()??).unwrap() {
                 Some(FromHub::Word(word)) => return Some(word),
                 Some(FromHub::Move(_)) => panic!("no Move is due"),
