@@ -1,0 +1,95 @@
+//! What every cluster's ledger said, one durable root after another, and how much of it its spoke
+//! has been told. Read from the records that were stored, not from the spoke.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proto_model::assign::{self, Entry};
+use proto_model::{Digest, Fence, Identity};
+use spoke_core::inventory::Inventory;
+use spoke_core::ledger::{Ledger, ROOT_KEY};
+
+use crate::bodies::{Bodies, Expected};
+
+/// One durable root.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// Its fence.
+    pub fence: Fence,
+    /// The digest over its entries.
+    pub root: Digest,
+    /// Its entries.
+    pub entries: BTreeMap<String, Entry>,
+}
+
+/// The ledger of one cluster as it is and was.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Durable roots, oldest first. Of long ago, only those that may still matter.
+    pub roots: Vec<Root>,
+    /// How many of them the spoke has been told to be durable, at least.
+    pub known: usize,
+    /// Inventories as they are durable.
+    pub inventories: BTreeMap<String, Inventory>,
+}
+
+impl History {
+    /// A record became durable, or was deleted.
+    pub(crate) fn record(&mut self, key: &str, bytes: Option<&[u8]>) -> Result<(), String> {
+        if let Some(bundle) = Inventory::bundle_of(key) {
+            match bytes {
+                Some(bytes) => {
+                    let inventory =
+                        Inventory::decode(bytes, bundle).map_err(|error| error.to_string())?;
+                    self.inventories.insert(bundle.to_owned(), inventory);
+                }
+                None => {
+                    self.inventories.remove(bundle);
+                }
+            }
+        }
+        if key == ROOT_KEY
+            && let Some(bytes) = bytes
+        {
+            let ledger = Ledger::decode(bytes).map_err(|error| error.to_string())?;
+            let digests = ledger.entries.iter().map(|(name, one)| (name.clone(), one.digest()));
+            let root = assign::root(&digests.collect());
+            self.roots.push(Root { fence: ledger.fence, root, entries: ledger.entries });
+        }
+        Ok(())
+    }
+
+    /// The spoke has been told that all of this is durable.
+    pub(crate) fn told(&mut self) {
+        self.known = self.roots.len();
+    }
+
+    /// Roots that the spoke may be acting on: the newest that it knows of, and those after it.
+    pub fn current(&self) -> &[Root] {
+        &self.roots[self.known.saturating_sub(1).min(self.roots.len())..]
+    }
+
+    /// The newest durable root.
+    #[must_use]
+    pub fn last(&self) -> Option<&Root> {
+        self.roots.last()
+    }
+
+    /// Whether any root that the spoke may act on gives a bundle this identity with this content.
+    #[must_use]
+    pub fn gives(&self, bodies: &Bodies, bundle: &str, identity: &Identity, payload: &str) -> bool {
+        self.current().iter().any(|root| {
+            expected(bodies, root.entries.get(bundle))
+                .is_some_and(|all| all.get(identity).is_some_and(|one| one == payload))
+        })
+    }
+}
+
+/// What an entry of a ledger puts into the cluster.
+#[must_use]
+pub(crate) fn expected(bodies: &Bodies, entry: Option<&Entry>) -> Option<Arc<Expected>> {
+    match entry? {
+        Entry::Run(run) => bodies.expected(&run.variant, &run.variables),
+        Entry::Remove(_) => None,
+    }
+}

@@ -1,0 +1,125 @@
+//! Rule 12: an object is deleted only if it is in the inventory of the bundle that its mark names,
+//! with the uid on record; if no complete variant of that bundle names it, or the bundle is to be
+//! removed; and if the permit of the assignment lets it go. What can't be changed may be deleted to
+//! be made anew.
+//!
+//! All of it is worked out from durable records and from the hub's bodies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto_model::assign::{Entry, is_protected};
+use proto_model::{Identity, Permit};
+use serde_json::Value as Json;
+use spoke_core::port::Op;
+
+use super::{Context, Invariant, Seen, owners};
+use crate::history::{self, Root};
+
+/// Counts what goes under each entry of each ledger.
+#[derive(Debug, Default)]
+pub struct Deletes {
+    /// By cluster, bundle and digest of the entry: uids that went.
+    gone: BTreeMap<(String, String, proto_model::Digest), BTreeSet<String>>,
+}
+
+impl Deletes {
+    fn check(
+        &mut self,
+        cluster: &str,
+        identity: &Identity,
+        live: &Json,
+        context: &Context<'_>,
+    ) -> Result<(), String> {
+        let uid = live.pointer("/metadata/uid").and_then(Json::as_str).unwrap_or_default();
+        let ledger = context.ledger(cluster)?;
+        let marked = owners(live);
+        let in_inventory = |bundle: &&String| {
+            let tracked =
+                ledger.inventories.get(*bundle).and_then(|all| all.objects.get(identity));
+            tracked.is_some_and(|one| one.uid.as_deref().is_none_or(|known| known == uid))
+        };
+        // An object of a shared kind bears the marks of all its claimants, and of those that left.
+        let holders: Vec<&String> = if identity.kind.is_shared() {
+            ledger.inventories.keys().filter(in_inventory).collect()
+        } else {
+            marked.iter().filter(in_inventory).collect()
+        };
+        if marked.is_empty() {
+            return Err("it bears no mark of ours".into());
+        }
+        if holders.is_empty() {
+            return Err(format!("no inventory of its owners {marked:?} has it with uid {uid}"));
+        }
+        let mut why = Vec::new();
+        for bundle in holders {
+            for root in ledger.current() {
+                match self.allows(cluster, bundle, identity, uid, root, context) {
+                    Ok(()) => return Ok(()),
+                    Err(reason) => why.push(reason),
+                }
+            }
+        }
+        Err(why.join("; "))
+    }
+
+    fn allows(
+        &mut self,
+        cluster: &str,
+        bundle: &str,
+        identity: &Identity,
+        uid: &str,
+        root: &Root,
+        context: &Context<'_>,
+    ) -> Result<(), String> {
+        let Some(entry) = root.entries.get(bundle) else {
+            return Err(format!("the ledger has no entry for {bundle}"));
+        };
+        let permit: &Permit = match entry {
+            Entry::Run(run) => {
+                let wanted = history::expected(context.bodies, Some(entry))
+                    .ok_or_else(|| format!("{bundle} can't be bound"))?;
+                if wanted.contains_key(identity) {
+                    // Only what can't be changed is made anew.
+                    return if identity.kind.is("batch", "Job") {
+                        Ok(())
+                    } else {
+                        Err(format!("{bundle} names it"))
+                    };
+                }
+                &run.permit
+            }
+            Entry::Remove(permit) => permit,
+        };
+        if is_protected(&identity.kind) && !permit.protected.contains(&identity.kind) {
+            return Err(format!("the permit of {bundle} does not name its protected kind"));
+        }
+        let place = (cluster.to_owned(), bundle.to_owned(), entry.digest());
+        let gone = self.gone.entry(place).or_default();
+        gone.insert(uid.to_owned());
+        if gone.len() as u64 > permit.deletions {
+            return Err(format!("the permit of {bundle} lets {} objects go", permit.deletions));
+        }
+        Ok(())
+    }
+}
+
+impl Invariant for Deletes {
+    fn name(&self) -> &'static str {
+        "deletes"
+    }
+
+    fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>) -> Result<(), String> {
+        let Seen::Reached { cluster, op: Op::Delete { identity, uid, .. }, live: Some(live), .. } = seen
+        else {
+            return Ok(());
+        };
+        let live_uid = live.pointer("/metadata/uid").and_then(Json::as_str);
+        let is_going = live.pointer("/metadata/deletionTimestamp").is_some();
+        // With another uid nothing is deleted, and what is going goes already.
+        if live_uid != Some(uid) || is_going {
+            return Ok(());
+        }
+        self.check(cluster, identity, live, context)
+            .map_err(|why| format!("{cluster} deletes {identity}: {why}"))
+    }
+}

@@ -1,0 +1,41 @@
+//! Rule 10: losing the hub changes nothing in a cluster. With the hub gone for good, what was
+//! changed or deleted by hand comes back, no ledger changes, and after a restart a spoke goes on
+//! from its ledger alone.
+
+use std::collections::BTreeMap;
+
+use proto_model::Digest;
+
+use super::liveness::differences;
+use crate::world::World;
+
+/// What the ledgers say, by cluster: how many roots were written, and the last.
+pub type Ledgers = BTreeMap<String, (usize, Option<Digest>)>;
+
+/// What the ledgers say now.
+#[must_use]
+pub fn ledgers(world: &World) -> Ledgers {
+    let last = |name: &String| {
+        let ledger = world.ledger(name)?;
+        Some((name.clone(), (ledger.roots.len(), ledger.last().map(|root| root.root))))
+    };
+    world.clusters().iter().filter_map(last).collect()
+}
+
+/// Compares the clusters with their ledgers, and those with what they were.
+///
+/// # Errors
+/// What is different.
+pub fn check(world: &World, before: &Ledgers) -> Result<(), String> {
+    let after = ledgers(world);
+    if after != *before {
+        return Err(format!("without a hub, ledgers went from {before:?} to {after:?}"));
+    }
+    let different: Vec<String> =
+        world.clusters().iter().flat_map(|name| differences(world, name)).collect();
+    if different.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("without a hub, {}", different.join("; ")))
+    }
+}

@@ -1,0 +1,45 @@
+//! What happened, in words: the last of it is printed with a broken invariant.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+const KEPT: usize = 400;
+
+/// The story of a run. Words cost time, so a run is told only where somebody listens: the first run
+/// of a seed is silent, and the same seed is run again to hear what went wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    is_told: bool,
+    lines: VecDeque<String>,
+}
+
+impl Story {
+    pub(crate) fn new(is_told: bool) -> Self {
+        Self { is_told, lines: VecDeque::new() }
+    }
+
+    pub(crate) fn tell(&mut self, now_millis: u64, line: impl FnOnce() -> String) {
+        if !self.is_told {
+            return;
+        }
+        if self.lines.len() >= KEPT {
+            self.lines.pop_front();
+        }
+        let (secs, millis) = (now_millis / 1000, now_millis % 1000);
+        self.lines.push_back(format!("{secs:5}.{millis:03} {}", line()));
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.is_told
+    }
+
+    /// The last lines.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::new();
+        for line in &self.lines {
+            // Writing to a text has no way to fail.
+            let _ = writeln!(out, "{line}");
+        }
+        out
+    }
+}

@@ -1,0 +1,158 @@
+//! Where planted bugs sit in the wiring around a spoke.
+
+use std::collections::BTreeMap;
+
+use proto_model::delta::{ToHub, ToSpoke};
+use proto_model::{Health, Sync};
+use spoke_core::ledger::{Ledger, ROOT_KEY};
+use spoke_core::port::{Live, Observation, Op, Outcome, OwnerMark, Write};
+use spoke_core::{Effect, Event};
+
+use super::{Happening, World};
+use crate::bug::Bug;
+
+/// What the planted bug of a spoke remembers.
+#[derive(Debug, Default)]
+pub(super) struct Disguise {
+    /// The highest generation that the machine was told.
+    highest: u64,
+    /// True generations, by those that the machine was told instead.
+    truth: BTreeMap<u64, u64>,
+}
+
+impl World {
+    /// What the machine is told instead of what happened.
+    pub(super) fn disguise_event(&mut self, cluster: &str, event: Event) -> Option<Event> {
+        match (self.bug, event) {
+            (Some(Bug::FenceSkipped), Event::Hub(ToSpoke::Delta(mut delta))) => {
+                let held = self.histories.get(cluster).and_then(|history| history.last());
+                let held = held.map_or(0, |root| root.fence.generation);
+                let spoke = self.sites.get_mut(cluster)?.spoke.as_mut()?;
+                let disguise = &mut spoke.disguise;
+                let (said, floor) = (delta.fence.generation, disguise.highest.max(held));
+                if said <= floor {
+                    delta.fence.generation = floor + 1;
+                    disguise.truth.insert(floor + 1, said);
+                }
+                disguise.highest = disguise.highest.max(delta.fence.generation);
+                Some(Event::Hub(ToSpoke::Delta(delta)))
+            }
+            (Some(Bug::PruneWithoutPermit), Event::Observed(Observation::Seen(live))) => {
+                self.prune_at_sight(cluster, &live);
+                Some(Event::Observed(Observation::Seen(live)))
+            }
+            (_, event) => Some(event),
+        }
+    }
+
+    /// What is carried out instead of an effect.
+    pub(super) fn disguise_effect(&mut self, cluster: &str, effect: Effect) -> Option<Effect> {
+        let spoke = self.sites.get(cluster)?.spoke.as_ref()?;
+        let truth = &spoke.disguise.truth;
+        match (self.bug, effect) {
+            (Some(Bug::FenceSkipped), Effect::Store { token, mut write }) => {
+                for (key, bytes) in &mut write.puts {
+                    if key == ROOT_KEY
+                        && let Ok(mut ledger) = Ledger::decode(bytes)
+                        && let Some(said) = truth.get(&ledger.fence.generation)
+                    {
+                        ledger.fence.generation = *said;
+                        *bytes = ledger.encode();
+                    }
+                }
+                Some(Effect::Store { token, write })
+            }
+            (Some(Bug::FenceSkipped), Effect::Send(ToHub::Ack { generation, root })) => {
+                let generation = truth.get(&generation).copied().unwrap_or(generation);
+                Some(Effect::Send(ToHub::Ack { generation, root }))
+            }
+            (Some(Bug::FenceSkipped), Effect::Send(ToHub::Hello(mut hello))) => {
+                let said = truth.get(&hello.fence.generation);
+                hello.fence.generation = said.copied().unwrap_or(hello.fence.generation);
+                Some(Effect::Send(ToHub::Hello(hello)))
+            }
+            (Some(Bug::AppliedBeforeApply), Effect::Send(ToHub::Report(mut report)))
+                if report.sync == Sync::Applying =>
+            {
+                report.sync = Sync::Applied;
+                report.health = Health::Healthy;
+                Some(Effect::Send(ToHub::Report(report)))
+            }
+            (_, effect) => Some(effect),
+        }
+    }
+
+    /// Calls a write durable that is not, if that bug is planted.
+    pub(super) fn stores_early(&mut self, cluster: &str, boot: u64, token: u64, write: &Write) -> bool {
+        if self.bug != Some(Bug::LedgerAfterApply) {
+            return false;
+        }
+        let Some(spoke) = self.sites.get_mut(cluster).and_then(|site| site.spoke.as_mut()) else {
+            return false;
+        };
+        spoke.store = Some((token, Write::default()));
+        let (cluster, write) = (cluster.to_owned(), Box::new(write.clone()));
+        self.soon(300, 600, Happening::StoresLate { cluster: cluster.clone(), boot, write });
+        self.soon(1, 10, Happening::Stores { cluster, boot, token });
+        true
+    }
+
+    pub(super) fn stores_late(&mut self, cluster: &str, boot: u64, write: &Write) {
+        if self.sites.get(cluster).is_some_and(|site| site.boot == boot) {
+            self.write_ledger(cluster, write, write.puts.len() + write.deletes.len());
+        }
+    }
+
+    /// Deletes what bears a mark of ours and is not named, whatever inventory and permit say.
+    fn prune_at_sight(&mut self, cluster: &str, live: &Live) {
+        let Some(site) = self.sites.get(cluster) else { return };
+        let boot = site.boot;
+        let last = self.histories.get(cluster).and_then(|history| history.last());
+        let is_unnamed = live.owners.iter().any(|mark| {
+            let entry = last.and_then(|root| root.entries.get(&mark.bundle));
+            crate::history::expected(&self.bodies, entry)
+                .is_some_and(|all| !all.contains_key(&live.identity))
+        });
+        if is_unnamed && !live.deleting && !live.identity.kind.is_shared() {
+            let op = Box::new(Op::Delete {
+                identity: live.identity.clone(),
+                version: live.version.clone(),
+                uid: live.uid.clone(),
+            });
+            let id = u64::MAX;
+            self.soon(1, 5, Happening::Arrives { cluster: cluster.to_owned(), boot, id, op });
+        }
+    }
+
+    /// What the API server is asked instead of a request.
+    pub(super) fn disguise_request(&mut self, cluster: &str, op: Op) -> Op {
+        if self.bug == Some(Bug::DeleteByName)
+            && let Op::Delete { identity, version, .. } = &op
+            && let Some(live) = self.sites.get(cluster).and_then(|site| site.state.object(identity))
+            && let Some(uid) = live.pointer("/metadata/uid").and_then(|uid| uid.as_str())
+        {
+            let (identity, version) = (identity.clone(), version.clone());
+            return Op::Delete { identity, version, uid: uid.to_owned() };
+        }
+        op
+    }
+
+    /// What a spoke is told of a live object instead of what it is.
+    pub(super) fn disguise_outcome(&mut self, cluster: &str, outcome: Outcome) -> Outcome {
+        if self.bug != Some(Bug::DoubleOwner) {
+            return outcome;
+        }
+        let Outcome::Got(Some(mut live)) = outcome else { return outcome };
+        let last = self.histories.get(cluster).and_then(|history| history.last());
+        let marks = last.into_iter().flat_map(|root| {
+            let mark = |bundle: &String| OwnerMark {
+                hub: root.fence.hub_id.clone(),
+                bundle: bundle.clone(),
+                incarnation: root.fence.incarnation,
+            };
+            root.entries.keys().map(mark).collect::<Vec<_>>()
+        });
+        live.owners.extend(marks);
+        Outcome::Got(Some(live))
+    }
+}

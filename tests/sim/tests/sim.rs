@@ -1,0 +1,54 @@
+//! Many seeds, and one to replay.
+#![allow(clippy::panic, clippy::print_stdout, reason = "a test fails by panicking and says why")]
+
+use tests_sim::{Counts, Settings, run};
+
+const SEEDS: u64 = 200;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Runs a seed again, told this time, and fails with its story.
+fn fail(seed: u64) -> ! {
+    let outcome = run(Settings { seed, bug: None, is_told: true });
+    let what = outcome.violation.map_or_else(|| "nothing".to_owned(), |one| one.to_string());
+    panic!(
+        "{}\nseed {seed}: {what}\nreplay it with\n  \
+         DROVER_SIM_SEED={seed} cargo test -p tests-sim --test sim replay -- --nocapture\n",
+        outcome.story
+    );
+}
+
+/// Every seed of a range keeps every invariant, and every kind of fault and event happened.
+/// `DROVER_SIM_SEEDS` says how many, `DROVER_SIM_FIRST` which is the first.
+#[test]
+fn many_seeds() {
+    let (first, count) =
+        (number("DROVER_SIM_FIRST").unwrap_or(0), number("DROVER_SIM_SEEDS").unwrap_or(SEEDS));
+    let mut counts = Counts::default();
+    for seed in first..first + count {
+        let outcome = run(Settings { seed, bug: None, is_told: false });
+        if outcome.violation.is_some() {
+            fail(seed);
+        }
+        counts.add(&outcome.counts);
+    }
+    println!("{counts}");
+    // A few seeds can't show everything.
+    if count >= SEEDS {
+        assert_eq!(counts.missing(), Vec::<String>::new());
+    }
+}
+
+/// One seed, with its story: `DROVER_SIM_SEED=7 cargo test -p tests-sim --test sim replay`.
+#[test]
+fn replay() {
+    let seed = number("DROVER_SIM_SEED").unwrap_or(1);
+    let told = run(Settings { seed, bug: None, is_told: true });
+    if told.violation.is_some() {
+        fail(seed);
+    }
+    let again = run(Settings { seed, bug: None, is_told: true });
+    assert_eq!(told.story, again.story, "the same seed tells the same story");
+}
