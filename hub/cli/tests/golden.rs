@@ -7,7 +7,7 @@ use std::path::Path;
 
 use hub_cli::fleet::{explain, get, status};
 use hub_cli::output::table::Look;
-use hub_cli::output::{self, document};
+use hub_cli::output::{self, document, record};
 use hub_cli::up::clusters::{self, Kubeconfig, Start};
 use hub_cli::up::{event, settled, show};
 use hub_cli::view::{Bundle, BundleSummary, Cluster, Defect, Hold, Problem, Source, Status, Variable};
@@ -84,7 +84,11 @@ fn troubled() -> Status {
         sync: "Failed".into(),
         health: "Degraded".into(),
         problems: vec![
-            Problem { object: Some("Deployment shop/web".into()), is_final: true, message: "is invalid: spec.replicas".into() },
+            Problem {
+                object: Some("Deployment shop/web".into()),
+                is_final: true,
+                message: "is invalid: spec.replicas".into(),
+            },
             Problem { object: None, is_final: false, message: "webhook unreachable".into() },
         ],
         problems_more: 1,
@@ -92,24 +96,56 @@ fn troubled() -> Status {
     };
     let guard = Hold {
         kind: "guard".into(),
-        message: "the deletion guard holds it: 12 objects would go; run `drover rollout approve main/db --deletions`".into(),
+        message: "the deletion guard holds it: 12 objects would go; run `drover rollout approve main/db --deletions`"
+            .into(),
         since_unix_millis: Some(NOW - 60_000),
         objects: vec!["ConfigMap shop/a".into(), "ConfigMap shop/b".into()],
         objects_total: 12,
     };
     let held = Bundle { goal_variant: None, commit: Some(OLD.into()), hold: Some(guard), ..bundle("db", 4000) };
     let offline = Hold { kind: "offline".into(), message: "its spoke is not connected".into(), ..Hold::default() };
-    let late = Bundle { goal_variant: Some("cd".repeat(32)), commit: Some(OLD.into()), hold: Some(offline.clone()), ..bundle("web", 90_000) };
-    let waiting = Bundle { sync: "Waiting".into(), health: "Unknown".into(), hold: Some(Hold { kind: "dependency".into(), message: "waits for main/platform to be installed".into(), ..Hold::default() }), ..bundle("web", 5) };
-    let busy = Bundle { sync: "Applying".into(), health: "Progressing".into(), since_unix_millis: None, ..bundle("platform", 0) };
+    let late = Bundle {
+        goal_variant: Some("cd".repeat(32)),
+        commit: Some(OLD.into()),
+        hold: Some(offline.clone()),
+        ..bundle("web", 90_000)
+    };
+    let waiting = Bundle {
+        sync: "Waiting".into(),
+        health: "Unknown".into(),
+        hold: Some(Hold {
+            kind: "dependency".into(),
+            message: "waits for main/platform to be installed".into(),
+            ..Hold::default()
+        }),
+        ..bundle("web", 5)
+    };
+    let busy = Bundle {
+        sync: "Applying".into(),
+        health: "Progressing".into(),
+        since_unix_millis: None,
+        ..bundle("platform", 0)
+    };
     let drifted = Bundle { drifted: true, ..bundle("db", 30) };
     let away = Cluster { connected: false, hold: Some(offline.message), ..cluster("store-c", vec![late]) };
     let source = Source {
         error: Some("no answer within 300 s".into()),
         rewind_commit: Some(OLD.into()),
         defects: vec![
-            Defect { file: "web/drover.yaml".into(), line: Some(7), message: "unknown field `replica`, is `replicas` meant?".into(), bundle: Some("main/web".into()), note: false },
-            Defect { file: "fleet.drover.yaml".into(), line: None, message: "windows are not carried out yet".into(), bundle: None, note: true },
+            Defect {
+                file: "web/drover.yaml".into(),
+                line: Some(7),
+                message: "unknown field `replica`, is `replicas` meant?".into(),
+                bundle: Some("main/web".into()),
+                note: false,
+            },
+            Defect {
+                file: "fleet.drover.yaml".into(),
+                line: None,
+                message: "windows are not carried out yet".into(),
+                bundle: None,
+                note: true,
+            },
         ],
         defects_more: 3,
         ..source()
@@ -169,7 +205,11 @@ fn an_explanation_names_object_hold_and_origin() {
     };
     let variables = [variable("storeId", "Cluster"), variable("logLevel", "VariableSet store-defaults")];
     let status = troubled();
-    let texts: Vec<String> = status.clusters.iter().map(|cluster| explain::text(cluster, Some(&variables[..]).filter(|_| cluster.cluster == "store-a"), LOOK)).collect();
+    let texts: Vec<String> = status
+        .clusters
+        .iter()
+        .map(|cluster| explain::text(cluster, Some(&variables[..]).filter(|_| cluster.cluster == "store-a"), LOOK))
+        .collect();
     golden("explain.txt", &texts.join("--\n"));
 }
 
@@ -194,14 +234,35 @@ fn what_is_missing_is_told_cluster_by_cluster() {
         change(&mut status);
         status
     };
-    tell("another commit", &one(&|status| status.clusters[1].bundles[0].commit = Some(OLD.into())), &["store-b"], begun);
-    tell("not assigned", &one(&|status| status.clusters[0].bundles[1].goal_variant = Some("cd".into())), &["store-a"], begun);
-    tell("being removed", &one(&|status| {
-        status.clusters[0].bundles[1] = Bundle { variant: None, goal_variant: None, sync: "Removing".into(), ..bundle("storefront", 1) };
-    }), &["store-a"], begun);
+    tell(
+        "another commit",
+        &one(&|status| status.clusters[1].bundles[0].commit = Some(OLD.into())),
+        &["store-b"],
+        begun,
+    );
+    tell(
+        "not assigned",
+        &one(&|status| status.clusters[0].bundles[1].goal_variant = Some("cd".into())),
+        &["store-a"],
+        begun,
+    );
+    tell(
+        "being removed",
+        &one(&|status| {
+            status.clusters[0].bundles[1] =
+                Bundle { variant: None, goal_variant: None, sync: "Removing".into(), ..bundle("storefront", 1) };
+        }),
+        &["store-a"],
+        begun,
+    );
     tell("not stored", &one(&|status| status.clusters[0].acked_generation = 6), &["store-a"], begun);
     tell("no commit", &one(&|status| status.sources[0].commit = None), &["store-a"], begun);
-    tell("only a note", &one(&|status| status.sources[0].defects = vec![Defect { note: true, ..Defect::default() }]), &["store-a"], begun);
+    tell(
+        "only a note",
+        &one(&|status| status.sources[0].defects = vec![Defect { note: true, ..Defect::default() }]),
+        &["store-a"],
+        begun,
+    );
     golden("settled.txt", &text);
 }
 
@@ -240,7 +301,9 @@ fn the_live_table_folds_what_is_fine_where_room_is_short() {
     let names: BTreeSet<String> = ["store-a", "store-b", "store-c", "store-d"].map(str::to_owned).into();
     let events: VecDeque<String> = ["22:13:20 ready hub".to_owned()].into();
     let calm_names: BTreeSet<String> = ["store-a", "store-b"].map(str::to_owned).into();
-    let frame = |status: &Status, names: &BTreeSet<String>, height| show::frame(status, names, &events, &["edit it".to_owned()], height, LOOK);
+    let frame = |status: &Status, names: &BTreeSet<String>, height| {
+        show::frame(status, names, &events, &["edit it".to_owned()], height, LOOK)
+    };
     let texts = [
         frame(&troubled(), &names, 40),
         frame(&troubled(), &names, 11),
@@ -263,12 +326,19 @@ fn spokes_are_started_for_the_declared_clusters_else_for_local_ones() {
     };
     let mut undeclared = calm();
     undeclared.clusters.clear();
-    let start = |name: &str, is_declared, kubeconfig: Option<Kubeconfig>| (name.to_owned(), Start { kubeconfig, is_declared });
+    let start =
+        |name: &str, is_declared, kubeconfig: Option<Kubeconfig>| (name.to_owned(), Start { kubeconfig, is_declared });
     assert_eq!(names(&Status::default(), None, &[]), None, "nobody knows yet");
     assert_eq!(names(&calm(), Some(9), &[]), Some(vec![start("store-a", true, None), start("store-b", true, None)]));
-    assert_eq!(names(&undeclared, Some(2), &[]), Some(vec![start("local-1", false, None), start("local-2", false, None)]));
+    assert_eq!(
+        names(&undeclared, Some(2), &[]),
+        Some(vec![start("local-1", false, None), start("local-2", false, None)])
+    );
     assert_eq!(names(&calm(), None, &[kubeconfig("k1")]), Some(vec![start("store-a", true, Some(kubeconfig("k1")))]));
-    assert_eq!(names(&undeclared, None, &[kubeconfig("k1")]), Some(vec![start("local-1", false, Some(kubeconfig("k1")))]));
+    assert_eq!(
+        names(&undeclared, None, &[kubeconfig("k1")]),
+        Some(vec![start("local-1", false, Some(kubeconfig("k1")))])
+    );
     let three = [kubeconfig("1"), kubeconfig("2"), kubeconfig("3")];
     assert!(clusters::wanted(&calm(), None, &three).is_err(), "more kubeconfigs than clusters");
 }
@@ -281,6 +351,8 @@ fn the_schemas_are_those_of_the_documents() {
         ("clusters", schemars::schema_for!(document::Clusters)),
         ("bundles", schemars::schema_for!(document::Bundles)),
         ("sources", schemars::schema_for!(document::Sources)),
+        ("tokens", schemars::schema_for!(record::Tokens)),
+        ("audit", schemars::schema_for!(record::AuditTrail)),
         ("explain", schemars::schema_for!(document::Explain)),
         ("done", schemars::schema_for!(document::Done)),
         ("join-token", schemars::schema_for!(document::JoinToken)),

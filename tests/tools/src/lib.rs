@@ -13,6 +13,7 @@
 pub mod audit;
 pub mod cluster;
 mod pins;
+pub mod fleet;
 pub mod preflight;
 pub mod process;
 pub mod sys;

@@ -33,7 +33,8 @@ pub struct Arguments {
 pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
     let bundle = arguments.bundle.as_deref().map(full_bundle).unwrap_or_default();
     let answer = client.explain(&arguments.cluster, &bundle).await?;
-    let cluster = answer.cluster.map(Cluster::from).context("the hub's answer names no cluster; its log may say why")?;
+    let cluster =
+        answer.cluster.map(Cluster::from).context("the hub's answer names no cluster; its log may say why")?;
     let variables: Option<Vec<Variable>> =
         arguments.variables.then(|| answer.variables.into_iter().map(Variable::from).collect());
     let document = document::Explain {

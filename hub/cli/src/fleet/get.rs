@@ -1,16 +1,16 @@
-//! `drover get clusters|bundles|sources`: one kind of thing, a line each.
+//! `drover get clusters|bundles|sources|tokens|audit`: one kind of thing, a line each.
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
 use proto_wire::control::get_request::What as Wanted;
-use proto_wire::control::{GetBundles, GetClusters, GetSources};
+use proto_wire::control::{GetAudit, GetBundles, GetClusters, GetSources, GetTokens};
 
-use super::short;
+use super::{records, short};
 use crate::client::Client;
 use crate::output::table::{Cell, Look, Table, Tone};
-use crate::output::{Output, document, ranking, time};
+use crate::output::{Output, document, ranking, record, time};
 use crate::view::{BundleSummary, Cluster, Source};
 
 /// What to list.
@@ -34,6 +34,18 @@ pub enum What {
         #[command(flatten)]
         output: Output,
     },
+    /// The join tokens, without their secrets
+    Tokens {
+        /// How to show them
+        #[command(flatten)]
+        output: Output,
+    },
+    /// What operators did, when and why, oldest first
+    Audit {
+        /// How to show it
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
 /// Lists it.
@@ -45,6 +57,8 @@ pub async fn run(mut client: Client, what: What) -> Result<ExitCode> {
         What::Clusters { .. } => Wanted::Clusters(GetClusters {}),
         What::Bundles { .. } => Wanted::Bundles(GetBundles {}),
         What::Sources { .. } => Wanted::Sources(GetSources {}),
+        What::Tokens { .. } => Wanted::Tokens(GetTokens {}),
+        What::Audit { .. } => Wanted::Audit(GetAudit {}),
     };
     let answer = client.get(wanted).await?;
     let applied_index = answer.applied_index;
@@ -53,7 +67,8 @@ pub async fn run(mut client: Client, what: What) -> Result<ExitCode> {
             let mut list: Vec<Cluster> = answer.clusters.into_iter().map(Cluster::from).collect();
             list.sort_by(|a, b| a.cluster.cmp(&b.cluster));
             let clusters = list.iter().map(document::Cluster::from).collect();
-            output.show(&document::Clusters { applied_index, clusters }, |look| clusters_table(&list, look).text(look))?;
+            output
+                .show(&document::Clusters { applied_index, clusters }, |look| clusters_table(&list, look).text(look))?;
         }
         What::Bundles { output } => {
             let mut list: Vec<BundleSummary> = answer.bundles.into_iter().map(BundleSummary::from).collect();
@@ -67,6 +82,16 @@ pub async fn run(mut client: Client, what: What) -> Result<ExitCode> {
             let sources = list.iter().map(document::Source::from).collect();
             output.show(&document::Sources { applied_index, sources }, |look| sources_table(&list, look).text(look))?;
         }
+        What::Tokens { output } => {
+            let tokens: Vec<_> = answer.tokens.into_iter().map(record::Token::from).collect();
+            let table = |look: Look| records::tokens_table(&tokens).text(look);
+            output.show(&record::Tokens { applied_index, tokens: tokens.clone() }, table)?;
+        }
+        What::Audit { output } => {
+            let audit: Vec<_> = answer.audit.into_iter().map(record::Audit::from).collect();
+            let table = |look: Look| records::audit_table(&audit, look).text(look);
+            output.show(&record::AuditTrail { applied_index, audit: audit.clone() }, table)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -77,7 +102,19 @@ pub fn clusters_table(clusters: &[Cluster], look: Look) -> Table {
     let mut clusters: Vec<&Cluster> = clusters.iter().collect();
     clusters.sort_by_key(|cluster| ranking::of_cluster(cluster));
     let mut table = Table::new(match look.is_wide {
-        true => &["CLUSTER", "CONNECTED", "SEEN", "GENERATION", "ACKED", "INCARNATION", "SENT", "VERSION", "DECLARED", "LABELS", "WHY"][..],
+        true => &[
+            "CLUSTER",
+            "CONNECTED",
+            "SEEN",
+            "GENERATION",
+            "ACKED",
+            "INCARNATION",
+            "SENT",
+            "VERSION",
+            "DECLARED",
+            "LABELS",
+            "WHY",
+        ][..],
         false => &["CLUSTER", "CONNECTED", "SEEN", "LABELS", "WHY"][..],
     });
     for cluster in clusters {

@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod get;
+pub mod records;
 pub mod status;
 
 use crate::output::table::Tone;

@@ -49,9 +49,7 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
 /// A filter that names nothing is more likely a slip than a question.
 fn known(status: &Status, clusters: &[String]) -> Result<(), Error> {
     match clusters.iter().find(|name| !status.clusters.iter().any(|cluster| cluster.cluster == **name)) {
-        Some(name) => {
-            Err(Error::NotFound(format!("there is no cluster {name}; `drover get clusters` shows all")))
-        }
+        Some(name) => Err(Error::NotFound(format!("there is no cluster {name}; `drover get clusters` shows all"))),
         None => Ok(()),
     }
 }
@@ -87,7 +85,9 @@ pub fn tables(status: &Status, look: Look) -> String {
         text.push('\n');
     }
     if status.clusters.is_empty() {
-        text.push_str("No cluster is known yet. Declare one in Git, or make a token with `drover cluster join-token`.\n");
+        text.push_str(
+            "No cluster is known yet. Declare one in Git, or make a token with `drover cluster join-token`.\n",
+        );
         return text;
     }
     text + &table(status, look).text(look)
@@ -105,7 +105,9 @@ fn table(status: &Status, look: Look) -> Table {
     // The sort is stable, so within a rank the order by name stays.
     rows.sort_by_key(|(rank, ..)| *rank);
     let mut table = Table::new(match look.is_wide {
-        true => &["CLUSTER", "BUNDLE", "COMMIT", "SYNC", "HEALTH", "AGE", "GENERATION", "VARIANT", "OBJECTS", "WHY"][..],
+        true => {
+            &["CLUSTER", "BUNDLE", "COMMIT", "SYNC", "HEALTH", "AGE", "GENERATION", "VARIANT", "OBJECTS", "WHY"][..]
+        }
         false => &["CLUSTER", "BUNDLE", "COMMIT", "SYNC", "HEALTH", "AGE", "WHY"][..],
     });
     for (rank, cluster, bundle) in rows {
@@ -180,7 +182,8 @@ fn troubles(source: &Source) -> String {
         let _ = writeln!(text, "source {name}: {}", defect_line(&defect.file, defect.line, &defect.message));
     }
     if source.defects_more > 0 {
-        let _ = writeln!(text, "source {name}: and {} more; `drover lint` in a checkout lists them", source.defects_more);
+        let _ =
+            writeln!(text, "source {name}: and {} more; `drover lint` in a checkout lists them", source.defects_more);
     }
     text
 }

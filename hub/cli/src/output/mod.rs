@@ -2,6 +2,7 @@
 
 pub mod document;
 pub mod ranking;
+pub mod record;
 pub mod screen;
 pub mod table;
 pub mod time;
@@ -50,12 +51,7 @@ impl Output {
     ///
     /// # Errors
     /// The document cannot be written in this form.
-    pub fn text<T: Serialize>(
-        self,
-        document: &T,
-        tables: impl FnOnce(Look) -> String,
-        look: Look,
-    ) -> Result<String> {
+    pub fn text<T: Serialize>(self, document: &T, tables: impl FnOnce(Look) -> String, look: Look) -> Result<String> {
         match self.format {
             Format::Table => Ok(tables(look)),
             Format::Wide => Ok(tables(Look { is_wide: true, ..look })),

@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn what_is_assigned_and_not_the_goal_is_not_fine() {
-        let behind = Bundle { variant: Some("a".into()), goal_variant: Some("b".into()), ..bundle("Applied", "Healthy") };
+        let behind =
+            Bundle { variant: Some("a".into()), goal_variant: Some("b".into()), ..bundle("Applied", "Healthy") };
         assert_eq!(of_bundle(&behind, true), Rank::Busy);
     }
 }

@@ -134,10 +134,7 @@ impl Table {
     #[must_use]
     pub fn lines(&self, look: Look) -> Vec<String> {
         let widths = self.widths(look.width);
-        std::iter::once(&self.heading)
-            .chain(&self.rows)
-            .map(|row| line(row, &widths, look.has_colour))
-            .collect()
+        std::iter::once(&self.heading).chain(&self.rows).map(|row| line(row, &widths, look.has_colour)).collect()
     }
 
     /// The table as text, every line with its end.
@@ -206,8 +203,7 @@ pub fn cut(text: &str, width_max: usize) -> String {
 mod tests {
     use super::*;
 
-    const LOOK: Look =
-        Look { width: None, has_colour: false, is_wide: false, now_unix_millis: 0 };
+    const LOOK: Look = Look { width: None, has_colour: false, is_wide: false, now_unix_millis: 0 };
 
     fn table() -> Table {
         let mut table = Table::new(&["NAME", "STATE", "WHY"]);

@@ -75,9 +75,8 @@ mod tests {
 
     #[test]
     fn ages_have_at_most_two_units() {
-        let ages: Vec<String> = [0, 59, 60, 61, 700, 3660, 40_000, 90_000, 2_000_000]
-            .map(|secs| age(0, secs * 1000))
-            .to_vec();
+        let ages: Vec<String> =
+            [0, 59, 60, 61, 700, 3660, 40_000, 90_000, 2_000_000].map(|secs| age(0, secs * 1000)).to_vec();
         assert_eq!(ages, ["0s", "59s", "1m", "1m1s", "11m", "1h1m", "11h", "1d1h", "23d"]);
         assert_eq!(age(5000, 0), "0s");
     }
