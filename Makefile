@@ -7,6 +7,10 @@ DIR ?=
 # memory, or kube for three real clusters (needs Go as well).
 CLUSTERS ?= memory
 
+ifeq ($(CLUSTERS)$(if $(DIR),+),kube+)
+$(error DIR keeps clusters in memory only: real ones are made anew each time)
+endif
+
 UP := up --example examples/retail $(if $(DIR),--dir $(DIR))
 
 .PHONY: help build demo test lint bench

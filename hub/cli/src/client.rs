@@ -62,8 +62,7 @@ impl Client {
         let (clusters, bundles) = (clusters.to_vec(), bundles.to_vec());
         let answer = self
             .call(|mut client, min_applied_index| {
-                let request =
-                    StatusRequest { min_applied_index, clusters: clusters.clone(), bundles: bundles.clone() };
+                let request = StatusRequest { min_applied_index, clusters: clusters.clone(), bundles: bundles.clone() };
                 async move { client.status(request).await }
             })
             .await?;
@@ -75,11 +74,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`].
-    pub async fn watch(
-        &mut self,
-        clusters: &[String],
-        bundles: &[String],
-    ) -> Result<Streaming<StatusResponse>, Error> {
+    pub async fn watch(&mut self, clusters: &[String], bundles: &[String]) -> Result<Streaming<StatusResponse>, Error> {
         let (clusters, bundles) = (clusters.to_vec(), bundles.to_vec());
         self.call(|mut client, min_applied_index| {
             let request = StatusRequest { min_applied_index, clusters: clusters.clone(), bundles: bundles.clone() };
@@ -94,8 +89,7 @@ impl Client {
     /// As [`Error`].
     pub async fn explain(&mut self, cluster: &str, bundle: &str) -> Result<ExplainResponse, Error> {
         self.call(|mut client, min_applied_index| {
-            let request =
-                ExplainRequest { cluster: cluster.to_owned(), bundle: bundle.to_owned(), min_applied_index };
+            let request = ExplainRequest { cluster: cluster.to_owned(), bundle: bundle.to_owned(), min_applied_index };
             async move { client.explain(request).await }
         })
         .await

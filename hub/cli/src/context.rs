@@ -117,7 +117,8 @@ mod tests {
 
     use super::*;
 
-    const GOOD: &str = r#"{"version": 1, "hub_id": "00", "addresses": ["127.0.0.1:7443"], "ca": "C", "certificate": "P", "key": "K"}"#;
+    const GOOD: &str =
+        r#"{"version": 1, "hub_id": "00", "addresses": ["127.0.0.1:7443"], "ca": "C", "certificate": "P", "key": "K"}"#;
 
     #[test]
     fn a_context_of_another_version_or_without_an_address_is_refused() {

@@ -43,7 +43,9 @@ impl Error {
             Code::Unimplemented => Self::Refused(format!(
                 "{message}: this hub does not know the command; use the drover of the hub's own version"
             )),
-            code if message.is_empty() => Self::Refused(format!("the hub answers {code:?} without a reason; its log has it")),
+            code if message.is_empty() => {
+                Self::Refused(format!("the hub answers {code:?} without a reason; its log has it"))
+            }
             _ => Self::Refused(message),
         }
     }

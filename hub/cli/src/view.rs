@@ -282,11 +282,7 @@ impl From<wire::Hold> for Hold {
 
 impl From<wire::Problem> for Problem {
     fn from(problem: wire::Problem) -> Self {
-        Self {
-            object: text(problem.object),
-            is_final: problem.r#final,
-            message: problem.message,
-        }
+        Self { object: text(problem.object), is_final: problem.r#final, message: problem.message }
     }
 }
 
@@ -308,11 +304,6 @@ impl From<wire::BundleSummary> for BundleSummary {
 
 impl From<wire::VariableOrigin> for Variable {
     fn from(variable: wire::VariableOrigin) -> Self {
-        Self {
-            bundle: variable.bundle,
-            name: variable.name,
-            value: variable.value,
-            origin: variable.origin,
-        }
+        Self { bundle: variable.bundle, name: variable.name, value: variable.value, origin: variable.origin }
     }
 }

@@ -78,32 +78,56 @@ fn calm() -> Status {
     }
 }
 
+fn hold(kind: &str, message: &str) -> Hold {
+    Hold { kind: kind.into(), message: message.into(), ..Hold::default() }
+}
+
+fn problem(object: Option<&str>, is_final: bool, message: &str) -> Problem {
+    Problem { object: object.map(str::to_owned), is_final, message: message.into() }
+}
+
+/// A source with one of everything that can be wrong.
+fn troubled_source() -> Source {
+    let defect = |file: &str, line, message: &str, note| Defect {
+        file: file.into(),
+        line,
+        message: message.into(),
+        bundle: None,
+        note,
+    };
+    let unknown = defect("web/drover.yaml", Some(7), "unknown field `replica`, is `replicas` meant?", false);
+    Source {
+        error: Some("no answer within 300 s".into()),
+        rewind_commit: Some(OLD.into()),
+        defects: vec![
+            Defect { bundle: Some("main/web".into()), ..unknown },
+            defect("fleet.drover.yaml", None, "windows: not carried out yet", true),
+        ],
+        defects_more: 3,
+        ..source()
+    }
+}
+
 /// One of everything that can be wrong.
 fn troubled() -> Status {
     let failed = Bundle {
         sync: "Failed".into(),
         health: "Degraded".into(),
         problems: vec![
-            Problem {
-                object: Some("Deployment shop/web".into()),
-                is_final: true,
-                message: "is invalid: spec.replicas".into(),
-            },
-            Problem { object: None, is_final: false, message: "webhook unreachable".into() },
+            problem(Some("Deployment shop/web"), true, "is invalid: spec.replicas"),
+            problem(None, false, "webhook unreachable"),
         ],
         problems_more: 1,
         ..bundle("web", 90)
     };
     let guard = Hold {
-        kind: "guard".into(),
-        message: "the deletion guard holds it: 12 objects would go; run `drover rollout approve main/db --deletions`"
-            .into(),
         since_unix_millis: Some(NOW - 60_000),
         objects: vec!["ConfigMap shop/a".into(), "ConfigMap shop/b".into()],
         objects_total: 12,
+        ..hold("guard", "12 objects would go; run `drover rollout approve main/db --deletions`")
     };
     let held = Bundle { goal_variant: None, commit: Some(OLD.into()), hold: Some(guard), ..bundle("db", 4000) };
-    let offline = Hold { kind: "offline".into(), message: "its spoke is not connected".into(), ..Hold::default() };
+    let offline = hold("offline", "its spoke is not connected");
     let late = Bundle {
         goal_variant: Some("cd".repeat(32)),
         commit: Some(OLD.into()),
@@ -113,51 +137,21 @@ fn troubled() -> Status {
     let waiting = Bundle {
         sync: "Waiting".into(),
         health: "Unknown".into(),
-        hold: Some(Hold {
-            kind: "dependency".into(),
-            message: "waits for main/platform to be installed".into(),
-            ..Hold::default()
-        }),
+        hold: Some(hold("dependency", "waits for main/platform to be installed")),
         ..bundle("web", 5)
     };
-    let busy = Bundle {
-        sync: "Applying".into(),
-        health: "Progressing".into(),
-        since_unix_millis: None,
-        ..bundle("platform", 0)
-    };
+    let (sync, health) = ("Applying".into(), "Progressing".into());
+    let busy = Bundle { sync, health, since_unix_millis: None, ..bundle("platform", 0) };
     let drifted = Bundle { drifted: true, ..bundle("db", 30) };
     let away = Cluster { connected: false, hold: Some(offline.message), ..cluster("store-c", vec![late]) };
-    let source = Source {
-        error: Some("no answer within 300 s".into()),
-        rewind_commit: Some(OLD.into()),
-        defects: vec![
-            Defect {
-                file: "web/drover.yaml".into(),
-                line: Some(7),
-                message: "unknown field `replica`, is `replicas` meant?".into(),
-                bundle: Some("main/web".into()),
-                note: false,
-            },
-            Defect {
-                file: "fleet.drover.yaml".into(),
-                line: None,
-                message: "windows are not carried out yet".into(),
-                bundle: None,
-                note: true,
-            },
-        ],
-        defects_more: 3,
-        ..source()
-    };
     Status {
         applied_index: 42,
-        sources: vec![source],
+        sources: vec![troubled_source()],
         clusters: vec![
             cluster("store-a", vec![held, failed]),
             cluster("store-b", vec![drifted, busy, waiting]),
             away,
-            Cluster { bundles: Vec::new(), ..cluster("store-d", Vec::new()) },
+            cluster("store-d", Vec::new()),
         ],
     }
 }

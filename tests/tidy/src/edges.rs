@@ -23,8 +23,23 @@ pub const PURE: &[&str] = &["proto-model", "hub-core", "spoke-core"];
 
 /// All that a pure crate may use: nothing here reads a clock, a file, a socket or a die.
 const PURE_USES: &[&str] = &[
-    "proto-model", "base64", "bytes", "ciborium", "globset", "granit-parser", "hex", "imbl", "roaring", "schemars",
-    "serde", "serde-saphyr", "serde_json", "sha2", "strsim", "thiserror", "zstd",
+    "proto-model",
+    "base64",
+    "bytes",
+    "ciborium",
+    "globset",
+    "granit-parser",
+    "hex",
+    "imbl",
+    "roaring",
+    "schemars",
+    "serde",
+    "serde-saphyr",
+    "serde_json",
+    "sha2",
+    "strsim",
+    "thiserror",
+    "zstd",
 ];
 
 /// A crate of the workspace.
@@ -95,7 +110,8 @@ pub fn complaints(crates: &[Crate]) -> Vec<String> {
             }
         }
         if PURE.contains(&name.as_str()) {
-            let impure = one.uses.iter().filter(|(used, only_tests)| !**only_tests && !PURE_USES.contains(&used.as_str()));
+            let impure =
+                one.uses.iter().filter(|(used, only_tests)| !**only_tests && !PURE_USES.contains(&used.as_str()));
             complaints.extend(impure.map(|(used, _)| format!("{name} is pure and uses {used}")));
         }
     }

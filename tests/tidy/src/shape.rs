@@ -43,7 +43,8 @@ impl Functions<'_> {
         let lines = last + 1 - first;
         if lines > FUNCTION_LINES_MAX {
             let Self { path, complaints } = self;
-            complaints.push(format!("{path}:{first}: {} has {lines} lines, more than {FUNCTION_LINES_MAX}", signature.ident));
+            complaints
+                .push(format!("{path}:{first}: {} has {lines} lines, more than {FUNCTION_LINES_MAX}", signature.ident));
         }
     }
 }

@@ -7,12 +7,23 @@ pub const FILE_BYTES_MAX: usize = 512 * 1024;
 const UNDONE: &[(&str, &str)] = &[("TO", "DO"), ("FIX", "ME"), ("XX", "X:"), ("HA", "CK:")];
 
 /// Beginnings of paths that exist on one machine only.
-const MACHINE_PATHS: &[(&str, &str)] = &[("/work", "/"), ("/ro", "ot/"), ("/ho", "me/"), ("/Us", "ers/"), ("/tmp/no", "tes")];
+const MACHINE_PATHS: &[(&str, &str)] =
+    &[("/work", "/"), ("/ro", "ot/"), ("/ho", "me/"), ("/Us", "ers/"), ("/tmp/no", "tes")];
 
 /// What a pure crate may not name.
 const WORLD: &[&str] = &[
-    "std::fs", "std::net", "std::env", "std::process", "std::thread", "std::os", "SystemTime", "Instant::now", "tokio::",
-    "rand::", "HashMap", "HashSet",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::os",
+    "SystemTime",
+    "Instant::now",
+    "tokio::",
+    "rand::",
+    "HashMap",
+    "HashSet",
 ];
 
 /// Complaints about the words of one file.

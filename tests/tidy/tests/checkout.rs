@@ -20,11 +20,8 @@ fn files_and_functions_are_short_and_say_what_they_are_for() -> Result<()> {
 
 #[test]
 fn nothing_is_left_undone_and_no_machine_is_named() -> Result<()> {
-    let complaints: Vec<String> = tree::files()?
-        .iter()
-        .filter_map(|file| Some(words::complaints(&file.path, file.text()?)))
-        .flatten()
-        .collect();
+    let complaints: Vec<String> =
+        tree::files()?.iter().filter_map(|file| Some(words::complaints(&file.path, file.text()?))).flatten().collect();
     expect_none(&complaints)
 }
 
@@ -33,7 +30,9 @@ fn pure_crates_do_not_name_the_world() -> Result<()> {
     let folders: Vec<String> = edges::PURE.iter().map(|name| format!("{}/src/", name.replacen('-', "/", 1))).collect();
     let is_pure = |path: &str| {
         // Files of tests alone are named so.
-        folders.iter().any(|folder| path.starts_with(folder)) && !path.ends_with("tests.rs") && !path.contains("/tests/")
+        folders.iter().any(|folder| path.starts_with(folder))
+            && !path.ends_with("tests.rs")
+            && !path.contains("/tests/")
     };
     let complaints: Vec<String> = tree::files()?
         .iter()

@@ -51,7 +51,9 @@ fn head_meant(sources: &[Source], name: &str, head: &str) -> Result<String, Erro
             "{name} waits for the approval of {commit}, not of {head}\n\
              look at that commit, then run `drover source approve {name} --head {commit}`"
         ))),
-        None => Err(Error::Refused(format!("no head of {name} waits for approval; `drover source list` shows its state"))),
+        None => {
+            Err(Error::Refused(format!("no head of {name} waits for approval; `drover source list` shows its state")))
+        }
     }
 }
 

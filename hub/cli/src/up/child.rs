@@ -40,9 +40,8 @@ impl Child {
         command.stdin(Stdio::null()).stdout(stdout).stderr(clone(&file, log)?);
         // A log file is no terminal.
         command.process_group(0).kill_on_drop(true).env("NO_COLOR", "1");
-        let mut process = command.spawn().with_context(|| {
-            format!("cannot start {}", command.as_std().get_program().display())
-        })?;
+        let mut process =
+            command.spawn().with_context(|| format!("cannot start {}", command.as_std().get_program().display()))?;
         let stdout = process.stdout.take();
         Ok(Self { name: name.to_owned(), log: log.to_path_buf(), process, stdout })
     }
@@ -99,27 +98,32 @@ impl Child {
     }
 }
 
-/// Asks all of them to end, waits, and kills those that are still there: at the limit, or when `hurry` comes.
-pub async fn end(children: Vec<Child>, hurry: impl Future<Output = ()>) {
-    let mut children = children;
-    for child in &children {
-        child.signal(Signal::TERM);
-    }
-    let all_ended = async {
-        for child in &mut children {
-            // An error means that it was waited for before.
-            let _ = child.process.wait().await;
+/// Ends programs, group after group: asks all of a group to end, waits, and kills those that are still there at the
+/// limit. Once `hurry` comes, whoever is left is killed.
+pub async fn end(groups: Vec<Vec<Child>>, hurry: impl Future<Output = ()>) {
+    tokio::pin!(hurry);
+    let mut is_hurried = false;
+    for mut children in groups {
+        for child in &children {
+            child.signal(Signal::TERM);
         }
-    };
-    tokio::select! {
-        () = all_ended => return,
-        () = tokio::time::sleep(END_TIMEOUT) => {}
-        () = hurry => {}
+        if !is_hurried {
+            tokio::select! {
+                () = wait(&mut children) => continue,
+                () = tokio::time::sleep(END_TIMEOUT) => {}
+                () = &mut hurry => is_hurried = true,
+            }
+        }
+        for child in &children {
+            child.signal(Signal::KILL);
+        }
+        wait(&mut children).await;
     }
-    for child in &children {
-        child.signal(Signal::KILL);
-    }
-    for child in &mut children {
+}
+
+async fn wait(children: &mut [Child]) {
+    for child in children {
+        // An error means that it was waited for before.
         let _ = child.process.wait().await;
     }
 }
@@ -160,7 +164,9 @@ mod tests {
         let mut child = shell("trap '' TERM; echo $$; sleep 600 & sleep 600", folder.path());
         let id: i32 = child.first_line(Duration::from_secs(20)).await.unwrap().trim().parse().unwrap();
         let group = Pid::from_raw(id).unwrap();
-        end(vec![child], async {}).await;
+        let other = shell("trap '' TERM; echo $$; sleep 600", folder.path());
+        // Hurry comes once and counts for the second group as well.
+        end(vec![vec![child], vec![other]], async {}).await;
         // Killed processes vanish once they are reaped, which init does for grandchildren.
         let gone = async {
             while rustix::process::test_kill_process_group(group).is_ok() {
@@ -177,7 +183,7 @@ mod tests {
         child.first_line(Duration::from_secs(20)).await.unwrap();
         assert_eq!(child.death(), None);
         let begun = std::time::Instant::now();
-        end(vec![child], std::future::pending()).await;
+        end(vec![vec![child]], std::future::pending()).await;
         assert!(begun.elapsed() < END_TIMEOUT);
     }
 }

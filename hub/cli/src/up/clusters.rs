@@ -55,7 +55,11 @@ pub struct Start {
 ///
 /// # Errors
 /// There are more real clusters than declared ones.
-pub fn wanted(status: &Status, count: Option<u16>, kubeconfigs: &[Kubeconfig]) -> Result<Option<BTreeMap<String, Start>>> {
+pub fn wanted(
+    status: &Status,
+    count: Option<u16>,
+    kubeconfigs: &[Kubeconfig],
+) -> Result<Option<BTreeMap<String, Start>>> {
     if !status.sources.iter().any(|source| source.commit.is_some()) {
         return Ok(None);
     }
@@ -65,7 +69,8 @@ pub fn wanted(status: &Status, count: Option<u16>, kubeconfigs: &[Kubeconfig]) -
     let names: Vec<String> = if is_declared {
         declared.into_iter().map(str::to_owned).collect()
     } else {
-        let count = if kubeconfigs.is_empty() { usize::from(count.unwrap_or(CLUSTERS_DEFAULT)) } else { kubeconfigs.len() };
+        let count =
+            if kubeconfigs.is_empty() { usize::from(count.unwrap_or(CLUSTERS_DEFAULT)) } else { kubeconfigs.len() };
         (1..=count).map(|number| format!("local-{number}")).collect()
     };
     if kubeconfigs.len() > names.len() {

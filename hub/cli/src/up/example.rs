@@ -51,7 +51,8 @@ impl Example {
         }
         example.git(&[&unlinked[..], &["add", "--all", "--", ".", ":!.git.new"]].concat())?;
         example.git(&[&unlinked[..], &["commit", "--quiet", "--message", "the retail example"]].concat())?;
-        fs::rename(repository.join(".git.new"), repository.join(".git")).context("cannot move the new repository into place")?;
+        fs::rename(repository.join(".git.new"), repository.join(".git"))
+            .context("cannot move the new repository into place")?;
         Ok(example)
     }
 

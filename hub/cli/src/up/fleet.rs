@@ -268,9 +268,8 @@ impl Fleet {
     /// # Errors
     /// Stdout is closed, or a temporary folder cannot be removed.
     pub async fn end(mut self, outcome: &Result<Outcome>, hurry: impl Future<Output = ()>) -> Result<ExitCode> {
-        tokio::pin!(hurry);
-        child::end(std::mem::take(&mut self.spokes), hurry.as_mut()).await;
-        child::end(self.hub.take().into_iter().collect(), hurry).await;
+        let groups = vec![std::mem::take(&mut self.spokes), self.hub.take().into_iter().collect()];
+        child::end(groups, hurry).await;
         let ended = Event::new(Kind::Ended, time::now_unix_millis());
         let code = match outcome {
             Ok(Outcome::Interrupted) if self.arguments.until_settled.is_some() => {

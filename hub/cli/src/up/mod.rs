@@ -4,8 +4,8 @@ pub mod child;
 pub mod clusters;
 pub mod event;
 pub mod example;
-pub mod folder;
 pub mod fleet;
+pub mod folder;
 pub mod settled;
 pub mod show;
 pub mod table;
@@ -77,11 +77,7 @@ struct Signals([Signal; 3]);
 impl Signals {
     fn listen() -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ]))
+        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
     }
 
     async fn next(&mut self) {

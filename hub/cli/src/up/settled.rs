@@ -118,6 +118,10 @@ fn bundle_lacks(bundle: &Bundle, sources: &[Source]) -> Option<String> {
     let name = bundle.bundle.split('/').next().unwrap_or_default();
     let head = sources.iter().find(|source| source.source == name).and_then(|source| source.commit.as_deref());
     (head.is_some() && bundle.commit.as_deref() != head).then(|| {
-        format!("runs commit {}, the head is {}", bundle.commit.as_deref().map_or("none", short), head.map_or("none", short))
+        format!(
+            "runs commit {}, the head is {}",
+            bundle.commit.as_deref().map_or("none", short),
+            head.map_or("none", short)
+        )
     })
 }

@@ -139,5 +139,9 @@ fn sentence(status: &Status, clusters: &BTreeSet<String>) -> String {
         .flat_map(|cluster| cluster.bundles.iter().map(|bundle| ranking::of_bundle(bundle, cluster.connected)))
         .collect();
     let fine = ranks.iter().filter(|rank| **rank == Rank::Fine).count();
-    format!("{connected} of {} clusters connected, {fine} of {} bundles Applied and Healthy", clusters.len(), ranks.len())
+    format!(
+        "{connected} of {} clusters connected, {fine} of {} bundles Applied and Healthy",
+        clusters.len(),
+        ranks.len()
+    )
 }

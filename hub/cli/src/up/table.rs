@@ -12,8 +12,7 @@ use crate::view::{Bundle, Cluster, Status};
 /// The table of these clusters in at most `height` lines, if they have room for a line each.
 #[must_use]
 pub fn lines(status: &Status, clusters: &BTreeSet<String>, height: usize, look: Look) -> Vec<String> {
-    let shown: Vec<&Cluster> =
-        status.clusters.iter().filter(|cluster| clusters.contains(&cluster.cluster)).collect();
+    let shown: Vec<&Cluster> = status.clusters.iter().filter(|cluster| clusters.contains(&cluster.cluster)).collect();
     let apart = shown_apart(&shown, height.saturating_sub(1), look.now_unix_millis);
     let mut table = Table::new(&["CLUSTER", "BUNDLE", "COMMIT", "SYNC", "HEALTH", "AGE", "WHY"]);
     for cluster in shown {
@@ -36,7 +35,11 @@ const NEWS_MILLIS: u64 = 30_000;
 
 /// The bundles that get a line of their own, by cluster: all if they fit, else the worst and then the newest, as many
 /// as there is room for beside one line for each cluster.
-fn shown_apart<'a>(clusters: &[&'a Cluster], height: usize, now_unix_millis: u64) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
+fn shown_apart<'a>(
+    clusters: &[&'a Cluster],
+    height: usize,
+    now_unix_millis: u64,
+) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
     let mut all: Vec<(Rank, u64, &Cluster, &Bundle)> = Vec::new();
     for cluster in clusters {
         let entry = |bundle: &'a Bundle| {
