@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use proto_model::assign::{self, Entry, RULES};
 use proto_model::delta::{Delta, HeldEntry, Hello, Refusal, ToHub};
-use proto_model::{Digest, Fence, Report};
+use proto_model::{Digest, Fence, Report, limits};
 
 /// What a cluster must hold, as its stream sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -94,6 +94,36 @@ struct UnderWay {
     /// Bundles whose variants and bodies were not sent yet, and the variant each replaces.
     bundles: VecDeque<(Digest, Option<Digest>)>,
     sent: BTreeSet<Digest>,
+    /// What the spoke said that it lacks. A set: asking twice sends once.
+    needed: BTreeSet<(Part, Digest)>,
+    /// Bodies of the variants that the spoke must hold, once it has asked for any.
+    may_have: Option<BTreeSet<Digest>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Variant,
+    Body,
+}
+
+impl UnderWay {
+    /// What a spoke asked for, whole. It may ask for what is assigned to its own cluster, and gets
+    /// nothing else, whatever digests it knows.
+    fn part(&mut self, (part, digest): (Part, Digest), variants: &impl Variants) -> Option<Item> {
+        let own: BTreeSet<Digest> = self.held.values().filter_map(|one| one.variant).collect();
+        match part {
+            Part::Variant => {
+                own.contains(&digest).then_some(Item::Variant { digest, base: None })
+            }
+            Part::Body => {
+                let may_have = self.may_have.get_or_insert_with(|| {
+                    let lists = own.iter().filter_map(|variant| variants.objects(variant));
+                    lists.flat_map(|list| list.iter().map(|(body, _)| *body).collect::<Vec<_>>()).collect()
+                });
+                may_have.contains(&digest).then_some(Item::Body { digest, base: None })
+            }
+        }
+    }
 }
 
 /// The hub's side of one stream.
@@ -131,10 +161,10 @@ impl Session {
         if !fresh && (hello.fence.hub_id != target.fence.hub_id || theirs > ours) {
             return Err(Refusal::ForeignFence);
         }
-        let held = if hello.root == target.root() && !fresh {
-            Some(holding(&target.entries))
-        } else if fresh || hello.root == assign::root(&BTreeMap::new()) {
+        let held = if hello.root == assign::root(&BTreeMap::new()) {
             Some(BTreeMap::new())
+        } else if hello.root == target.root() && !fresh {
+            Some(holding(&target.entries))
         } else {
             None
         };
@@ -175,17 +205,14 @@ impl Session {
                 None
             }
             ToHub::Need { variants, bodies } => {
-                if self.under_way.is_none() {
+                let Some(under_way) = &mut self.under_way else {
                     return Some(News::Protocol("a Need without a delta"));
-                }
-                let variants = variants
-                    .into_iter()
-                    .map(|digest| Item::Variant { digest, base: None });
-                let bodies = bodies
-                    .into_iter()
-                    .map(|digest| Item::Body { digest, base: None });
-                self.items.extend(variants.chain(bodies));
-                None
+                };
+                let variants = variants.into_iter().map(|digest| (Part::Variant, digest));
+                let bodies = bodies.into_iter().map(|digest| (Part::Body, digest));
+                under_way.needed.extend(variants.chain(bodies));
+                (under_way.needed.len() > limits::SYNC_NEED_DIGESTS_MAX)
+                    .then_some(News::Protocol("a Need of more than a delta can have"))
             }
             ToHub::Ack { generation, root } => self.acked(generation, root),
             ToHub::Nack {
@@ -204,6 +231,10 @@ impl Session {
                 return Some(item);
             }
             let under_way = self.under_way.as_mut()?;
+            if let Some(needed) = under_way.needed.pop_first() {
+                self.items.extend(under_way.part(needed, variants));
+                continue;
+            }
             let (variant, replaced) = under_way.bundles.pop_front()?;
             self.items = parts(under_way, variant, replaced, variants);
         }
@@ -295,6 +326,8 @@ impl Session {
             held: wanted,
             bundles,
             sent: BTreeSet::new(),
+            needed: BTreeSet::new(),
+            may_have: None,
         });
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
+use futures::future::select_all;
 use hub_core::command::Command;
 use hub_core::fleet::Fleet;
 use hub_git::Fetcher;
@@ -109,9 +110,19 @@ impl Running {
 
     /// Resolves when the replica cannot go on, with the reason.
     pub async fn failed(&mut self) -> String {
-        match (&mut self.leader).await {
-            Ok(reason) => reason,
-            Err(_) => "the leader's loop panicked: this is a defect of drover-hub".into(),
+        const DEFECT: &str = "this is a defect of drover-hub; its log says where";
+        let mut stopped = self.raft.stopped();
+        tokio::select! {
+            led = &mut self.leader => match led {
+                Ok(reason) => reason,
+                Err(_) => format!("the leader's loop panicked: {DEFECT}"),
+            },
+            reason = stopped.wait_for(Option::is_some) => match reason.as_deref() {
+                Ok(Some(reason)) => format!("the log has stopped: {reason}"),
+                _ => "the log has stopped".into(),
+            },
+            _ = &mut self.acceptor => format!("the acceptor ended: {DEFECT}"),
+            _ = select_all(&mut self.others) => format!("a task ended that must not: {DEFECT}"),
         }
     }
 
@@ -119,7 +130,9 @@ impl Running {
     pub async fn stop(self) {
         info!("stopping");
         self.stop.send_replace(true);
-        let _ = self.acceptor.await;
+        if !self.acceptor.is_finished() {
+            let _ = self.acceptor.await;
+        }
         for task in &self.others {
             task.abort();
         }

@@ -257,6 +257,27 @@ fn an_ack_of_something_else_ends_the_stream() {
 }
 
 #[test]
+fn a_spoke_gets_nothing_that_is_not_assigned_to_it() {
+    let mut session = open(None, target(1, &[("main/web", "v1")]));
+    drain(&mut session);
+    for _ in 0..2 {
+        session.receive(ToHub::Need {
+            variants: vec![digest("v2"), digest("v1")],
+            bodies: vec![digest("nobody's"), digest("b1")],
+        });
+    }
+    let whole = drain(&mut session);
+    assert_eq!(
+        whole,
+        [
+            Item::Variant { digest: digest("v1"), base: None },
+            Item::Body { digest: digest("b1"), base: None },
+        ],
+        "once, however often it asks"
+    );
+}
+
+#[test]
 fn what_the_spoke_lacks_is_sent_whole() {
     let mut session = open(None, target(1, &[("main/web", "v1")]));
     drain(&mut session);
