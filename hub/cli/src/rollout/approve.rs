@@ -1,5 +1,6 @@
 //! `drover rollout approve BUNDLE --deletions`: lets go what the guard holds, and shows what that is.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -47,18 +48,31 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
     output::done(arguments.output, document::Done { applied_index: answer.applied_index, message: answer.message })
 }
 
-/// Cluster by cluster, the objects that the guard keeps; `None` where it keeps none.
+/// Clusters that are named where several lose the same; the rest are counted.
+const CLUSTERS_NAMED: usize = 5;
+
+/// The objects that the guard keeps, clusters that would lose the same taken together; `None` where it keeps none.
 fn what_would_go(status: &Status, bundle: &str) -> Option<String> {
-    let mut text = String::new();
+    let mut losses: BTreeMap<(&[String], u64), Vec<&str>> = BTreeMap::new();
     for cluster in &status.clusters {
         let hold = cluster.bundles.iter().filter(|held| held.bundle == bundle).find_map(|held| held.hold.as_ref());
-        let Some(hold) = hold.filter(|hold| hold.kind == "guard") else { continue };
+        if let Some(hold) = hold.filter(|hold| hold.kind == "guard") {
+            losses.entry((&hold.objects, hold.objects_total)).or_default().push(&cluster.cluster);
+        }
+    }
+    let mut text = String::new();
+    for ((objects, total), clusters) in losses {
+        let more_clusters = match clusters.len().saturating_sub(CLUSTERS_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more clusters"),
+        };
+        let named = clusters.iter().take(CLUSTERS_NAMED).copied().collect::<Vec<_>>().join(", ");
         // Writing to a string has no way to fail.
-        let _ = writeln!(text, "{}: {} object(s) of {bundle} will go", cluster.cluster, hold.objects_total);
-        for object in &hold.objects {
+        let _ = writeln!(text, "{named}{more_clusters}: {total} object(s) of {bundle} will go");
+        for object in objects {
             let _ = writeln!(text, "  {object}");
         }
-        let more = hold.objects_total.saturating_sub(hold.objects.len() as u64);
+        let more = total.saturating_sub(objects.len() as u64);
         if more > 0 {
             let _ = writeln!(text, "  and {more} more");
         }
@@ -72,7 +86,7 @@ mod tests {
     use crate::view::{Bundle, Cluster, Hold};
 
     #[test]
-    fn what_would_go_is_told_cluster_by_cluster() {
+    fn clusters_that_would_lose_the_same_are_told_together() {
         let hold = |kind: &str| Hold {
             kind: kind.into(),
             objects: vec!["ConfigMap shop/a".into()],
@@ -84,8 +98,11 @@ mod tests {
             bundles: vec![Bundle { bundle: "main/web".into(), hold: Some(hold(kind)), ..Bundle::default() }],
             ..Cluster::default()
         };
-        let status = Status { clusters: vec![cluster("a", "guard"), cluster("b", "offline")], ..Status::default() };
-        let expected = "a: 3 object(s) of main/web will go\n  ConfigMap shop/a\n  and 2 more\n";
+        let status = Status {
+            clusters: vec![cluster("a", "guard"), cluster("b", "offline"), cluster("c", "guard")],
+            ..Status::default()
+        };
+        let expected = "a, c: 3 object(s) of main/web will go\n  ConfigMap shop/a\n  and 2 more\n";
         assert_eq!(what_would_go(&status, "main/web").as_deref(), Some(expected));
         assert_eq!(what_would_go(&status, "main/other"), None);
     }
