@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// For one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long addresses are tried before a command gives up.
-const PATIENCE: Duration = Duration::from_secs(8);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two rounds over the addresses.
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
 /// Between two signs of life on a connection that is watched.
@@ -35,7 +35,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A client of one hub.
 pub struct Client {
     context: Context,
-    patience: Duration,
     connection: Option<(String, ControlClient<Channel>)>,
     /// The highest applied index that any answer carried.
     seen_index: u64,
@@ -45,13 +44,7 @@ impl Client {
     /// A client that connects when it is first used.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        Self { context, patience: PATIENCE, connection: None, seen_index: 0 }
-    }
-
-    /// The same with another limit for how long addresses are tried.
-    #[must_use]
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+        Self { context, connection: None, seen_index: 0 }
     }
 
     /// The state of the fleet; empty lists mean all.
@@ -153,7 +146,7 @@ impl Client {
                     Err(status) => return Err(Error::of_answer(&status)),
                 }
             }
-            if begun.elapsed() >= self.patience {
+            if begun.elapsed() >= PATIENCE {
                 let context = self.context.path.display().to_string();
                 return Err(Error::Unreachable { reasons: reasons.join("; "), context });
             }

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 
 use crate::context;
+use crate::output;
 use crate::programs::Program;
 
 /// Arguments of `drover hub init`.
@@ -22,7 +22,7 @@ pub struct Arguments {
     advertise: Vec<String>,
 }
 
-/// Becomes `drover-hub init`; the administrator's context goes where this program looks for it.
+/// Runs `drover-hub init`; the administrator's context goes where this program looks for it.
 ///
 /// # Errors
 /// A context is there already, or the program is not.
@@ -49,6 +49,15 @@ pub fn run(arguments: &Arguments, context: Option<PathBuf>) -> Result<ExitCode> 
     command.arg("init").arg("--dir").arg(&arguments.dir);
     command.arg("--advertise").arg(arguments.advertise.join(","));
     command.arg("--context").arg(&context);
-    let error = command.exec();
-    Err(anyhow!(error)).with_context(|| format!("cannot run {}", program.display()))
+    // What it prints, the hub's id and the context, is the data of this command too.
+    let status = command.status().with_context(|| format!("cannot run {}", program.display()))?;
+    if !status.success() {
+        return Ok(ExitCode::FAILURE);
+    }
+    output::tell(&format!(
+        "Next: {} run --dir {} --listen ADDRESS:PORT --source URL|PATH",
+        Program::Hub.name(),
+        arguments.dir.display()
+    ));
+    Ok(ExitCode::SUCCESS)
 }
