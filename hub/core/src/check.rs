@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto_model::{GroupKind, Identity, Permit, assign, limits};
+use proto_model::{Digest, GroupKind, Identity, Permit, assign, limits};
 
 use crate::catalog::Guard;
 use crate::command::{BundleMoves, Pair};
@@ -106,6 +106,19 @@ pub fn is_approved(bundle: &Bundle, cluster: u32) -> bool {
         .approved
         .get(&cluster)
         .is_some_and(|goal| *goal == bundle.goal.get(&cluster).copied())
+}
+
+/// What the guard holds of a bundle: clusters, and the goal of each; `None` is a removal.
+#[must_use]
+pub fn held(fleet: &Fleet, bundle: &Bundle) -> Vec<(u32, Option<Pair>)> {
+    bundle.held.keys().map(|cluster| (*cluster, fleet.goal(bundle, *cluster))).collect()
+}
+
+/// Names what the guard holds, so that an operator approves what was looked at and nothing else.
+#[must_use]
+pub fn held_digest(held: &[(u32, Option<Pair>)]) -> Digest {
+    // Writing a plain list to memory has no way to fail.
+    Digest::of(&serde_json::to_vec(held).unwrap_or_default())
 }
 
 /// Which of the moves of one bundle the guard holds, under the guard in force before them and the

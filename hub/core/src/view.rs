@@ -9,7 +9,7 @@ use proto_model::{Digest, Health, Report, Sync};
 
 pub use hold::{Hold, HoldKind, OBJECTS_SHOWN};
 
-use crate::check::Facts;
+use crate::check::{self, Facts};
 use crate::fleet::{Bundle, Cluster, Fleet, Source};
 
 /// What a replica knows beside Fleet.
@@ -245,6 +245,8 @@ pub struct BundleSummary {
     pub healthy: u64,
     /// Held by the guard.
     pub held: u64,
+    /// Names what the guard holds; `None` where it holds nothing.
+    pub held_digest: Option<Digest>,
     /// Failed.
     pub failed: u64,
 }
@@ -285,6 +287,8 @@ pub fn bundles(fleet: &Fleet) -> Vec<BundleSummary> {
                 applied: count(&bundle.sync, place(Sync::Applied)),
                 healthy: count(&bundle.health, healthy),
                 held: bundle.held.len() as u64,
+                held_digest: (!bundle.held.is_empty())
+                    .then(|| check::held_digest(&check::held(fleet, bundle))),
                 failed: count(&bundle.sync, place(Sync::Failed)),
             }
         })

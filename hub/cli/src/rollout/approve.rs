@@ -5,8 +5,9 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use proto_wire::control::ApproveDeletions;
 use proto_wire::control::execute_request::Command;
+use proto_wire::control::get_request::What;
+use proto_wire::control::{ApproveDeletions, GetBundles};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -35,6 +36,9 @@ pub struct Arguments {
 /// Nothing of the bundle is held, or what the hub says.
 pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
     let bundle = full_bundle(&arguments.bundle);
+    // Before the status: what changes between the two is refused rather than approved unseen.
+    let shown = client.get(What::Bundles(GetBundles {})).await?.bundles;
+    let goal = shown.into_iter().find(|one| one.bundle == bundle).map(|one| one.held_digest).unwrap_or_default();
     let status = Status::from(client.status(&[], std::slice::from_ref(&bundle)).await?);
     match what_would_go(&status, &bundle) {
         Some(text) => output::tell(text.trim_end()),
@@ -43,7 +47,7 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
             return Err(Error::NotFound(message).into());
         }
     }
-    let command = ApproveDeletions { bundle, goal: Default::default() };
+    let command = ApproveDeletions { bundle, goal };
     let answer = client.execute(Command::ApproveDeletions(command), &arguments.reason).await?;
     output::done(arguments.output, document::Done { applied_index: answer.applied_index, message: answer.message })
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use hub_core::command::{Act, Deed, Pair, Token};
+use hub_core::check;
+use hub_core::command::{Act, Deed, Token};
 use hub_core::fleet::Fleet;
 use proto_model::token::JoinToken;
 use proto_model::{Digest, limits};
@@ -72,9 +73,8 @@ fn join_token(hub: &Hub, who: &str, request_id: &str, ask: CreateJoinToken) -> (
 /// else.
 fn approve_deletions(fleet: &Fleet, request_id: &str, ask: &ApproveDeletions) -> Result<Deed, Status> {
     let known = fleet.bundles.get(&ask.bundle);
-    let moves: Vec<(u32, Option<Pair>)> =
-        known.into_iter().flat_map(|bundle| bundle.held.keys().map(|at| (*at, fleet.goal(bundle, *at)))).collect();
-    let shown = held_digest(&moves);
+    let moves = known.map(|bundle| check::held(fleet, bundle)).unwrap_or_default();
+    let shown = check::held_digest(&moves);
     // A repetition may come when nothing is held any more: the log knows its result.
     if fleet.requests.contains_key(request_id) {
         return Ok(Deed::ApproveDeletions { bundle: ask.bundle.clone(), moves });
@@ -93,10 +93,4 @@ fn approve_deletions(fleet: &Fleet, request_id: &str, ask: &ApproveDeletions) ->
         )));
     }
     Ok(Deed::ApproveDeletions { bundle: ask.bundle.clone(), moves })
-}
-
-/// Names what is held: clusters, and the content that each would take.
-fn held_digest(moves: &[(u32, Option<Pair>)]) -> Digest {
-    // Writing a plain list to memory has no way to fail.
-    Digest::of(&serde_json::to_vec(moves).unwrap_or_default())
 }

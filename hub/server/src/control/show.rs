@@ -144,6 +144,7 @@ fn summary(shown: view::BundleSummary) -> wire::BundleSummary {
         healthy: count(shown.healthy),
         held: count(shown.held),
         failed: count(shown.failed),
+        held_digest: shown.held_digest.map(|digest| digest.0.to_vec().into()).unwrap_or_default(),
         path: shown.path,
     }
 }
