@@ -37,7 +37,7 @@ enum Verb {
     Render(checkout::render::Arguments),
     /// Show every bundle in every cluster, worst first
     Status(fleet::status::Arguments),
-    /// List clusters, bundles or sources
+    /// List clusters, bundles, sources, tokens or what was done
     #[command(subcommand)]
     Get(fleet::get::What),
     /// Say why a cluster, or one bundle in it, is not as Git says
