@@ -81,8 +81,9 @@ pub const PLAN_AGAIN_SECS: u64 = 60;
 
 /// Largest manifest after rendering, in bytes of canonical JSON.
 pub const OBJECT_BYTES_MAX: usize = 1_572_864;
-/// Largest file that is read from a source, in bytes.
-pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest file that is read from a source, in bytes. Projects ship all their CRDs as one file, and
+/// such files have passed 4 MiB.
+pub const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Largest file of declarations (`drover.yaml`), in bytes.
 pub const DECLARATION_BYTES_MAX: usize = 1024 * 1024;
 /// Paths in the tree of one commit.
