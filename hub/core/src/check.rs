@@ -39,13 +39,10 @@ impl Loss {
     #[must_use]
     pub fn between(before: &BTreeSet<Identity>, after: &BTreeSet<Identity>) -> Self {
         let objects: Vec<Identity> = before.difference(after).cloned().collect();
-        let stems: BTreeSet<(&GroupKind, &str, &str)> = after
-            .iter()
-            .filter_map(|id| Some((&id.kind, &*id.namespace, stem(id)?)))
-            .collect();
-        let counted = objects.iter().filter(|id| {
-            !stem(id).is_some_and(|stem| stems.contains(&(&id.kind, &*id.namespace, stem)))
-        });
+        let stems: BTreeSet<(&GroupKind, &str, &str)> =
+            after.iter().filter_map(|id| Some((&id.kind, &*id.namespace, stem(id)?))).collect();
+        let counted =
+            objects.iter().filter(|id| !stem(id).is_some_and(|stem| stems.contains(&(&id.kind, &*id.namespace, stem))));
         Self {
             counted: counted.count() as u64,
             empties: after.is_empty() && !before.is_empty(),
@@ -60,10 +57,7 @@ impl Loss {
         let protected = self.objects.iter().map(|id| &id.kind);
         Permit {
             deletions: self.objects.len() as u64,
-            protected: protected
-                .filter(|kind| assign::is_protected(kind) || guard.protects(kind))
-                .cloned()
-                .collect(),
+            protected: protected.filter(|kind| assign::is_protected(kind) || guard.protects(kind)).cloned().collect(),
         }
     }
 
@@ -80,9 +74,7 @@ fn stem(identity: &Identity) -> Option<&str> {
     let generated = identity.kind.is("", "ConfigMap") || identity.kind.is("", "Secret");
     let (stem, hash) = identity.name.rsplit_once('-')?;
     let is_hash = hash.len() == 10
-        && hash
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && hash.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
         && hash.bytes().any(|byte| byte.is_ascii_digit());
     (generated && is_hash).then_some(stem)
 }
@@ -102,10 +94,7 @@ pub fn loss(fleet: &Fleet, bundle: &Bundle, cluster: u32, facts: &impl Facts) ->
 /// Whether an operator let exactly this move go.
 #[must_use]
 pub fn is_approved(bundle: &Bundle, cluster: u32) -> bool {
-    bundle
-        .approved
-        .get(&cluster)
-        .is_some_and(|goal| *goal == bundle.goal.get(&cluster).copied())
+    bundle.approved.get(&cluster).is_some_and(|goal| *goal == bundle.goal.get(&cluster).copied())
 }
 
 /// What the guard holds of a bundle: clusters, and the goal of each; `None` is a removal.
@@ -124,31 +113,16 @@ pub fn held_digest(held: &[(u32, Option<Pair>)]) -> Digest {
 /// Which of the moves of one bundle the guard holds, under the guard in force before them and the
 /// hub's own.
 #[must_use]
-pub fn guarded(
-    bundle: &Bundle,
-    hub: &Guard,
-    losses: &BTreeMap<u32, Loss>,
-    now_unix_millis: u64,
-) -> BTreeSet<u32> {
+pub fn guarded(bundle: &Bundle, hub: &Guard, losses: &BTreeMap<u32, Loss>, now_unix_millis: u64) -> BTreeSet<u32> {
     let mut held = BTreeSet::new();
     let present = bundle.assigned.len() as u64;
-    let open = || {
-        losses
-            .iter()
-            .filter(|(cluster, _)| !is_approved(bundle, **cluster))
-    };
+    let open = || losses.iter().filter(|(cluster, _)| !is_approved(bundle, **cluster));
     let emptied = open().filter(|(_, loss)| loss.empties).count() as u64;
     let emptied = emptied + bundle.emptied_lately(now_unix_millis);
-    let allowed = bundle
-        .guard
-        .emptied_allowed(present)
-        .min(hub.emptied_allowed(present));
+    let allowed = bundle.guard.emptied_allowed(present).min(hub.emptied_allowed(present));
     for (cluster, loss) in open() {
         let lately = bundle.deleted_lately(*cluster, now_unix_millis);
-        let objects = bundle
-            .guard
-            .deletions_allowed(loss.before)
-            .min(hub.deletions_allowed(loss.before));
+        let objects = bundle.guard.deletions_allowed(loss.before).min(hub.deletions_allowed(loss.before));
         let too_many = loss.counted > 0 && lately + loss.counted > objects;
         let too_empty = loss.empties && emptied > allowed;
         if too_many || too_empty || loss.is_protected(&bundle.guard) || loss.is_protected(hub) {
@@ -171,14 +145,11 @@ pub fn fleet_allowance(fleet: &Fleet, hub: &Guard, facts: &impl Facts) -> u64 {
             *by_pair.entry(*pair).or_default() += 1;
         }
         for (pair, count) in by_pair {
-            let objects = fleet
-                .pair_of(Some(pair))
-                .and_then(|pair| facts.identities(&pair));
+            let objects = fleet.pair_of(Some(pair)).and_then(|pair| facts.identities(&pair));
             total += count * objects.map_or(0, |objects| objects.len() as u64);
         }
     }
-    hub.deletions_allowed(total)
-        .max(limits::GUARD_FLOOR_OBJECTS * clusters.len() as u64)
+    hub.deletions_allowed(total).max(limits::GUARD_FLOOR_OBJECTS * clusters.len() as u64)
 }
 
 /// Objects that went from the whole fleet within the guard's span, without an operator's word.
@@ -186,12 +157,7 @@ pub fn fleet_allowance(fleet: &Fleet, hub: &Guard, facts: &impl Facts) -> u64 {
 pub fn fleet_deleted_lately(fleet: &Fleet, now_unix_millis: u64) -> u64 {
     let bundles = fleet.bundles.values();
     bundles
-        .flat_map(|bundle| {
-            bundle
-                .deleted
-                .keys()
-                .map(|cluster| bundle.deleted_lately(*cluster, now_unix_millis))
-        })
+        .flat_map(|bundle| bundle.deleted.keys().map(|cluster| bundle.deleted_lately(*cluster, now_unix_millis)))
         .sum()
 }
 
@@ -266,49 +232,29 @@ pub fn lint(fleet: &Fleet, hub: &Guard, facts: &impl Facts, moves: &BundleMoves)
     let mut losses = BTreeMap::new();
     for cluster in &moves.clusters.0 {
         let Some((_, known)) = fleet.by_number(cluster) else {
-            complaints.push(Complaint::NoCluster {
-                bundle: name(),
-                cluster,
-            });
+            complaints.push(Complaint::NoCluster { bundle: name(), cluster });
             continue;
         };
         if known.declaration_removed {
-            complaints.push(Complaint::Undeclared {
-                bundle: name(),
-                cluster,
-            });
+            complaints.push(Complaint::Undeclared { bundle: name(), cluster });
         }
         if bundle.goal.get(&cluster) == bundle.assigned.get(&cluster) {
-            complaints.push(Complaint::Idle {
-                bundle: name(),
-                cluster,
-            });
+            complaints.push(Complaint::Idle { bundle: name(), cluster });
         }
         let Some(loss) = loss(fleet, bundle, cluster, facts) else {
-            complaints.push(Complaint::Blind {
-                bundle: name(),
-                cluster,
-            });
+            complaints.push(Complaint::Blind { bundle: name(), cluster });
             continue;
         };
         let permit = moves.permits.iter().find(|(one, ..)| *one == cluster);
         let permitted = permit.map_or(0, |(_, permit, _)| permit.deletions);
         let needed = loss.objects.len() as u64;
         if permitted != needed {
-            complaints.push(Complaint::Permit {
-                bundle: name(),
-                cluster,
-                permitted,
-                needed,
-            });
+            complaints.push(Complaint::Permit { bundle: name(), cluster, permitted, needed });
         }
         losses.insert(cluster, loss);
     }
     let held = guarded(bundle, hub, &losses, fleet.at_unix_millis);
-    complaints.extend(held.into_iter().map(|cluster| Complaint::Guarded {
-        bundle: name(),
-        cluster,
-    }));
+    complaints.extend(held.into_iter().map(|cluster| Complaint::Guarded { bundle: name(), cluster }));
     complaints
 }
 
@@ -329,14 +275,8 @@ mod tests {
 
     #[test]
     fn generated_names_with_a_successor_do_not_count() {
-        let loss = Loss::between(
-            &config_maps(&["web-5h2k9d8fct", "plain-name"]),
-            &config_maps(&["web-7k4m2h9t6b"]),
-        );
-        assert_eq!(
-            (loss.objects.len(), loss.counted, loss.empties),
-            (2, 1, false)
-        );
+        let loss = Loss::between(&config_maps(&["web-5h2k9d8fct", "plain-name"]), &config_maps(&["web-7k4m2h9t6b"]));
+        assert_eq!((loss.objects.len(), loss.counted, loss.empties), (2, 1, false));
     }
 
     #[test]

@@ -53,9 +53,7 @@ impl Entry {
     /// Written by a later version, or damaged: the replica must stop.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadEntry> {
         match bytes.split_first() {
-            Some((&FORMAT, rest)) => {
-                ciborium::from_reader(rest).map_err(|error| BadEntry::Decode(error.to_string()))
-            }
+            Some((&FORMAT, rest)) => ciborium::from_reader(rest).map_err(|error| BadEntry::Decode(error.to_string())),
             Some((&other, _)) => Err(BadEntry::Format(other)),
             None => Err(BadEntry::Decode("it is empty".into())),
         }
@@ -288,9 +286,7 @@ pub struct Bits(pub RoaringBitmap);
 impl Serialize for Bits {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::with_capacity(self.0.serialized_size());
-        self.0
-            .serialize_into(&mut bytes)
-            .map_err(serde::ser::Error::custom)?;
+        self.0.serialize_into(&mut bytes).map_err(serde::ser::Error::custom)?;
         serializer.serialize_bytes(&bytes)
     }
 }
@@ -306,9 +302,7 @@ impl<'de> Deserialize<'de> for Bits {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Bits, E> {
-                RoaringBitmap::deserialize_from(bytes)
-                    .map(Bits)
-                    .map_err(E::custom)
+                RoaringBitmap::deserialize_from(bytes).map(Bits).map_err(E::custom)
             }
         }
         deserializer.deserialize_bytes(Visitor)
@@ -363,11 +357,7 @@ impl Deed {
     pub fn words(&self) -> String {
         match self {
             Self::CreateToken(token) => {
-                format!(
-                    "made join token {} for {}",
-                    token.id,
-                    token.names.join(", ")
-                )
+                format!("made join token {} for {}", token.id, token.names.join(", "))
             }
             Self::RemoveCluster(cluster) => format!("removed cluster {cluster}"),
             Self::ReplaceCluster(cluster) => format!("replaced cluster {cluster}"),

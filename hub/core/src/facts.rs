@@ -33,11 +33,7 @@ impl Shelf {
             .then(|| meta.identities(&Variables::default()).ok())
             .flatten()
             .map(|list| Arc::new(list.into_iter().collect()));
-        let objects = meta
-            .objects
-            .iter()
-            .map(|object| (object.digest, object.identity.to_string()))
-            .collect();
+        let objects = meta.objects.iter().map(|object| (object.digest, object.identity.to_string())).collect();
         self.variants.insert(digest, Arc::new(Known { meta, objects: Arc::new(objects), same }));
     }
 
@@ -63,10 +59,9 @@ impl Shelf {
         &'a self,
         pairs: impl IntoIterator<Item = &'a Pair> + 'a,
     ) -> impl Iterator<Item = &'a Pair> + 'a {
-        pairs.into_iter().filter(|pair| {
-            !self.variants.contains_key(&pair.variant)
-                || !self.variables.contains_key(&pair.variables)
-        })
+        pairs
+            .into_iter()
+            .filter(|pair| !self.variants.contains_key(&pair.variant) || !self.variables.contains_key(&pair.variables))
     }
 
     /// Forgets what no pair names any more.

@@ -36,16 +36,12 @@ impl Waiting {
     /// A new leader plans everything once.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            all_dirty: true,
-            ..Self::default()
-        }
+        Self { all_dirty: true, ..Self::default() }
     }
 
     /// A report; the newest of a cluster and bundle wins.
     pub fn report(&mut self, cluster: String, report: Report) {
-        self.reports
-            .insert((cluster, report.bundle.clone()), report);
+        self.reports.insert((cluster, report.bundle.clone()), report);
     }
 
     /// Commands in order; they take effect in one entry each, or several to an entry.
@@ -77,39 +73,20 @@ impl Waiting {
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.reports.is_empty()
-            && self.commands.is_empty()
-            && self.dirty.is_empty()
-            && !self.all_dirty
+        self.reports.is_empty() && self.commands.is_empty() && self.dirty.is_empty() && !self.all_dirty
     }
 
     /// The next entry to propose, if any. Commands and moves do not share an entry: moves are
     /// planned from a Fleet that has taken the commands, and both name their parent.
-    pub fn next(
-        &mut self,
-        fleet: &Fleet,
-        facts: &impl Facts,
-        hub: &Guard,
-        now_unix_millis: u64,
-    ) -> Option<Next> {
+    pub fn next(&mut self, fleet: &Fleet, facts: &impl Facts, hub: &Guard, now_unix_millis: u64) -> Option<Next> {
         let at_unix_millis = now_unix_millis.max(fleet.at_unix_millis);
-        let entry = |commands| Entry {
-            parent: fleet.revision,
-            at_unix_millis,
-            commands,
-        };
+        let entry = |commands| Entry { parent: fleet.revision, at_unix_millis, commands };
         let commands = self.take_commands(fleet);
         if !commands.is_empty() {
-            return Some(Next {
-                entry: entry(commands),
-                complaints: Vec::new(),
-            });
+            return Some(Next { entry: entry(commands), complaints: Vec::new() });
         }
         let (commands, complaints) = self.take_moves(fleet, facts, hub);
-        (!commands.is_empty() || !complaints.is_empty()).then(|| Next {
-            entry: entry(commands),
-            complaints,
-        })
+        (!commands.is_empty() || !complaints.is_empty()).then(|| Next { entry: entry(commands), complaints })
     }
 
     fn take_commands(&mut self, fleet: &Fleet) -> Vec<Command> {
@@ -118,10 +95,7 @@ impl Waiting {
         while let Some(command) = self.commands.front() {
             let size = encoded_bytes(command);
             // A refusal undoes a whole entry, so what may be refused travels alone.
-            let alone = matches!(
-                command,
-                Command::Operator(_) | Command::Enrol { .. } | Command::Attach { .. }
-            );
+            let alone = matches!(command, Command::Operator(_) | Command::Enrol { .. } | Command::Attach { .. });
             if !out.is_empty() && (alone || bytes + size > limits::ENTRY_BYTES_MAX) {
                 break;
             }
@@ -166,12 +140,7 @@ impl Waiting {
         (!items.is_empty()).then_some(Observations { bundles, items })
     }
 
-    fn take_moves(
-        &mut self,
-        fleet: &Fleet,
-        facts: &impl Facts,
-        hub: &Guard,
-    ) -> (Vec<Command>, Vec<check::Complaint>) {
+    fn take_moves(&mut self, fleet: &Fleet, facts: &impl Facts, hub: &Guard) -> (Vec<Command>, Vec<check::Complaint>) {
         let dirty = std::mem::take(&mut self.dirty);
         if self.stopped {
             self.all_dirty = false;
@@ -222,15 +191,9 @@ fn encoded_bytes(command: &Command) -> usize {
 fn shrink(mut moves: crate::command::BundleMoves) -> crate::command::BundleMoves {
     while encoded_bytes(&Command::Move(moves.clone())) + 512 > limits::ENTRY_BYTES_MAX {
         let half = moves.clusters.0.len() / 2;
-        let keep: roaring::RoaringBitmap = moves
-            .clusters
-            .0
-            .iter()
-            .take(usize::try_from(half).unwrap_or_default())
-            .collect();
-        moves
-            .permits
-            .retain(|(cluster, ..)| keep.contains(*cluster));
+        let keep: roaring::RoaringBitmap =
+            moves.clusters.0.iter().take(usize::try_from(half).unwrap_or_default()).collect();
+        moves.permits.retain(|(cluster, ..)| keep.contains(*cluster));
         moves.held.truncate(moves.held.len() / 2);
         moves.clusters.0 = keep;
     }
@@ -257,18 +220,9 @@ fn observe(fleet: &Fleet, cluster: &str, report: &Report) -> Option<Observation>
     if report.generation > known.generation {
         return None;
     }
-    let flags = u8::from(report.drifted)
-        | u8::from(report.suspended) << 1
-        | u8::from(report.installed) << 2;
+    let flags = u8::from(report.drifted) | u8::from(report.suspended) << 1 | u8::from(report.installed) << 2;
     let seen = Seen(report.sync, report.health, flags);
-    let observation = |seen| {
-        Some(Observation {
-            cluster: number,
-            bundle: 0,
-            generation: report.generation,
-            seen,
-        })
-    };
+    let observation = |seen| Some(Observation { cluster: number, bundle: 0, generation: report.generation, seen });
     if let Some(pair) = fleet.assigned(bundle, number) {
         if !report.is_about(pair.variant, pair.variables) {
             return None;
@@ -284,17 +238,11 @@ fn observe(fleet: &Fleet, cluster: &str, report: &Report) -> Option<Observation>
     if !bundle.removing.contains(number) {
         return None;
     }
-    if bundle
-        .unseen
-        .get(&number)
-        .is_some_and(|at| report.generation < *at)
-    {
+    if bundle.unseen.get(&number).is_some_and(|at| report.generation < *at) {
         return None;
     }
     if report.variant.is_none() && report.objects == 0 {
         return observation(None);
     }
-    (bundle.seen(number) != seen)
-        .then(|| observation(Some(seen)))
-        .flatten()
+    (bundle.seen(number) != seen).then(|| observation(Some(seen))).flatten()
 }

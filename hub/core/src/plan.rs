@@ -24,12 +24,7 @@ pub struct Moves {
 
 /// Plans the bundles in `dirty`. Planning all bundles gives the same moves for those that are
 /// dirty, and none for the others.
-pub fn plan<'a>(
-    fleet: &Fleet,
-    facts: &impl Facts,
-    hub: &Guard,
-    dirty: impl IntoIterator<Item = &'a String>,
-) -> Moves {
+pub fn plan<'a>(fleet: &Fleet, facts: &impl Facts, hub: &Guard, dirty: impl IntoIterator<Item = &'a String>) -> Moves {
     let mut drafts = Vec::new();
     for name in dirty {
         let Some(bundle) = fleet.bundles.get(name) else {
@@ -47,20 +42,14 @@ pub fn plan<'a>(
         .into_iter()
         .map(|(name, bundle, losses, held)| moves_of(name, bundle, hub, &losses, &held))
         .filter(|moves| {
-            let before = fleet.bundles.get(&moves.bundle).map(|bundle| {
-                bundle
-                    .held
-                    .iter()
-                    .map(|(cluster, hold)| (*cluster, hold.objects))
-                    .collect()
-            });
+            let before = fleet
+                .bundles
+                .get(&moves.bundle)
+                .map(|bundle| bundle.held.iter().map(|(cluster, hold)| (*cluster, hold.objects)).collect());
             !moves.clusters.0.is_empty() || before.as_ref() != Some(&moves.held)
         })
         .collect();
-    Moves {
-        parent: fleet.revision,
-        bundles,
-    }
+    Moves { parent: fleet.revision, bundles }
 }
 
 type Draft<'a> = (&'a String, &'a Bundle, BTreeMap<u32, Loss>, BTreeSet<u32>);
@@ -68,20 +57,11 @@ type Draft<'a> = (&'a String, &'a Bundle, BTreeMap<u32, Loss>, BTreeSet<u32>);
 /// What each cluster off its goal would lose. Clusters whose declaration is gone keep what they
 /// have, and those of which a body is missing wait.
 fn losses(fleet: &Fleet, bundle: &Bundle, facts: &impl Facts) -> BTreeMap<u32, Loss> {
-    let clusters: BTreeSet<u32> = bundle
-        .goal
-        .keys()
-        .chain(bundle.assigned.keys())
-        .copied()
-        .collect();
+    let clusters: BTreeSet<u32> = bundle.goal.keys().chain(bundle.assigned.keys()).copied().collect();
     clusters
         .into_iter()
         .filter(|cluster| bundle.goal.get(cluster) != bundle.assigned.get(cluster))
-        .filter(|cluster| {
-            fleet
-                .by_number(*cluster)
-                .is_some_and(|(_, known)| !known.declaration_removed)
-        })
+        .filter(|cluster| fleet.by_number(*cluster).is_some_and(|(_, known)| !known.declaration_removed))
         .filter_map(|cluster| Some((cluster, check::loss(fleet, bundle, cluster, facts)?)))
         .collect()
 }
@@ -95,10 +75,7 @@ fn hold_fleet_wide(fleet: &Fleet, facts: &impl Facts, hub: &Guard, drafts: &mut 
     let counted: u64 = drafts
         .iter()
         .flat_map(|(_, bundle, losses, held)| {
-            losses
-                .iter()
-                .filter(|(cluster, _)| open(bundle, held, cluster))
-                .map(|(_, loss)| loss.counted)
+            losses.iter().filter(|(cluster, _)| open(bundle, held, cluster)).map(|(_, loss)| loss.counted)
         })
         .sum();
     if counted == 0 {
@@ -132,9 +109,7 @@ fn moves_of(
         clusters.insert(*cluster);
         if !loss.objects.is_empty() {
             let mut permit = loss.permit(hub);
-            permit
-                .protected
-                .extend(loss.permit(&bundle.guard).protected);
+            permit.protected.extend(loss.permit(&bundle.guard).protected);
             permits.push((*cluster, permit, loss.counted));
         }
     }
@@ -142,9 +117,6 @@ fn moves_of(
         bundle: name.to_owned(),
         clusters: Bits(clusters),
         permits,
-        held: held
-            .iter()
-            .filter_map(|cluster| Some((*cluster, losses.get(cluster)?.objects.len() as u64)))
-            .collect(),
+        held: held.iter().filter_map(|cluster| Some((*cluster, losses.get(cluster)?.objects.len() as u64))).collect(),
     }
 }

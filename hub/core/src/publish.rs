@@ -48,15 +48,12 @@ impl Wanted {
 
 /// What a source declares of clusters, as far as it differs from Fleet; `None` where it does not.
 #[must_use]
-pub fn declare(
-    fleet: &Fleet,
-    source: &str,
-    clusters: &BTreeMap<String, BTreeMap<String, String>>,
-) -> Option<Command> {
+pub fn declare(fleet: &Fleet, source: &str, clusters: &BTreeMap<String, BTreeMap<String, String>>) -> Option<Command> {
     let is_new = |name: &String, labels: &BTreeMap<String, String>| {
-        fleet.clusters.get(name).is_none_or(|known| {
-            known.declared.as_ref() != Some(labels) || known.declaration_removed
-        })
+        fleet
+            .clusters
+            .get(name)
+            .is_none_or(|known| known.declared.as_ref() != Some(labels) || known.declaration_removed)
     };
     let declared: BTreeMap<_, _> = clusters
         .iter()
@@ -67,18 +64,12 @@ pub fn declare(
         .clusters
         .iter()
         .filter(|(name, known)| {
-            known.declared_by.as_deref() == Some(source)
-                && !known.declaration_removed
-                && !clusters.contains_key(*name)
+            known.declared_by.as_deref() == Some(source) && !known.declaration_removed && !clusters.contains_key(*name)
         })
         .map(|(name, _)| name.clone())
         .collect();
     let changes = !declared.is_empty() || !undeclared.is_empty();
-    changes.then(|| Command::Declare {
-        source: source.into(),
-        declared,
-        undeclared,
-    })
+    changes.then(|| Command::Declare { source: source.into(), declared, undeclared })
 }
 
 /// The commands of a publish, in order; empty where Fleet says the same already. Bodies that they
@@ -88,11 +79,7 @@ pub fn publish(fleet: &Fleet, head: &Head) -> Vec<Command> {
     let mut bundles = Vec::new();
     let mut parts = Vec::new();
     let id = publish_id(fleet, head);
-    for (name, wanted) in head
-        .bundles
-        .iter()
-        .filter(|(name, _)| !head.held.contains(*name))
-    {
+    for (name, wanted) in head.bundles.iter().filter(|(name, _)| !head.held.contains(*name)) {
         if is_same(fleet, name, wanted) {
             continue;
         }
@@ -116,14 +103,9 @@ pub fn publish(fleet: &Fleet, head: &Head) -> Vec<Command> {
         })
         .map(|(name, _)| name.clone())
         .collect();
-    let known = fleet
-        .sources
-        .get(&head.source)
-        .and_then(|source| source.head.as_ref());
+    let known = fleet.sources.get(&head.source).and_then(|source| source.head.as_ref());
     let same_head = known.is_some_and(|known| {
-        known.commit == head.commit
-            && known.catalog == head.catalog
-            && known.defects == head.defects
+        known.commit == head.commit && known.catalog == head.catalog && known.defects == head.defects
     });
     if same_head && bundles.is_empty() && gone.is_empty() {
         return Vec::new();
@@ -141,12 +123,7 @@ pub fn publish(fleet: &Fleet, head: &Head) -> Vec<Command> {
 }
 
 fn publish_id(fleet: &Fleet, head: &Head) -> Digest {
-    Digest::of_parts([
-        head.source.as_bytes(),
-        head.commit.as_bytes(),
-        &head.catalog.0,
-        &fleet.revision.to_be_bytes(),
-    ])
+    Digest::of_parts([head.source.as_bytes(), head.commit.as_bytes(), &head.catalog.0, &fleet.revision.to_be_bytes()])
 }
 
 fn is_same(fleet: &Fleet, name: &str, wanted: &Wanted) -> bool {
@@ -162,22 +139,18 @@ fn is_same(fleet: &Fleet, name: &str, wanted: &Wanted) -> bool {
     }
     let count: u64 = wanted.goal.iter().map(|(_, clusters)| clusters.len()).sum();
     count == bundle.goal.len() as u64
-        && wanted.goal.iter().all(|(pair, clusters)| {
-            clusters
-                .iter()
-                .all(|cluster| fleet.goal(bundle, cluster) == Some(*pair))
-        })
+        && wanted
+            .goal
+            .iter()
+            .all(|(pair, clusters)| clusters.iter().all(|cluster| fleet.goal(bundle, cluster) == Some(*pair)))
 }
 
 /// Clusters of one part: with as many distinct pairs, a part stays below the limit of an entry.
 const PART_CLUSTERS: usize = 400;
 
 fn goal_parts(publish: Digest, bundle: &str, wanted: &Wanted) -> Vec<GoalPart> {
-    let all: Vec<(Pair, u32)> = wanted
-        .goal
-        .iter()
-        .flat_map(|(pair, clusters)| clusters.iter().map(|cluster| (*pair, cluster)))
-        .collect();
+    let all: Vec<(Pair, u32)> =
+        wanted.goal.iter().flat_map(|(pair, clusters)| clusters.iter().map(|cluster| (*pair, cluster))).collect();
     all.chunks(PART_CLUSTERS)
         .map(|chunk| {
             let mut pairs: Vec<Pair> = chunk.iter().map(|(pair, _)| *pair).collect();
@@ -193,12 +166,7 @@ fn goal_parts(publish: Digest, bundle: &str, wanted: &Wanted) -> Vec<GoalPart> {
                     (*cluster, u32::try_from(index).unwrap_or(u32::MAX))
                 })
                 .collect();
-            GoalPart {
-                publish,
-                bundle: bundle.to_owned(),
-                pairs,
-                clusters,
-            }
+            GoalPart { publish, bundle: bundle.to_owned(), pairs, clusters }
         })
         .collect()
 }

@@ -25,13 +25,7 @@ impl Target {
     /// The root of the assignments.
     #[must_use]
     pub fn root(&self) -> Digest {
-        assign::root(
-            &self
-                .entries
-                .iter()
-                .map(|(name, one)| (name.clone(), one.digest()))
-                .collect(),
-        )
+        assign::root(&self.entries.iter().map(|(name, one)| (name.clone(), one.digest())).collect())
     }
 }
 
@@ -112,9 +106,7 @@ impl UnderWay {
     fn part(&mut self, (part, digest): (Part, Digest), variants: &impl Variants) -> Option<Item> {
         let own: BTreeSet<Digest> = self.held.values().filter_map(|one| one.variant).collect();
         match part {
-            Part::Variant => {
-                own.contains(&digest).then_some(Item::Variant { digest, base: None })
-            }
+            Part::Variant => own.contains(&digest).then_some(Item::Variant { digest, base: None }),
             Part::Body => {
                 let may_have = self.may_have.get_or_insert_with(|| {
                     let lists = own.iter().filter_map(|variant| variants.objects(variant));
@@ -148,16 +140,8 @@ impl Session {
             return Err(Refusal::TooOld);
         }
         let fresh = hello.fence.hub_id.is_empty();
-        let ours = (
-            target.fence.epoch,
-            target.fence.incarnation,
-            target.fence.generation,
-        );
-        let theirs = (
-            hello.fence.epoch,
-            hello.fence.incarnation,
-            hello.fence.generation,
-        );
+        let ours = (target.fence.epoch, target.fence.incarnation, target.fence.generation);
+        let theirs = (hello.fence.epoch, hello.fence.incarnation, hello.fence.generation);
         if !fresh && (hello.fence.hub_id != target.fence.hub_id || theirs > ours) {
             return Err(Refusal::ForeignFence);
         }
@@ -168,10 +152,7 @@ impl Session {
         } else {
             None
         };
-        let welcome = Item::Welcome {
-            want_holding: held.is_none(),
-            want_reports: level != Some(hello.level),
-        };
+        let welcome = Item::Welcome { want_holding: held.is_none(), want_reports: level != Some(hello.level) };
         let mut session = Self {
             target,
             fence: hello.fence.clone(),
@@ -215,10 +196,7 @@ impl Session {
                     .then_some(News::Protocol("a Need of more than a delta can have"))
             }
             ToHub::Ack { generation, root } => self.acked(generation, root),
-            ToHub::Nack {
-                generation,
-                message,
-            } => self.nacked(generation, message),
+            ToHub::Nack { generation, message } => self.nacked(generation, message),
             ToHub::Report(report) => Some(News::Report(report)),
             ToHub::Renew(csr) => Some(News::Renew(csr)),
         }
@@ -269,10 +247,7 @@ impl Session {
         } else {
             self.asked_again = Some(generation);
             self.held = None;
-            self.items.push_back(Item::Welcome {
-                want_holding: true,
-                want_reports: false,
-            });
+            self.items.push_back(Item::Welcome { want_holding: true, want_reports: false });
         }
         Some(News::Nacked(generation, message))
     }
@@ -281,25 +256,17 @@ impl Session {
     fn advance(&mut self) {
         let Some(held) = &self.held else { return };
         let generation = self.target.fence.generation;
-        if self.under_way.is_some()
-            || self.fence == self.target.fence
-            || self.refused == Some(generation)
-        {
+        if self.under_way.is_some() || self.fence == self.target.fence || self.refused == Some(generation) {
             return;
         }
         let wanted = holding(&self.target.entries);
-        let changed =
-            self.target.entries.iter().filter(|(name, _)| {
-                held.get(*name).map(|one| one.digest) != digest_of(&wanted, name)
-            });
-        let set: BTreeMap<String, Entry> = changed
-            .map(|(name, entry)| (name.clone(), entry.clone()))
-            .collect();
-        let forget = held
-            .keys()
-            .filter(|name| !wanted.contains_key(*name))
-            .cloned()
-            .collect();
+        let changed = self
+            .target
+            .entries
+            .iter()
+            .filter(|(name, _)| held.get(*name).map(|one| one.digest) != digest_of(&wanted, name));
+        let set: BTreeMap<String, Entry> = changed.map(|(name, entry)| (name.clone(), entry.clone())).collect();
+        let forget = held.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
         let bundles = set
             .iter()
             .filter_map(|(name, entry)| match entry {
@@ -340,24 +307,13 @@ fn holding(entries: &BTreeMap<String, Entry>) -> BTreeMap<String, HeldEntry> {
                 Entry::Run(run) => Some(run.variant),
                 Entry::Remove(_) => None,
             };
-            (
-                name.clone(),
-                HeldEntry {
-                    digest: entry.digest(),
-                    variant,
-                },
-            )
+            (name.clone(), HeldEntry { digest: entry.digest(), variant })
         })
         .collect()
 }
 
 fn root_of(held: &BTreeMap<String, HeldEntry>) -> Digest {
-    assign::root(
-        &held
-            .iter()
-            .map(|(name, one)| (name.clone(), one.digest))
-            .collect(),
-    )
+    assign::root(&held.iter().map(|(name, one)| (name.clone(), one.digest)).collect())
 }
 
 fn digest_of(held: &BTreeMap<String, HeldEntry>, name: &str) -> Option<Digest> {
@@ -373,28 +329,16 @@ fn parts(
 ) -> VecDeque<Item> {
     let mut items = VecDeque::new();
     let old = replaced.and_then(|digest| variants.objects(&digest));
-    let old: BTreeMap<&str, Digest> = old
-        .iter()
-        .flat_map(|list| list.iter().map(|(digest, key)| (&**key, *digest)))
-        .collect();
+    let old: BTreeMap<&str, Digest> =
+        old.iter().flat_map(|list| list.iter().map(|(digest, key)| (&**key, *digest))).collect();
     let held: BTreeSet<Digest> = old.values().copied().collect();
     if under_way.sent.insert(variant) {
         let base = replaced.filter(|_| !old.is_empty());
-        items.push_back(Item::Variant {
-            digest: variant,
-            base,
-        });
+        items.push_back(Item::Variant { digest: variant, base });
     }
-    for (digest, key) in variants
-        .objects(&variant)
-        .iter()
-        .flat_map(|list| list.iter())
-    {
+    for (digest, key) in variants.objects(&variant).iter().flat_map(|list| list.iter()) {
         if !held.contains(digest) && under_way.sent.insert(*digest) {
-            items.push_back(Item::Body {
-                digest: *digest,
-                base: old.get(&**key).copied(),
-            });
+            items.push_back(Item::Body { digest: *digest, base: old.get(&**key).copied() });
         }
     }
     items

@@ -123,13 +123,7 @@ pub fn clusters(
                 .iter()
                 .filter(|(bundle, _)| wanted(only_bundles, bundle))
                 .filter_map(|(full, bundle)| {
-                    bundle_view(
-                        fleet,
-                        memory,
-                        (name, known),
-                        (full, bundle),
-                        connection.as_ref(),
-                    )
+                    bundle_view(fleet, memory, (name, known), (full, bundle), connection.as_ref())
                 })
                 .collect();
             ClusterView {
@@ -162,12 +156,10 @@ fn bundle_view(
     if assigned.is_none() && goal.is_none() && !removing {
         return None;
     }
-    let report = memory
-        .report(cluster, full)
-        .filter(|report| match assigned {
-            Some(pair) => report.is_about(pair.variant, pair.variables),
-            None => removing,
-        });
+    let report = memory.report(cluster, full).filter(|report| match assigned {
+        Some(pair) => report.is_about(pair.variant, pair.variables),
+        None => removing,
+    });
     let seen = bundle.seen(number);
     let is_at_goal = assigned == goal && !removing;
     let sync = match seen.0 {
@@ -194,21 +186,12 @@ fn bundle_view(
 
 /// The commit that a cluster runs of a bundle: the head where what is assigned is what it asks
 /// for, else the newest one whose content it was.
-fn commit(
-    fleet: &Fleet,
-    full: &str,
-    bundle: &Bundle,
-    number: u32,
-    variant: &Digest,
-) -> Option<String> {
+fn commit(fleet: &Fleet, full: &str, bundle: &Bundle, number: u32, variant: &Digest) -> Option<String> {
     let source = fleet.sources.get(full.split('/').next()?)?;
     if bundle.goal.get(&number) == bundle.assigned.get(&number) {
         return source.head.as_ref().map(|head| head.commit.clone());
     }
-    let at = bundle
-        .releases
-        .iter()
-        .rposition(|release| release.variants.contains(variant))?;
+    let at = bundle.releases.iter().rposition(|release| release.variants.contains(variant))?;
     let first = &bundle.releases.get(at)?.commit;
     let superseded = bundle.releases.get(at + 1).map(|release| &release.commit);
     Some(last_before(source, superseded).unwrap_or(first).clone())
@@ -254,30 +237,16 @@ pub struct BundleSummary {
 /// All bundles, from bits alone.
 #[must_use]
 pub fn bundles(fleet: &Fleet) -> Vec<BundleSummary> {
-    let count =
-        |sets: &[crate::command::Bits], at: usize| sets.get(at).map_or(0, |bits| bits.0.len());
-    let place = |sync| {
-        Sync::ALL
-            .iter()
-            .position(|one| *one == sync)
-            .unwrap_or_default()
-    };
-    let healthy = Health::ALL
-        .iter()
-        .position(|one| *one == Health::Healthy)
-        .unwrap_or_default();
+    let count = |sets: &[crate::command::Bits], at: usize| sets.get(at).map_or(0, |bits| bits.0.len());
+    let place = |sync| Sync::ALL.iter().position(|one| *one == sync).unwrap_or_default();
+    let healthy = Health::ALL.iter().position(|one| *one == Health::Healthy).unwrap_or_default();
     fleet
         .bundles
         .iter()
         .map(|(name, bundle)| {
-            let source = fleet
-                .sources
-                .get(name.split('/').next().unwrap_or_default());
+            let source = fleet.sources.get(name.split('/').next().unwrap_or_default());
             let head = source.and_then(|source| source.head.as_ref());
-            let current = bundle
-                .goal
-                .iter()
-                .filter(|(at, pair)| bundle.assigned.get(*at) == Some(*pair));
+            let current = bundle.goal.iter().filter(|(at, pair)| bundle.assigned.get(*at) == Some(*pair));
             BundleSummary {
                 bundle: name.clone(),
                 commit: head.map(|head| head.commit.clone()).unwrap_or_default(),
@@ -287,8 +256,7 @@ pub fn bundles(fleet: &Fleet) -> Vec<BundleSummary> {
                 applied: count(&bundle.sync, place(Sync::Applied)),
                 healthy: count(&bundle.health, healthy),
                 held: bundle.held.len() as u64,
-                held_digest: (!bundle.held.is_empty())
-                    .then(|| check::held_digest(&check::held(fleet, bundle))),
+                held_digest: (!bundle.held.is_empty()).then(|| check::held_digest(&check::held(fleet, bundle))),
                 failed: count(&bundle.sync, place(Sync::Failed)),
             }
         })

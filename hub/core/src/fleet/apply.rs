@@ -6,9 +6,7 @@ use std::sync::Arc;
 use proto_model::{Digest, limits, name};
 
 use super::{Bundle, Cluster, Fleet, Head, Rewind, Source, Staged};
-use crate::command::{
-    BundleMoves, Command, Entry, GoalPart, Observations, Pair, Publish, Quarantine,
-};
+use crate::command::{BundleMoves, Command, Entry, GoalPart, Observations, Pair, Publish, Quarantine};
 
 /// What a command answers to whoever proposed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +48,7 @@ pub enum Refused {
 
 impl Refused {
     pub(super) fn unknown(what: &'static str, name: &str) -> Self {
-        Self::Unknown {
-            what,
-            name: name.into(),
-        }
+        Self::Unknown { what, name: name.into() }
     }
 }
 
@@ -64,10 +59,7 @@ impl Fleet {
     /// Why nothing took effect. A refusal is the same on every replica.
     pub fn apply(&mut self, entry: &Entry) -> Result<Vec<Answer>, Refused> {
         if entry.parent != self.revision {
-            return Err(Refused::Parent {
-                made_from: entry.parent,
-                now: self.revision,
-            });
+            return Err(Refused::Parent { made_from: entry.parent, now: self.revision });
         }
         // A clone costs a few reference counts, and makes a refusal leave no trace.
         let mut next = self.clone();
@@ -88,20 +80,11 @@ impl Fleet {
     /// Carries out one command; clusters whose assignments change are added to `moved`.
     fn command(&mut self, command: &Command, moved: &mut BTreeSet<u32>) -> Result<Answer, Refused> {
         match command {
-            Command::Source {
-                source,
-                url,
-                reference,
-                path,
-            } => {
+            Command::Source { source, url, reference, path } => {
                 self.set_source(source, url, reference, path)?;
             }
             Command::Rewind { source, commit } => self.hold_rewind(source, commit)?,
-            Command::Declare {
-                source,
-                declared,
-                undeclared,
-            } => {
+            Command::Declare { source, declared, undeclared } => {
                 self.declare(source, declared, undeclared)?;
             }
             Command::Rendered { renderings } => {
@@ -110,16 +93,8 @@ impl Fleet {
             Command::Goal(part) => self.stage(part),
             Command::Publish(publish) => self.publish(publish)?,
             Command::Token(token) => self.add_token(token)?,
-            Command::Enrol {
-                cluster,
-                token,
-                key,
-            } => self.enrol(cluster, token, *key)?,
-            Command::Attach {
-                cluster,
-                session,
-                uid,
-            } => self.attach(cluster, *session, uid)?,
+            Command::Enrol { cluster, token, key } => self.enrol(cluster, token, *key)?,
+            Command::Attach { cluster, session, uid } => self.attach(cluster, *session, uid)?,
             Command::Quarantine { cluster, reason } => self.quarantine(cluster, *reason)?,
             Command::Observe(observations) => self.observe(observations, moved)?,
             Command::Move(moves) => self.make_moves(moves, moved)?,
@@ -128,24 +103,12 @@ impl Fleet {
         Ok(Answer::Done)
     }
 
-    fn set_source(
-        &mut self,
-        source: &str,
-        url: &str,
-        reference: &str,
-        path: &str,
-    ) -> Result<(), Refused> {
+    fn set_source(&mut self, source: &str, url: &str, reference: &str, path: &str) -> Result<(), Refused> {
         name::check_source(source).map_err(|error| Refused::Because(error.to_string()))?;
         let known = self.sources.get(source);
-        let same = known
-            .is_some_and(|one| one.url == url && one.reference == reference && one.path == path);
+        let same = known.is_some_and(|one| one.url == url && one.reference == reference && one.path == path);
         if !same {
-            let fresh = Source {
-                url: url.into(),
-                reference: reference.into(),
-                path: path.into(),
-                ..Source::default()
-            };
+            let fresh = Source { url: url.into(), reference: reference.into(), path: path.into(), ..Source::default() };
             self.sources.insert(source.into(), fresh);
         }
         Ok(())
@@ -153,34 +116,17 @@ impl Fleet {
 
     fn hold_rewind(&mut self, source: &str, commit: &str) -> Result<(), Refused> {
         let at = self.at_unix_millis;
-        let known = self
-            .sources
-            .get_mut(source)
-            .ok_or_else(|| Refused::unknown("source", source))?;
-        if known
-            .rewind
-            .as_ref()
-            .is_none_or(|rewind| rewind.commit != commit)
-        {
-            known.rewind = Some(Rewind {
-                commit: commit.into(),
-                since_unix_millis: at,
-                approved: false,
-            });
+        let known = self.sources.get_mut(source).ok_or_else(|| Refused::unknown("source", source))?;
+        if known.rewind.as_ref().is_none_or(|rewind| rewind.commit != commit) {
+            known.rewind = Some(Rewind { commit: commit.into(), since_unix_millis: at, approved: false });
         }
         Ok(())
     }
 
     fn stage(&mut self, part: &GoalPart) {
-        let same = self
-            .staged
-            .as_ref()
-            .is_some_and(|staged| staged.publish == part.publish);
+        let same = self.staged.as_ref().is_some_and(|staged| staged.publish == part.publish);
         if !same {
-            self.staged = Some(Staged {
-                publish: part.publish,
-                parts: imbl::Vector::new(),
-            });
+            self.staged = Some(Staged { publish: part.publish, parts: imbl::Vector::new() });
         }
         if let Some(staged) = &mut self.staged {
             staged.parts.push_back(Arc::new(part.clone()));
@@ -193,15 +139,9 @@ impl Fleet {
             Some(staged) if staged.publish == publish.publish => staged.parts,
             _ => imbl::Vector::new(),
         };
-        let source = self
-            .sources
-            .get_mut(&publish.source)
-            .ok_or_else(|| Refused::unknown("source", &publish.source))?;
-        if source
-            .head
-            .as_ref()
-            .is_none_or(|head| head.commit != publish.commit)
-        {
+        let source =
+            self.sources.get_mut(&publish.source).ok_or_else(|| Refused::unknown("source", &publish.source))?;
+        if source.head.as_ref().is_none_or(|head| head.commit != publish.commit) {
             source.heads.push_back(publish.commit.clone());
             while source.heads.len() > limits::HEADS_KEPT {
                 source.heads.pop_front();
@@ -236,11 +176,7 @@ impl Fleet {
         for part in &parts {
             self.add_goals(part)?;
         }
-        let names = publish
-            .bundles
-            .iter()
-            .map(|head| &head.bundle)
-            .chain(&publish.gone);
+        let names = publish.bundles.iter().map(|head| &head.bundle).chain(&publish.gone);
         for name in names {
             self.tidy_bundle(name);
         }
@@ -270,36 +206,25 @@ impl Fleet {
     }
 
     fn add_goals(&mut self, part: &GoalPart) -> Result<(), Refused> {
-        let pairs: Vec<u32> = part
-            .pairs
-            .iter()
-            .map(|pair| self.pairs.intern(*pair))
-            .collect();
+        let pairs: Vec<u32> = part.pairs.iter().map(|pair| self.pairs.intern(*pair)).collect();
         let mut bundle = self.bundle_or_new(&part.bundle);
         for (cluster, index) in &part.clusters {
-            let pair = usize::try_from(*index)
-                .ok()
-                .and_then(|index| pairs.get(index));
-            let pair = pair.ok_or_else(|| {
-                Refused::Because(format!("a goal of {} names no pair {index}", part.bundle))
-            })?;
+            let pair = usize::try_from(*index).ok().and_then(|index| pairs.get(index));
+            let pair =
+                pair.ok_or_else(|| Refused::Because(format!("a goal of {} names no pair {index}", part.bundle)))?;
             if self.names.contains_key(cluster) {
                 bundle.goal.insert(*cluster, *pair);
             }
         }
         if let Some(release) = bundle.releases.back_mut() {
-            release
-                .variants
-                .extend(part.pairs.iter().map(|pair| pair.variant));
+            release.variants.extend(part.pairs.iter().map(|pair| pair.variant));
         }
         self.bundles.insert(part.bundle.clone(), Arc::new(bundle));
         Ok(())
     }
 
     pub(super) fn bundle_or_new(&self, name: &str) -> Bundle {
-        self.bundles
-            .get(name)
-            .map_or_else(Bundle::new, |bundle| (**bundle).clone())
+        self.bundles.get(name).map_or_else(Bundle::new, |bundle| (**bundle).clone())
     }
 
     /// A bundle at its goal takes on the guard that the goal brought, and drops what was approved
@@ -331,23 +256,14 @@ impl Fleet {
                     .values()
                     .chain(bundle.assigned.values())
                     .copied()
-                    .chain(
-                        bundle
-                            .approved
-                            .values()
-                            .filter_map(|pair| *pair)
-                            .collect::<Vec<_>>(),
-                    )
+                    .chain(bundle.approved.values().filter_map(|pair| *pair).collect::<Vec<_>>())
             })
             .collect();
         self.pairs.sweep(&used);
     }
 
     fn attach(&mut self, cluster: &str, session: u64, uid: &str) -> Result<(), Refused> {
-        let known = self
-            .clusters
-            .get_mut(cluster)
-            .ok_or_else(|| Refused::unknown("cluster", cluster))?;
+        let known = self.clusters.get_mut(cluster).ok_or_else(|| Refused::unknown("cluster", cluster))?;
         if session <= known.session {
             return Err(Refused::Because(format!(
                 "session {session} of {cluster} is not newer than {}",
@@ -362,37 +278,22 @@ impl Fleet {
     }
 
     fn quarantine(&mut self, cluster: &str, reason: Quarantine) -> Result<(), Refused> {
-        let known = self
-            .clusters
-            .get_mut(cluster)
-            .ok_or_else(|| Refused::unknown("cluster", cluster))?;
+        let known = self.clusters.get_mut(cluster).ok_or_else(|| Refused::unknown("cluster", cluster))?;
         known.quarantine.get_or_insert(reason);
         Ok(())
     }
 
-    fn observe(
-        &mut self,
-        observations: &Observations,
-        moved: &mut BTreeSet<u32>,
-    ) -> Result<(), Refused> {
+    fn observe(&mut self, observations: &Observations, moved: &mut BTreeSet<u32>) -> Result<(), Refused> {
         for (index, name) in observations.bundles.iter().enumerate() {
             let Some(known) = self.bundles.get(name) else {
                 continue;
             };
             let mut bundle = (**known).clone();
-            for item in observations
-                .items
-                .iter()
-                .filter(|item| item.bundle as usize == index)
-            {
+            for item in observations.items.iter().filter(|item| item.bundle as usize == index) {
                 match item.seen {
                     Some(seen) if bundle.assigned.contains_key(&item.cluster) => {
                         // A report from before this assignment says nothing about it.
-                        if bundle
-                            .unseen
-                            .get(&item.cluster)
-                            .is_some_and(|at| item.generation < *at)
-                        {
+                        if bundle.unseen.get(&item.cluster).is_some_and(|at| item.generation < *at) {
                             continue;
                         }
                         bundle.unseen.remove(&item.cluster);
@@ -414,43 +315,24 @@ impl Fleet {
         Ok(())
     }
 
-    fn make_moves(
-        &mut self,
-        moves: &BundleMoves,
-        moved: &mut BTreeSet<u32>,
-    ) -> Result<(), Refused> {
+    fn make_moves(&mut self, moves: &BundleMoves, moved: &mut BTreeSet<u32>) -> Result<(), Refused> {
         let at = self.at_unix_millis;
-        let known = self
-            .bundles
-            .get(&moves.bundle)
-            .ok_or_else(|| Refused::unknown("bundle", &moves.bundle))?;
+        let known = self.bundles.get(&moves.bundle).ok_or_else(|| Refused::unknown("bundle", &moves.bundle))?;
         let mut bundle = (**known).clone();
         for number in &moves.clusters.0 {
-            let (_, cluster) = self
-                .by_number(number)
-                .ok_or_else(|| Refused::unknown("cluster", &number.to_string()))?;
+            let (_, cluster) =
+                self.by_number(number).ok_or_else(|| Refused::unknown("cluster", &number.to_string()))?;
             let permit = moves.permits.iter().find(|(one, ..)| *one == number);
             let permit = permit.map(|(_, permit, counted)| (permit, *counted));
             bundle.assign(number, permit, cluster.generation + 1, at);
             moved.insert(number);
         }
-        let since = |number: &u32| {
-            bundle
-                .held
-                .get(number)
-                .map_or(at, |hold| hold.since_unix_millis)
-        };
+        let since = |number: &u32| bundle.held.get(number).map_or(at, |hold| hold.since_unix_millis);
         bundle.held = moves
             .held
             .iter()
             .map(|(number, objects)| {
-                (
-                    *number,
-                    super::bundle::GuardHold {
-                        objects: *objects,
-                        since_unix_millis: since(number),
-                    },
-                )
+                (*number, super::bundle::GuardHold { objects: *objects, since_unix_millis: since(number) })
             })
             .collect();
         self.bundles.insert(moves.bundle.clone(), Arc::new(bundle));
@@ -474,7 +356,7 @@ impl Fleet {
         self.names.insert(number, name.into());
         Ok(Cluster {
             number,
-            incarnation: 1,
+            incarnation: self.next_incarnation,
             generation: 0,
             declared: None,
             declared_by: None,

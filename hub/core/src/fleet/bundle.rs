@@ -104,20 +104,14 @@ impl Bundle {
     #[must_use]
     pub fn sync(&self, cluster: u32) -> Sync {
         let found = self.sync.iter().position(|bits| bits.0.contains(cluster));
-        found
-            .and_then(|at| Sync::ALL.get(at))
-            .copied()
-            .unwrap_or(Sync::Pending)
+        found.and_then(|at| Sync::ALL.get(at)).copied().unwrap_or(Sync::Pending)
     }
 
     /// Health of a cluster; Unknown where nothing was seen.
     #[must_use]
     pub fn health(&self, cluster: u32) -> Health {
         let found = self.health.iter().position(|bits| bits.0.contains(cluster));
-        found
-            .and_then(|at| Health::ALL.get(at))
-            .copied()
-            .unwrap_or(Health::Unknown)
+        found.and_then(|at| Health::ALL.get(at)).copied().unwrap_or(Health::Unknown)
     }
 
     /// Whether a cluster said that what is assigned now is Applied and Healthy.
@@ -160,11 +154,7 @@ impl Bundle {
         if let Some(bits) = self.health.get_mut(word(Health::ALL, &health)) {
             bits.0.insert(cluster);
         }
-        for (flag, bits) in [
-            (1, &mut self.drifted),
-            (2, &mut self.suspended),
-            (4, &mut self.installed),
-        ] {
+        for (flag, bits) in [(1, &mut self.drifted), (2, &mut self.suspended), (4, &mut self.installed)] {
             if flags & flag != 0 {
                 bits.0.insert(cluster);
             }
@@ -176,15 +166,8 @@ impl Bundle {
     pub fn deleted_lately(&self, cluster: u32, now_unix_millis: u64) -> u64 {
         let first = now_unix_millis / 3_600_000;
         let first = first.saturating_sub(limits::GUARD_SPAN_SECS / 3600);
-        let list = self
-            .deleted
-            .get(&cluster)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        list.iter()
-            .filter(|(hour, _)| *hour > first)
-            .map(|(_, count)| count)
-            .sum()
+        let list = self.deleted.get(&cluster).map(Vec::as_slice).unwrap_or_default();
+        list.iter().filter(|(hour, _)| *hour > first).map(|(_, count)| count).sum()
     }
 
     /// Clusters that were emptied within the guard's span.
@@ -255,11 +238,7 @@ impl Bundle {
     ) {
         // What was permitted on the way to an assignment that was never reached is still to do.
         let reached = self.is_settled(cluster) || !self.assigned.contains_key(&cluster);
-        let kept = if reached {
-            Permit::default()
-        } else {
-            self.permit(cluster)
-        };
+        let kept = if reached { Permit::default() } else { self.permit(cluster) };
         let all = permit.map_or_else(|| kept.clone(), |(permit, _)| kept.and(permit));
         if all == Permit::default() {
             self.permits.remove(&cluster);

@@ -50,16 +50,9 @@ impl Interner {
 
     /// Forgets every pair that is not in use.
     pub fn sweep(&mut self, used: &BTreeSet<u32>) {
-        let kept = self
-            .by_number
-            .iter()
-            .filter(|(number, _)| used.contains(number));
+        let kept = self.by_number.iter().filter(|(number, _)| used.contains(number));
         self.by_number = kept.map(|(number, pair)| (*number, *pair)).collect();
-        self.by_pair = self
-            .by_number
-            .iter()
-            .map(|(number, pair)| (*pair, *number))
-            .collect();
+        self.by_pair = self.by_number.iter().map(|(number, pair)| (*pair, *number)).collect();
         self.swept_at = self.next;
     }
 }

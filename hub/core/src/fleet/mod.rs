@@ -57,6 +57,9 @@ pub struct Fleet {
     pub names: OrdMap<u32, String>,
     /// The number of the next cluster; numbers are never used twice.
     pub next_number: u32,
+    /// The incarnation of the next cluster: above that of any that left, so that a name that comes
+    /// back never means an old fence again.
+    pub next_incarnation: u64,
     /// Bundles by full name.
     pub bundles: OrdMap<String, Arc<Bundle>>,
     /// What is assigned or wanted, as numbers.
@@ -236,6 +239,7 @@ impl Fleet {
             clusters: OrdMap::new(),
             names: OrdMap::new(),
             next_number: 0,
+            next_incarnation: 1,
             bundles: OrdMap::new(),
             pairs: Interner::default(),
             renderings: OrdMap::new(),
@@ -261,9 +265,7 @@ impl Fleet {
     /// Written by a later version, or damaged: the replica must stop.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadFleet> {
         match bytes.split_first() {
-            Some((&FORMAT, rest)) => {
-                ciborium::from_reader(rest).map_err(|error| BadFleet::Decode(error.to_string()))
-            }
+            Some((&FORMAT, rest)) => ciborium::from_reader(rest).map_err(|error| BadFleet::Decode(error.to_string())),
             Some((&other, _)) => Err(BadFleet::Format(other)),
             None => Err(BadFleet::Decode("it is empty".into())),
         }
@@ -331,11 +333,7 @@ impl Fleet {
     #[must_use]
     pub fn referenced(&self) -> std::collections::BTreeSet<Digest> {
         let mut out = std::collections::BTreeSet::new();
-        for head in self
-            .sources
-            .values()
-            .filter_map(|source| source.head.as_ref())
-        {
+        for head in self.sources.values().filter_map(|source| source.head.as_ref()) {
             out.extend([head.catalog, head.defects]);
         }
         for pair in self.pairs.iter() {

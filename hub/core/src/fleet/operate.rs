@@ -13,10 +13,7 @@ impl Fleet {
     pub(super) fn add_token(&mut self, token: &Token) -> Result<(), Refused> {
         let now = self.at_unix_millis;
         // A token that ran out is kept while clusters that joined with it can be told apart by it.
-        let kept = self
-            .tokens
-            .iter()
-            .filter(|(_, one)| one.token.expires_unix_millis > now || !one.used.is_empty());
+        let kept = self.tokens.iter().filter(|(_, one)| one.token.expires_unix_millis > now || !one.used.is_empty());
         self.tokens = kept.map(|(id, one)| (id.clone(), one.clone())).collect();
         if self.tokens.len() >= limits::JOIN_TOKENS_MAX {
             return Err(Refused::Because(format!(
@@ -30,35 +27,20 @@ impl Fleet {
             ));
         }
         for glob in &token.names {
-            Glob::new(glob)
-                .map_err(|error| Refused::Because(format!("--names {glob:?}: {error}")))?;
+            Glob::new(glob).map_err(|error| Refused::Because(format!("--names {glob:?}: {error}")))?;
         }
         if token.labels.len() > 64 {
-            return Err(Refused::Because(
-                "a join token carries at most 64 labels".into(),
-            ));
+            return Err(Refused::Because("a join token carries at most 64 labels".into()));
         }
-        let fresh = TokenState {
-            token: token.clone(),
-            used: imbl::OrdSet::new(),
-        };
+        let fresh = TokenState { token: token.clone(), used: imbl::OrdSet::new() };
         self.tokens.entry(token.id.clone()).or_insert(fresh);
         Ok(())
     }
 
     /// A cluster joins. Idempotent per token and key: a repetition changes nothing.
-    pub(super) fn enrol(
-        &mut self,
-        cluster: &str,
-        token_id: &str,
-        key: Digest,
-    ) -> Result<(), Refused> {
+    pub(super) fn enrol(&mut self, cluster: &str, token_id: &str, key: Digest) -> Result<(), Refused> {
         let now = self.at_unix_millis;
-        let state = self
-            .tokens
-            .get(token_id)
-            .cloned()
-            .ok_or_else(|| Refused::unknown("join token", token_id))?;
+        let state = self.tokens.get(token_id).cloned().ok_or_else(|| Refused::unknown("join token", token_id))?;
         let mut known = self.cluster_or_new(cluster)?;
         if known.key == Some(key) && known.token.as_deref() == Some(token_id) && !known.revoked {
             return Ok(());
@@ -74,14 +56,21 @@ impl Fleet {
                 state.used.len()
             )));
         }
-        let admitted =
-            state.token.names.iter().any(|glob| {
-                Glob::new(glob).is_ok_and(|glob| glob.compile_matcher().is_match(cluster))
-            });
+        let admitted = state
+            .token
+            .names
+            .iter()
+            .any(|glob| Glob::new(glob).is_ok_and(|glob| glob.compile_matcher().is_match(cluster)));
         if !admitted {
             return Err(Refused::Because(format!(
                 "join token {token_id} does not admit the name {cluster:?}, only {}",
                 state.token.names.join(", ")
+            )));
+        }
+        if known.revoked && known.token.as_deref() == Some(token_id) {
+            return Err(Refused::Because(format!(
+                "the certificates of {cluster} were revoked, and join token {token_id} with them; \
+                 make it a new one with `drover cluster join-token --cluster {cluster}`"
             )));
         }
         if known.key.is_some_and(|held| held != key) {
@@ -102,36 +91,21 @@ impl Fleet {
     }
 
     /// Carries out an operator's act once, whatever the number of its repetitions.
-    pub(super) fn operate(
-        &mut self,
-        act: &Act,
-        moved: &mut BTreeSet<u32>,
-    ) -> Result<Answer, Refused> {
+    pub(super) fn operate(&mut self, act: &Act, moved: &mut BTreeSet<u32>) -> Result<Answer, Refused> {
         if let Some(done) = self.requests.get(&act.request) {
-            return Ok(Answer::Operator {
-                request: act.request.clone(),
-                message: done.answer.clone(),
-            });
+            return Ok(Answer::Operator { request: act.request.clone(), message: done.answer.clone() });
         }
         let message = self.deed(&act.deed, moved)?;
         let now = self.at_unix_millis;
         let oldest = now.saturating_sub(limits::REQUEST_KEPT_SECS * 1000);
         if self.requests.len() >= limits::REQUESTS_KEPT {
-            let kept = self
-                .requests
-                .iter()
-                .filter(|(_, one)| one.at_unix_millis > oldest);
+            let kept = self.requests.iter().filter(|(_, one)| one.at_unix_millis > oldest);
             self.requests = kept.map(|(id, one)| (id.clone(), one.clone())).collect();
         }
         if self.requests.len() >= limits::REQUESTS_KEPT {
-            return Err(Refused::Because(
-                "too many requests in one day; try again later".into(),
-            ));
+            return Err(Refused::Because("too many requests in one day; try again later".into()));
         }
-        let request = Request {
-            at_unix_millis: now,
-            answer: message.clone(),
-        };
+        let request = Request { at_unix_millis: now, answer: message.clone() };
         self.requests.insert(act.request.clone(), request);
         self.audit.push_back(Audit {
             at_unix_millis: now,
@@ -142,10 +116,7 @@ impl Fleet {
         while self.audit.len() > limits::AUDIT_KEPT {
             self.audit.pop_front();
         }
-        Ok(Answer::Operator {
-            request: act.request.clone(),
-            message,
-        })
+        Ok(Answer::Operator { request: act.request.clone(), message })
     }
 
     fn deed(&mut self, deed: &Deed, moved: &mut BTreeSet<u32>) -> Result<String, Refused> {
@@ -157,20 +128,12 @@ impl Fleet {
             Deed::RemoveCluster(name) => self.remove_cluster(name),
             Deed::ReplaceCluster(name) => self.replace_cluster(name, moved),
             Deed::RevokeCluster(name) => {
-                let cluster = self
-                    .clusters
-                    .get_mut(name)
-                    .ok_or_else(|| Refused::unknown("cluster", name))?;
+                let cluster = self.clusters.get_mut(name).ok_or_else(|| Refused::unknown("cluster", name))?;
                 cluster.revoked = true;
-                Ok(format!(
-                    "revoked the certificates of {name}; its stream ends now"
-                ))
+                Ok(format!("revoked the certificates of {name}; its stream ends now"))
             }
             Deed::ApproveRewind { source, commit } => {
-                let known = self
-                    .sources
-                    .get_mut(source)
-                    .ok_or_else(|| Refused::unknown("source", source))?;
+                let known = self.sources.get_mut(source).ok_or_else(|| Refused::unknown("source", source))?;
                 match &mut known.rewind {
                     Some(rewind) if rewind.commit == *commit => {
                         rewind.approved = true;
@@ -185,10 +148,7 @@ impl Fleet {
                 }
             }
             Deed::ApproveDeletions { bundle, moves } => {
-                let known = self
-                    .bundles
-                    .get(bundle)
-                    .ok_or_else(|| Refused::unknown("bundle", bundle))?;
+                let known = self.bundles.get(bundle).ok_or_else(|| Refused::unknown("bundle", bundle))?;
                 let mut next = (**known).clone();
                 for (cluster, pair) in moves {
                     if next.held.contains_key(cluster) {
@@ -198,20 +158,14 @@ impl Fleet {
                 }
                 let count = next.approved.len();
                 self.bundles.insert(bundle.clone(), Arc::new(next));
-                Ok(format!(
-                    "approved the deletions of {bundle} in {count} clusters"
-                ))
+                Ok(format!("approved the deletions of {bundle} in {count} clusters"))
             }
         }
     }
 
     /// The cluster leaves; what runs there stays.
     fn remove_cluster(&mut self, name: &str) -> Result<String, Refused> {
-        let cluster = self
-            .clusters
-            .get(name)
-            .ok_or_else(|| Refused::unknown("cluster", name))?
-            .clone();
+        let cluster = self.clusters.get(name).ok_or_else(|| Refused::unknown("cluster", name))?.clone();
         if cluster.declared.is_some() && !cluster.declaration_removed {
             return Err(Refused::Because(format!(
                 "{name} is declared in Git; remove its declaration first, then run this again"
@@ -224,23 +178,15 @@ impl Fleet {
                 self.bundles.insert(bundle, Arc::new(next));
             }
         }
+        self.next_incarnation = self.next_incarnation.max(cluster.incarnation + 1);
         self.clusters.remove(name);
         self.names.remove(&cluster.number);
-        Ok(format!(
-            "removed {name} from the fleet; its workloads stay as they are"
-        ))
+        Ok(format!("removed {name} from the fleet; its workloads stay as they are"))
     }
 
     /// Another cluster takes the name: a new incarnation, a new key, everything is sent anew.
-    fn replace_cluster(
-        &mut self,
-        name: &str,
-        moved: &mut BTreeSet<u32>,
-    ) -> Result<String, Refused> {
-        let cluster = self
-            .clusters
-            .get_mut(name)
-            .ok_or_else(|| Refused::unknown("cluster", name))?;
+    fn replace_cluster(&mut self, name: &str, moved: &mut BTreeSet<u32>) -> Result<String, Refused> {
+        let cluster = self.clusters.get_mut(name).ok_or_else(|| Refused::unknown("cluster", name))?;
         cluster.incarnation += 1;
         cluster.key = None;
         cluster.token = None;
@@ -255,8 +201,8 @@ impl Fleet {
             let mut next = (*known).clone();
             next.forget_seen(number);
             next.installed.0.remove(number);
-            next.permits.remove(&number);
-            next.removing.0.remove(number);
+            // What may be removed stays so: where the same cluster goes on under the name, it is
+            // still to do, and in another one there is nothing to remove.
             if next.assigned.contains_key(&number) {
                 next.unseen.insert(number, generation);
             }

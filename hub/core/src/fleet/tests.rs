@@ -1,9 +1,5 @@
 //! Tests of Fleet: what an entry does, and what it refuses.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,18 +27,11 @@ impl World {
     fn variant(&mut self, kind: &str, names: &[String]) -> Pair {
         let objects: BTreeSet<Identity> = names
             .iter()
-            .map(|name| Identity {
-                kind: GroupKind::of("v1", kind),
-                namespace: "shop".into(),
-                name: name.clone(),
-            })
+            .map(|name| Identity { kind: GroupKind::of("v1", kind), namespace: "shop".into(), name: name.clone() })
             .collect();
         let variant = Digest::of(format!("{kind}{names:?}").as_bytes());
         self.0.insert(variant, objects);
-        Pair {
-            variant,
-            variables: Digest::default(),
-        }
+        Pair { variant, variables: Digest::default() }
     }
 }
 
@@ -61,12 +50,7 @@ impl Hub {
     fn new(clusters: &[&str]) -> Self {
         let fleet = Fleet::new("h");
         let waiting = Waiting::new();
-        let mut hub = Self {
-            fleet,
-            waiting,
-            world: World::default(),
-            now: 1_700_000_000_000,
-        };
+        let mut hub = Self { fleet, waiting, world: World::default(), now: 1_700_000_000_000 };
         hub.waiting.push(Command::Source {
             source: "main".into(),
             url: "/r".into(),
@@ -74,10 +58,7 @@ impl Hub {
             path: String::new(),
         });
         let labels = |_: &&str| BTreeMap::from([("a".to_owned(), "b".to_owned())]);
-        let declared = clusters
-            .iter()
-            .map(|name| ((*name).to_owned(), labels(name)))
-            .collect();
+        let declared = clusters.iter().map(|name| ((*name).to_owned(), labels(name))).collect();
         let declare = publish::declare(&hub.fleet, "main", &declared).unwrap();
         hub.waiting.push(declare);
         hub.run();
@@ -85,10 +66,7 @@ impl Hub {
     }
 
     fn run(&mut self) {
-        while let Some(next) =
-            self.waiting
-                .next(&self.fleet, &self.world, &Guard::default(), self.now)
-        {
+        while let Some(next) = self.waiting.next(&self.fleet, &self.world, &Guard::default(), self.now) {
             assert_eq!(next.complaints, []);
             let bytes = next.entry.encode();
             let entry = Entry::decode(&bytes).unwrap();
@@ -100,12 +78,7 @@ impl Hub {
     }
 
     fn publish(&mut self, commit: &str, bundles: &[(&str, Pair)]) {
-        let clusters: roaring::RoaringBitmap = self
-            .fleet
-            .clusters
-            .values()
-            .map(|cluster| cluster.number)
-            .collect();
+        let clusters: roaring::RoaringBitmap = self.fleet.clusters.values().map(|cluster| cluster.number).collect();
         let head = publish::Head {
             source: "main".into(),
             commit: commit.into(),
@@ -113,11 +86,8 @@ impl Hub {
             bundles: bundles
                 .iter()
                 .map(|(name, pair)| {
-                    let wanted = Wanted {
-                        path: (*name).into(),
-                        guard: Guard::default(),
-                        goal: vec![(*pair, clusters.clone())],
-                    };
+                    let wanted =
+                        Wanted { path: (*name).into(), guard: Guard::default(), goal: vec![(*pair, clusters.clone())] };
                     (format!("main/{name}"), wanted)
                 })
                 .collect(),
@@ -143,11 +113,7 @@ impl Hub {
             generation,
             variant: pair.map(|pair| pair.variant),
             variables: pair.map(|pair| pair.variables).unwrap_or_default(),
-            sync: if pair.is_some() {
-                Sync::Applied
-            } else {
-                Sync::Removing
-            },
+            sync: if pair.is_some() { Sync::Applied } else { Sync::Removing },
             health: Health::Healthy,
             drifted: false,
             suspended: false,
@@ -164,25 +130,15 @@ impl Hub {
     fn approve(&mut self, bundle: &str, request: &str) -> Vec<Answer> {
         let full = format!("main/{bundle}");
         let known = self.bundle(bundle);
-        let moves = known
-            .held
-            .keys()
-            .map(|cluster| (*cluster, self.fleet.goal(&known, *cluster)))
-            .collect();
+        let moves = known.held.keys().map(|cluster| (*cluster, self.fleet.goal(&known, *cluster))).collect();
         let act = Act {
             request: request.into(),
             who: "ann".into(),
             why: "meant".into(),
-            deed: Deed::ApproveDeletions {
-                bundle: full,
-                moves,
-            },
+            deed: Deed::ApproveDeletions { bundle: full, moves },
         };
         assert!(self.waiting.operate(act));
-        let next = self
-            .waiting
-            .next(&self.fleet, &self.world, &Guard::default(), self.now)
-            .unwrap();
+        let next = self.waiting.next(&self.fleet, &self.world, &Guard::default(), self.now).unwrap();
         let answers = self.fleet.apply(&next.entry).unwrap();
         self.run();
         answers
@@ -198,16 +154,9 @@ fn a_publish_moves_every_cluster_once() {
     assert_eq!((hub.generation("a"), hub.generation("b")), (1, 1));
     let revision = hub.fleet.revision;
     hub.publish("c1", &[("web", pair)]);
-    assert_eq!(
-        hub.fleet.revision, revision,
-        "the same head changes nothing"
-    );
+    assert_eq!(hub.fleet.revision, revision, "the same head changes nothing");
     hub.publish("c2", &[("web", pair)]);
-    assert_eq!(
-        hub.generation("a"),
-        1,
-        "the same content under another commit moves nothing"
-    );
+    assert_eq!(hub.generation("a"), 1, "the same content under another commit moves nothing");
 }
 
 #[test]
@@ -233,11 +182,7 @@ fn an_emptied_repository_is_held_until_approved() {
     let pair = hub.world.variant("ConfigMap", &names(2));
     hub.publish("c1", &[("web", pair)]);
     hub.publish("c2", &[]);
-    assert_eq!(
-        hub.bundle("web").held.len(),
-        2,
-        "an emptied cluster counts whatever the floor"
-    );
+    assert_eq!(hub.bundle("web").held.len(), 2, "an emptied cluster counts whatever the floor");
     assert_eq!(hub.bundle("web").assigned.len(), 2);
     let first = hub.approve("web", "r1");
     assert!(matches!(&first[..], [Answer::Operator { .. }]));
@@ -246,16 +191,9 @@ fn an_emptied_repository_is_held_until_approved() {
     let generation = hub.generation("a");
     hub.report("a", "web", generation, None);
     assert_eq!(hub.bundle("web").removing.0.len(), 1);
-    assert_eq!(
-        hub.generation("a"),
-        generation + 1,
-        "what a cluster holds changed"
-    );
+    assert_eq!(hub.generation("a"), generation + 1, "what a cluster holds changed");
     hub.report("b", "web", generation, None);
-    assert!(
-        !hub.fleet.bundles.contains_key("main/web"),
-        "forgotten once it is gone everywhere"
-    );
+    assert!(!hub.fleet.bundles.contains_key("main/web"), "forgotten once it is gone everywhere");
 }
 
 #[test]
@@ -268,11 +206,7 @@ fn protected_kinds_are_held_one_by_one() {
     assert_eq!(hub.bundle("db").held[&0].objects, 1);
     hub.approve("db", "r1");
     let permit = hub.bundle("db").permit(0);
-    assert!(
-        permit
-            .protected
-            .contains(&GroupKind::of("v1", "PersistentVolumeClaim"))
-    );
+    assert!(permit.protected.contains(&GroupKind::of("v1", "PersistentVolumeClaim")));
 }
 
 #[test]
@@ -286,11 +220,7 @@ fn a_label_change_meets_the_guard_as_a_commit_does() {
         catalog: Digest::of(b"c1"),
         bundles: BTreeMap::from([(
             "main/web".to_owned(),
-            Wanted {
-                path: "web".into(),
-                goal: vec![(pair, [0].into())],
-                ..Wanted::default()
-            },
+            Wanted { path: "web".into(), goal: vec![(pair, [0].into())], ..Wanted::default() },
         )]),
         ..publish::Head::default()
     };
@@ -305,10 +235,7 @@ fn a_label_change_meets_the_guard_as_a_commit_does() {
 #[test]
 fn older_health_does_not_count() {
     let mut hub = Hub::new(&["a"]);
-    let (first, second) = (
-        hub.world.variant("ConfigMap", &names(1)),
-        hub.world.variant("ConfigMap", &names(2)),
-    );
+    let (first, second) = (hub.world.variant("ConfigMap", &names(1)), hub.world.variant("ConfigMap", &names(2)));
     hub.publish("c1", &[("web", first)]);
     hub.report("a", "web", 1, Some(first));
     assert!(hub.bundle("web").is_settled(0));
@@ -316,10 +243,7 @@ fn older_health_does_not_count() {
     hub.publish("c3", &[("web", first)]);
     assert_eq!(hub.generation("a"), 3);
     hub.report("a", "web", 1, Some(first));
-    assert!(
-        !hub.bundle("web").is_settled(0),
-        "a report of generation 1 says nothing about 3"
-    );
+    assert!(!hub.bundle("web").is_settled(0), "a report of generation 1 says nothing about 3");
     hub.report("a", "web", 3, Some(first));
     assert!(hub.bundle("web").is_settled(0));
 }
@@ -327,18 +251,12 @@ fn older_health_does_not_count() {
 #[test]
 fn permits_add_up_until_a_cluster_has_arrived() {
     let mut hub = Hub::new(&["a"]);
-    let pairs: Vec<Pair> = [4, 3, 2]
-        .map(|count| hub.world.variant("ConfigMap", &names(count)))
-        .into();
+    let pairs: Vec<Pair> = [4, 3, 2].map(|count| hub.world.variant("ConfigMap", &names(count))).into();
     hub.publish("c1", &[("web", pairs[0])]);
     hub.report("a", "web", 1, Some(pairs[0]));
     hub.publish("c2", &[("web", pairs[1])]);
     hub.publish("c3", &[("web", pairs[2])]);
-    assert_eq!(
-        hub.bundle("web").permit(0).deletions,
-        2,
-        "the spoke may have missed c2"
-    );
+    assert_eq!(hub.bundle("web").permit(0).deletions, 2, "the spoke may have missed c2");
     hub.report("a", "web", 3, Some(pairs[2]));
     hub.publish("c4", &[("web", pairs[0])]);
     assert_eq!(hub.bundle("web").permit(0).deletions, 0);
@@ -350,8 +268,7 @@ fn an_undeclared_cluster_keeps_what_it_has() {
     let pair = hub.world.variant("ConfigMap", &names(2));
     hub.publish("c1", &[("web", pair)]);
     let only_a = BTreeMap::from([("a".to_owned(), BTreeMap::from([("a".into(), "b".into())]))]);
-    hub.waiting
-        .push(publish::declare(&hub.fleet, "main", &only_a).unwrap());
+    hub.waiting.push(publish::declare(&hub.fleet, "main", &only_a).unwrap());
     hub.run();
     assert!(hub.fleet.clusters["b"].declaration_removed);
     hub.publish("c2", &[]);
@@ -370,12 +287,12 @@ fn token(uses: u32) -> Token {
     }
 }
 
+fn operator(request: &str, deed: Deed) -> Command {
+    Command::Operator(Act { request: request.into(), who: "ann".into(), why: String::new(), deed })
+}
+
 fn apply(fleet: &mut Fleet, command: Command) -> Result<Vec<Answer>, Refused> {
-    let entry = Entry {
-        parent: fleet.revision,
-        at_unix_millis: 1,
-        commands: vec![command],
-    };
+    let entry = Entry { parent: fleet.revision, at_unix_millis: 1, commands: vec![command] };
     fleet.apply(&entry)
 }
 
@@ -383,73 +300,63 @@ fn apply(fleet: &mut Fleet, command: Command) -> Result<Vec<Answer>, Refused> {
 fn tokens_admit_names_keys_and_uses() {
     let mut fleet = Fleet::new("h");
     apply(&mut fleet, Command::Token(token(1))).unwrap();
-    let enrol = |cluster: &str, key: u8| Command::Enrol {
-        cluster: cluster.into(),
-        token: "t".into(),
-        key: Digest([key; 32]),
-    };
-    assert!(
-        apply(&mut fleet, enrol("store-1", 1)).is_err(),
-        "another name"
-    );
+    let enrol =
+        |cluster: &str, key: u8| Command::Enrol { cluster: cluster.into(), token: "t".into(), key: Digest([key; 32]) };
+    assert!(apply(&mut fleet, enrol("store-1", 1)).is_err(), "another name");
     apply(&mut fleet, enrol("edge-1", 1)).unwrap();
     apply(&mut fleet, enrol("edge-1", 1)).unwrap();
     assert!(apply(&mut fleet, enrol("edge-2", 2)).is_err(), "used up");
-    assert!(
-        apply(&mut fleet, enrol("edge-1", 3)).is_err(),
-        "another key holds the name"
-    );
-    let replace = Act {
-        request: "r".into(),
-        who: "ann".into(),
-        why: String::new(),
-        deed: Deed::ReplaceCluster("edge-1".into()),
-    };
+    assert!(apply(&mut fleet, enrol("edge-1", 3)).is_err(), "another key holds the name");
+    let replace =
+        Act { request: "r".into(), who: "ann".into(), why: String::new(), deed: Deed::ReplaceCluster("edge-1".into()) };
     apply(&mut fleet, Command::Operator(replace)).unwrap();
     assert_eq!(fleet.clusters["edge-1"].incarnation, 2);
     apply(&mut fleet, enrol("edge-1", 3)).unwrap();
 }
 
 #[test]
+fn a_revoked_cluster_does_not_come_back_with_its_old_token() {
+    let mut fleet = Fleet::new("h");
+    apply(&mut fleet, Command::Token(token(1))).unwrap();
+    let enrol = |token: &str| Command::Enrol { cluster: "edge-1".into(), token: token.into(), key: Digest([1; 32]) };
+    apply(&mut fleet, enrol("t")).unwrap();
+    apply(&mut fleet, operator("r", Deed::RevokeCluster("edge-1".into()))).unwrap();
+    assert!(apply(&mut fleet, enrol("t")).is_err());
+    let another = Token { id: "u".into(), ..token(1) };
+    apply(&mut fleet, Command::Token(another)).unwrap();
+    apply(&mut fleet, enrol("u")).unwrap();
+    assert!(!fleet.clusters["edge-1"].revoked);
+}
+
+#[test]
+fn a_cluster_that_comes_back_never_means_an_old_fence() {
+    let mut fleet = Fleet::new("h");
+    apply(&mut fleet, Command::Token(token(9))).unwrap();
+    let enrol = Command::Enrol { cluster: "edge-1".into(), token: "t".into(), key: Digest([1; 32]) };
+    apply(&mut fleet, enrol.clone()).unwrap();
+    apply(&mut fleet, operator("r1", Deed::ReplaceCluster("edge-1".into()))).unwrap();
+    assert_eq!(fleet.clusters["edge-1"].incarnation, 2);
+    apply(&mut fleet, operator("r2", Deed::RemoveCluster("edge-1".into()))).unwrap();
+    apply(&mut fleet, enrol).unwrap();
+    assert_eq!(fleet.clusters["edge-1"].incarnation, 3);
+}
+
+#[test]
 fn an_entry_made_from_another_state_changes_nothing() {
     let mut fleet = Fleet::new("h");
-    let entry = Entry {
-        parent: 7,
-        at_unix_millis: 1,
-        commands: vec![Command::Token(token(1))],
-    };
+    let entry = Entry { parent: 7, at_unix_millis: 1, commands: vec![Command::Token(token(1))] };
     let before = fleet.clone();
-    assert_eq!(
-        fleet.apply(&entry),
-        Err(Refused::Parent {
-            made_from: 7,
-            now: 0
-        })
-    );
+    assert_eq!(fleet.apply(&entry), Err(Refused::Parent { made_from: 7, now: 0 }));
     assert_eq!(fleet, before);
 }
 
 #[test]
 fn a_refused_command_takes_its_whole_entry_along() {
     let mut fleet = Fleet::new("h");
-    let commands = vec![
-        Command::Token(token(1)),
-        Command::Attach {
-            cluster: "none".into(),
-            session: 1,
-            uid: String::new(),
-        },
-    ];
+    let commands =
+        vec![Command::Token(token(1)), Command::Attach { cluster: "none".into(), session: 1, uid: String::new() }];
     let before = fleet.clone();
-    assert!(
-        fleet
-            .apply(&Entry {
-                parent: 0,
-                at_unix_millis: 1,
-                commands
-            })
-            .is_err()
-    );
+    assert!(fleet.apply(&Entry { parent: 0, at_unix_millis: 1, commands }).is_err());
     assert_eq!(fleet, before);
 }
 

@@ -1,9 +1,5 @@
 //! Tests of a spoke's stream: what is sent, in which order, and what a peer can't make it do.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use proto_model::{Assignment, Permit, Variables};
 
@@ -24,16 +20,10 @@ fn digest(text: &str) -> Digest {
 /// Variant `v1` has objects a1 and b1, `v2` has a2 (a newer a1) and b1.
 fn list() -> List {
     let variant = |name: &str, objects: &[&str]| {
-        let objects = objects
-            .iter()
-            .map(|one| (digest(one), one[..1].to_owned()))
-            .collect();
+        let objects = objects.iter().map(|one| (digest(one), one[..1].to_owned())).collect();
         (digest(name), Arc::new(objects))
     };
-    List(BTreeMap::from([
-        variant("v1", &["a1", "b1"]),
-        variant("v2", &["a2", "b1"]),
-    ]))
+    List(BTreeMap::from([variant("v1", &["a1", "b1"]), variant("v2", &["a2", "b1"])]))
 }
 
 fn target(generation: u64, variants: &[(&str, &str)]) -> Target {
@@ -46,18 +36,8 @@ fn target(generation: u64, variants: &[(&str, &str)]) -> Target {
         })
     };
     Target {
-        fence: Fence {
-            hub_id: "h".into(),
-            epoch: 1,
-            incarnation: 1,
-            generation,
-        },
-        entries: Arc::new(
-            variants
-                .iter()
-                .map(|(name, one)| ((*name).to_owned(), entry(one)))
-                .collect(),
-        ),
+        fence: Fence { hub_id: "h".into(), epoch: 1, incarnation: 1, generation },
+        entries: Arc::new(variants.iter().map(|(name, one)| ((*name).to_owned(), entry(one))).collect()),
     }
 }
 
@@ -87,29 +67,14 @@ fn open(held: Option<&Target>, target: Target) -> Session {
 }
 
 fn head(items: &[Item]) -> &Delta {
-    items
-        .iter()
-        .find_map(|item| {
-            if let Item::Delta(delta) = item {
-                Some(delta)
-            } else {
-                None
-            }
-        })
-        .unwrap()
+    items.iter().find_map(|item| if let Item::Delta(delta) = item { Some(delta) } else { None }).unwrap()
 }
 
 #[test]
 fn a_current_spoke_gets_a_welcome_and_nothing_else() {
     let now = target(3, &[("main/web", "v1")]);
     let mut session = open(Some(&now), now.clone());
-    assert_eq!(
-        drain(&mut session),
-        [Item::Welcome {
-            want_holding: false,
-            want_reports: false
-        }]
-    );
+    assert_eq!(drain(&mut session), [Item::Welcome { want_holding: false, want_reports: false }]);
     assert!(session.is_current());
 }
 
@@ -121,18 +86,9 @@ fn an_empty_spoke_gets_the_list_and_every_body() {
     assert_eq!(
         items[2..],
         [
-            Item::Variant {
-                digest: digest("v1"),
-                base: None
-            },
-            Item::Body {
-                digest: digest("a1"),
-                base: None
-            },
-            Item::Body {
-                digest: digest("b1"),
-                base: None
-            },
+            Item::Variant { digest: digest("v1"), base: None },
+            Item::Body { digest: digest("a1"), base: None },
+            Item::Body { digest: digest("b1"), base: None },
         ]
     );
 }
@@ -148,14 +104,8 @@ fn a_change_sends_what_differs_against_what_is_held() {
     assert_eq!(
         items[1..],
         [
-            Item::Variant {
-                digest: digest("v2"),
-                base: Some(digest("v1"))
-            },
-            Item::Body {
-                digest: digest("a2"),
-                base: Some(digest("a1"))
-            },
+            Item::Variant { digest: digest("v2"), base: Some(digest("v1")) },
+            Item::Body { digest: digest("a2"), base: Some(digest("a1")) },
         ]
     );
 }
@@ -168,10 +118,7 @@ fn changes_during_a_delta_are_folded_into_the_next() {
     session.retarget(target(3, &[("main/web", "v2"), ("main/db", "v1")]));
     assert_eq!(drain(&mut session), []);
     let root = head(&first).root;
-    let news = session.receive(ToHub::Ack {
-        generation: 1,
-        root,
-    });
+    let news = session.receive(ToHub::Ack { generation: 1, root });
     assert_eq!(news, Some(News::Acked(1)));
     assert_eq!(head(&drain(&mut session)).fence.generation, 3);
 }
@@ -180,13 +127,7 @@ fn changes_during_a_delta_are_folded_into_the_next() {
 fn an_unknown_root_is_listed_first() {
     let held = target(1, &[("main/old", "v1")]);
     let mut session = open(Some(&held), target(4, &[("main/web", "v2")]));
-    assert_eq!(
-        drain(&mut session),
-        [Item::Welcome {
-            want_holding: true,
-            want_reports: false
-        }]
-    );
+    assert_eq!(drain(&mut session), [Item::Welcome { want_holding: true, want_reports: false }]);
     session.receive(ToHub::Holding(holding(&held.entries)));
     let items = drain(&mut session);
     assert_eq!(head(&items).forget, ["main/old"]);
@@ -206,18 +147,9 @@ fn a_generation_with_the_same_content_is_a_head_alone() {
 fn a_refused_generation_is_sent_once_more_and_never_again() {
     let mut session = open(None, target(1, &[("main/web", "v1")]));
     drain(&mut session);
-    let nack = || ToHub::Nack {
-        generation: 1,
-        message: "no".into(),
-    };
+    let nack = || ToHub::Nack { generation: 1, message: "no".into() };
     assert_eq!(session.receive(nack()), Some(News::Nacked(1, "no".into())));
-    assert_eq!(
-        drain(&mut session),
-        [Item::Welcome {
-            want_holding: true,
-            want_reports: false
-        }]
-    );
+    assert_eq!(drain(&mut session), [Item::Welcome { want_holding: true, want_reports: false }]);
     session.receive(ToHub::Holding(BTreeMap::new()));
     assert_eq!(drain(&mut session).len(), 4);
     session.receive(nack());
@@ -229,29 +161,18 @@ fn a_refused_generation_is_sent_once_more_and_never_again() {
 #[test]
 fn a_spoke_ahead_of_its_hub_is_not_served() {
     let ahead = target(9, &[]);
-    let refused = Session::open(
-        &hello(ahead.fence.clone(), ahead.root()),
-        target(3, &[]),
-        None,
-    );
+    let refused = Session::open(&hello(ahead.fence.clone(), ahead.root()), target(3, &[]), None);
     assert_eq!(refused.err(), Some(Refusal::ForeignFence));
     let mut foreign = ahead;
     foreign.fence.hub_id = "x".into();
-    let refused = Session::open(
-        &hello(foreign.fence.clone(), foreign.root()),
-        target(9, &[]),
-        None,
-    );
+    let refused = Session::open(&hello(foreign.fence.clone(), foreign.root()), target(9, &[]), None);
     assert_eq!(refused.err(), Some(Refusal::ForeignFence));
 }
 
 #[test]
 fn an_ack_of_something_else_ends_the_stream() {
     let mut session = open(None, target(1, &[("main/web", "v1")]));
-    let news = session.receive(ToHub::Ack {
-        generation: 1,
-        root: digest("x"),
-    });
+    let news = session.receive(ToHub::Ack { generation: 1, root: digest("x") });
     assert!(matches!(news, Some(News::Protocol(_))));
     assert!(!session.is_current());
 }
@@ -269,10 +190,7 @@ fn a_spoke_gets_nothing_that_is_not_assigned_to_it() {
     let whole = drain(&mut session);
     assert_eq!(
         whole,
-        [
-            Item::Variant { digest: digest("v1"), base: None },
-            Item::Body { digest: digest("b1"), base: None },
-        ],
+        [Item::Variant { digest: digest("v1"), base: None }, Item::Body { digest: digest("b1"), base: None },],
         "once, however often it asks"
     );
 }
@@ -281,15 +199,6 @@ fn a_spoke_gets_nothing_that_is_not_assigned_to_it() {
 fn what_the_spoke_lacks_is_sent_whole() {
     let mut session = open(None, target(1, &[("main/web", "v1")]));
     drain(&mut session);
-    session.receive(ToHub::Need {
-        variants: vec![],
-        bodies: vec![digest("b1")],
-    });
-    assert_eq!(
-        drain(&mut session),
-        [Item::Body {
-            digest: digest("b1"),
-            base: None
-        }]
-    );
+    session.receive(ToHub::Need { variants: vec![], bodies: vec![digest("b1")] });
+    assert_eq!(drain(&mut session), [Item::Body { digest: digest("b1"), base: None }]);
 }

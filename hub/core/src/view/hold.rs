@@ -71,23 +71,13 @@ impl HoldKind {
 }
 
 fn hold(kind: HoldKind, since: Option<u64>, message: impl Into<String>) -> Hold {
-    Hold {
-        kind,
-        message: message.into(),
-        since_unix_millis: since,
-        objects: Vec::new(),
-        objects_total: 0,
-    }
+    Hold { kind, message: message.into(), since_unix_millis: since, objects: Vec::new(), objects_total: 0 }
 }
 
 /// A hold of the cluster as a whole.
 pub(super) fn of_cluster(cluster: &Cluster, connection: Option<&Connection>) -> Option<Hold> {
     if cluster.revoked {
-        return Some(hold(
-            HoldKind::Revoked,
-            None,
-            "its certificates were revoked; join it again with a new token",
-        ));
+        return Some(hold(HoldKind::Revoked, None, "its certificates were revoked; join it again with a new token"));
     }
     if let Some(reason) = cluster.quarantine {
         let message = match reason {
@@ -98,9 +88,7 @@ pub(super) fn of_cluster(cluster: &Cluster, connection: Option<&Connection>) -> 
                 "reinstalled or cloned: another cluster answers under this name; \
                  run `drover cluster replace`"
             }
-            Quarantine::ForeignFence => {
-                "it presented a state that this hub never gave; run `drover cluster replace`"
-            }
+            Quarantine::ForeignFence => "it presented a state that this hub never gave; run `drover cluster replace`",
         };
         return Some(hold(HoldKind::DuplicateIdentity, None, message));
     }
@@ -120,9 +108,7 @@ pub(super) fn of_cluster(cluster: &Cluster, connection: Option<&Connection>) -> 
         ));
     }
     if !connection.is_some_and(|one| one.connected) {
-        let since = connection
-            .map(|one| one.seen_unix_millis)
-            .filter(|at| *at > 0);
+        let since = connection.map(|one| one.seen_unix_millis).filter(|at| *at > 0);
         return Some(hold(HoldKind::Offline, since, "its spoke is not connected"));
     }
     None
@@ -138,39 +124,20 @@ pub(super) fn of_bundle(
     connection: Option<&Connection>,
 ) -> Option<Hold> {
     if let Some(held) = bundle.held.get(&cluster.number) {
-        return Some(of_guard(
-            fleet,
-            memory,
-            cluster,
-            bundle,
-            view,
-            held.since_unix_millis,
-        ));
+        return Some(of_guard(fleet, memory, cluster, bundle, view, held.since_unix_millis));
     }
     if view.is_settled() {
         return None;
     }
     if view.suspended {
-        return Some(hold(
-            HoldKind::Suspended,
-            None,
-            "the spoke was told to keep its hands off",
-        ));
+        return Some(hold(HoldKind::Suspended, None, "the spoke was told to keep its hands off"));
     }
     if let Some(hold) = of_cluster(cluster, connection) {
         return Some(hold);
     }
     if let Some(message) = connection.and_then(|one| one.nack.as_ref()) {
-        let kind = if message.contains("too old") {
-            HoldKind::SpokeTooOld
-        } else {
-            HoldKind::Refused
-        };
-        return Some(hold(
-            kind,
-            None,
-            format!("its spoke refused the change: {message}"),
-        ));
+        let kind = if message.contains("too old") { HoldKind::SpokeTooOld } else { HoldKind::Refused };
+        return Some(hold(kind, None, format!("its spoke refused the change: {message}")));
     }
     of_report(view)
 }
@@ -197,23 +164,10 @@ fn of_guard(
 ) -> Hold {
     let loss = check::loss(fleet, bundle, cluster.number, memory).unwrap_or_default();
     let total = loss.objects.len() as u64;
-    let all = if loss.empties {
-        ", all that it has there"
-    } else {
-        ""
-    };
-    let approved = if check::is_approved(bundle, cluster.number) {
-        " (approved)"
-    } else {
-        ""
-    };
+    let all = if loss.empties { ", all that it has there" } else { "" };
+    let approved = if check::is_approved(bundle, cluster.number) { " (approved)" } else { "" };
     Hold {
-        objects: loss
-            .objects
-            .iter()
-            .take(OBJECTS_SHOWN)
-            .map(ToString::to_string)
-            .collect(),
+        objects: loss.objects.iter().take(OBJECTS_SHOWN).map(ToString::to_string).collect(),
         objects_total: total,
         ..hold(
             HoldKind::Guard,

@@ -1,9 +1,5 @@
 //! Tests of what people see: commits, holds and their words.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 
@@ -28,11 +24,8 @@ impl Default for Fleet {
 
 impl Facts for Desk {
     fn identities(&self, _: &Pair) -> Option<Arc<BTreeSet<Identity>>> {
-        let identity = Identity {
-            kind: GroupKind::of("v1", "ConfigMap"),
-            namespace: "shop".into(),
-            name: "web".into(),
-        };
+        let identity =
+            Identity { kind: GroupKind::of("v1", "ConfigMap"), namespace: "shop".into(), name: "web".into() };
         Some(Arc::new([identity].into()))
     }
 }
@@ -42,9 +35,7 @@ impl Memory for Desk {
         self.connections.get(cluster).cloned()
     }
     fn report(&self, cluster: &str, bundle: &str) -> Option<Arc<Report>> {
-        self.reports
-            .get(&(cluster.to_owned(), bundle.to_owned()))
-            .cloned()
+        self.reports.get(&(cluster.to_owned(), bundle.to_owned())).cloned()
     }
     fn source_error(&self, _: &str) -> Option<String> {
         None
@@ -55,10 +46,7 @@ impl Memory for Desk {
 }
 
 fn pair(name: &str) -> Pair {
-    Pair {
-        variant: Digest::of(name.as_bytes()),
-        variables: Digest::default(),
-    }
+    Pair { variant: Digest::of(name.as_bytes()), variables: Digest::default() }
 }
 
 impl Desk {
@@ -81,27 +69,17 @@ impl Desk {
     }
 
     fn apply(&mut self, command: Command) {
-        let entry = Entry {
-            parent: self.fleet.revision,
-            at_unix_millis: 5_000,
-            commands: vec![command],
-        };
+        let entry = Entry { parent: self.fleet.revision, at_unix_millis: 5_000, commands: vec![command] };
         self.fleet.apply(&entry).unwrap();
     }
 
     fn publish(&mut self, commit: &str, variant: Option<&str>) {
-        let wanted = |variant| Wanted {
-            path: "web".into(),
-            goal: vec![(pair(variant), [0].into())],
-            ..Wanted::default()
-        };
+        let wanted =
+            |variant| Wanted { path: "web".into(), goal: vec![(pair(variant), [0].into())], ..Wanted::default() };
         let head = publish::Head {
             source: "main".into(),
             commit: commit.into(),
-            bundles: variant
-                .map(|variant| ("main/web".to_owned(), wanted(variant)))
-                .into_iter()
-                .collect(),
+            bundles: variant.map(|variant| ("main/web".to_owned(), wanted(variant))).into_iter().collect(),
             ..publish::Head::default()
         };
         for command in publish::publish(&self.fleet, &head) {
@@ -119,11 +97,7 @@ impl Desk {
     }
 
     fn connect(&mut self, connected: bool) {
-        let connection = Connection {
-            connected,
-            seen_unix_millis: 7_000,
-            ..Connection::default()
-        };
+        let connection = Connection { connected, seen_unix_millis: 7_000, ..Connection::default() };
         self.connections.insert("a".into(), connection);
     }
 
@@ -131,18 +105,9 @@ impl Desk {
         let generation = self.fleet.clusters["a"].generation;
         self.apply(Command::Observe(Observations {
             bundles: vec!["main/web".into()],
-            items: vec![Observation {
-                cluster: 0,
-                bundle: 0,
-                generation,
-                seen: Some(Seen(sync, health, 0)),
-            }],
+            items: vec![Observation { cluster: 0, bundle: 0, generation, seen: Some(Seen(sync, health, 0)) }],
         }));
-        let problems = problem.map(|message| ObjectProblem {
-            object: None,
-            is_final: false,
-            message: message.into(),
-        });
+        let problems = problem.map(|message| ObjectProblem { object: None, is_final: false, message: message.into() });
         let report = Report {
             bundle: "main/web".into(),
             generation,
@@ -158,15 +123,11 @@ impl Desk {
             problems_more: 0,
             since_unix_millis: 9_000,
         };
-        self.reports
-            .insert(("a".into(), "main/web".into()), Arc::new(report));
+        self.reports.insert(("a".into(), "main/web".into()), Arc::new(report));
     }
 
     fn bundle(&self) -> BundleView {
-        clusters(&self.fleet, self, &[], &[])
-            .remove(0)
-            .bundles
-            .remove(0)
+        clusters(&self.fleet, self, &[], &[]).remove(0).bundles.remove(0)
     }
 
     /// The hold as one line: kind, since, message.
@@ -174,9 +135,7 @@ impl Desk {
         self.bundle().hold.map_or_else(
             || "none".into(),
             |hold| {
-                let since = hold
-                    .since_unix_millis
-                    .map_or("?".into(), |at| at.to_string());
+                let since = hold.since_unix_millis.map_or("?".into(), |at| at.to_string());
                 format!("{} {since} {}", hold.kind.as_str(), hold.message)
             },
         )
@@ -198,11 +157,7 @@ fn the_commit_follows_the_head_while_the_content_is_the_same() {
     desk.publish("c2", Some("v1"));
     assert_eq!(desk.bundle().commit.as_deref(), Some("c2"));
     desk.publish("c3", Some("v2"));
-    assert_eq!(
-        desk.bundle().commit.as_deref(),
-        Some("c2"),
-        "the last commit with this content"
-    );
+    assert_eq!(desk.bundle().commit.as_deref(), Some("c2"), "the last commit with this content");
     desk.move_all();
     assert_eq!(desk.bundle().commit.as_deref(), Some("c3"));
     desk.publish("c4", Some("v2"));
@@ -263,19 +218,11 @@ fn the_guard_names_what_would_go_and_the_command() {
 
 #[test]
 fn a_gone_declaration_a_clone_and_a_revocation_hold_the_cluster() {
-    let kind = |desk: &Desk| {
-        clusters(&desk.fleet, desk, &[], &[])
-            .remove(0)
-            .hold
-            .map(|one| one.kind)
-    };
+    let kind = |desk: &Desk| clusters(&desk.fleet, desk, &[], &[]).remove(0).hold.map(|one| one.kind);
     let mut desk = Desk::new();
     desk.apply(publish::declare(&desk.fleet, "main", &BTreeMap::new()).unwrap());
     assert_eq!(kind(&desk), Some(HoldKind::DeclarationRemoved));
-    desk.apply(Command::Quarantine {
-        cluster: "a".into(),
-        reason: Quarantine::DuplicateIdentity,
-    });
+    desk.apply(Command::Quarantine { cluster: "a".into(), reason: Quarantine::DuplicateIdentity });
     assert_eq!(kind(&desk), Some(HoldKind::DuplicateIdentity));
     desk.fleet.clusters.get_mut("a").unwrap().revoked = true;
     assert_eq!(kind(&desk), Some(HoldKind::Revoked));
@@ -293,13 +240,5 @@ fn a_summary_counts_bits() {
     let mut desk = Desk::new();
     desk.see("v1", Sync::Applied, Health::Healthy, None);
     let all = bundles(&desk.fleet);
-    assert_eq!(
-        (
-            all[0].clusters,
-            all[0].current,
-            all[0].applied,
-            all[0].healthy
-        ),
-        (1, 1, 1, 1)
-    );
+    assert_eq!((all[0].clusters, all[0].current, all[0].applied, all[0].healthy), (1, 1, 1, 1));
 }
