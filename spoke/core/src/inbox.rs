@@ -52,7 +52,7 @@ impl Inbox {
         contents: &Contents,
     ) -> Result<Option<Self>, String> {
         let root = ledger.root();
-        let is_same = delta.root == root || Some(delta.root) == ledger.repair;
+        let is_same = delta.root == root || Some(delta.root) == ledger.root_with_lost();
         ledger.fence.admits(&delta.fence, is_same).map_err(|error| error.to_string())?;
         if delta.fence.hub_id.is_empty() {
             return Err("the change names no hub".into());
@@ -184,7 +184,7 @@ impl Inbox {
                 session_token: ledger.session_token.clone(),
                 cluster_uid: ledger.cluster_uid.clone(),
                 entries: entries_after(&self.delta, ledger),
-                repair: None,
+                lost: BTreeMap::new(),
             },
             fresh,
             set: self.delta.set.keys().cloned().collect(),

@@ -49,9 +49,9 @@ pub struct Ledger {
     pub cluster_uid: String,
     /// What is held, by full bundle name.
     pub entries: BTreeMap<String, Entry>,
-    /// Where the pack of an entry was lost, and the entry with it: the root as it was recorded.
-    /// The hub may bring it back under the same fence. Not stored.
-    pub repair: Option<Digest>,
+    /// Entries whose pack was lost. They are recorded as before, so that one fence never means two
+    /// contents, and not acted on; the hub may bring them back under the same fence.
+    pub lost: BTreeMap<String, Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,7 +82,7 @@ impl Ledger {
             fence_mac: self.fence_mac.clone(),
             session_token: self.session_token.clone(),
             cluster_uid: self.cluster_uid.clone(),
-            entries: self.entries.clone(),
+            entries: self.recorded(),
         };
         // Writing plain structs to memory has no way to fail; an empty record would not decode.
         serde_json::to_vec(&root).unwrap_or_default()
@@ -104,7 +104,7 @@ impl Ledger {
             session_token: root.session_token,
             cluster_uid: root.cluster_uid,
             entries: root.entries,
-            repair: None,
+            lost: BTreeMap::new(),
         })
     }
 
@@ -116,13 +116,20 @@ impl Ledger {
 
     /// Leaves out entries whose content is not held, so that the hub sends them again.
     pub fn drop_lost(&mut self, is_held: impl Fn(&str, &Digest) -> bool) {
-        let recorded = self.root();
-        let all = self.entries.len();
-        self.entries
-            .retain(|name, entry| variant(entry).is_none_or(|digest| is_held(name, &digest)));
-        if self.entries.len() < all {
-            self.repair = Some(recorded);
-        }
+        let is_lost =
+            |name: &String, entry: &mut Entry| variant(entry).is_some_and(|digest| !is_held(name, &digest));
+        self.lost = self.entries.extract_if(.., is_lost).collect();
+    }
+
+    /// The digest over all that is recorded, where a part of it is lost.
+    #[must_use]
+    pub fn root_with_lost(&self) -> Option<Digest> {
+        (!self.lost.is_empty()).then(|| root(&self.recorded()))
+    }
+
+    fn recorded(&self) -> BTreeMap<String, Entry> {
+        let lost = self.lost.iter().map(|(name, entry)| (name.clone(), entry.clone()));
+        self.entries.clone().into_iter().chain(lost).collect()
     }
 
     /// Each entry as the hub asks for it.
@@ -181,7 +188,7 @@ mod tests {
                 ("main/web".into(), Entry::Run(assignment)),
                 ("main/old".into(), Entry::Remove(Permit::default())),
             ]),
-            repair: None,
+            lost: BTreeMap::new(),
         }
     }
 
@@ -198,6 +205,16 @@ mod tests {
         assert!(refused.contains("format 2"), "{refused}");
         let unknown = text.replace("{\"version\":1,", "{\"version\":1,\"more\":true,");
         assert!(Ledger::decode(unknown.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_is_lost_is_recorded_as_before() {
+        let mut lossy = ledger();
+        lossy.drop_lost(|_, _| false);
+        assert_eq!(lossy.root_with_lost(), Some(ledger().root()));
+        assert!(!lossy.entries.contains_key("main/web"));
+        assert_eq!(lossy.encode(), ledger().encode());
+        assert_eq!(ledger().root_with_lost(), None);
     }
 
     #[test]

@@ -242,6 +242,19 @@ impl Bundle {
         }
     }
 
+    /// The hub knows nothing of it any more: what it owns stays, and nothing is done about it.
+    pub(super) fn forgotten(&mut self) {
+        let slots = std::mem::take(&mut self.slots);
+        let slots = slots.into_iter().map(|(identity, slot)| (identity, Slot { target: None, ..slot }));
+        *self = Self {
+            installed: self.installed,
+            variant: self.variant,
+            slots: slots.collect(),
+            unsaved_since: self.unsaved_since,
+            ..Self::default()
+        };
+    }
+
     /// Notes that the durable inventory is behind.
     pub(super) fn unsaved(&mut self, now: u64) {
         self.unsaved_since.get_or_insert(now);

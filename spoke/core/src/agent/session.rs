@@ -16,6 +16,8 @@ use crate::inbox::Inbox;
 pub(super) struct Session {
     pub(super) id: u64,
     is_welcome: bool,
+    /// Whether the hub waits for the list of what is held.
+    owes_holding: bool,
     /// The report that the hub has of each bundle.
     pub(super) sent: BTreeMap<String, Sent>,
     inbox: Option<Inbox>,
@@ -36,12 +38,6 @@ pub(super) struct Sent {
     pub(super) last: Option<(Essence, u64)>,
 }
 
-impl Session {
-    /// Whether reports may be sent.
-    pub(super) fn is_welcome(&self) -> bool {
-        self.is_welcome
-    }
-}
 
 impl Agent {
     pub(super) fn connected(&mut self) {
@@ -61,7 +57,7 @@ impl Agent {
             return;
         }
         let reports = || self.bundles.values().filter_map(|bundle| bundle.report.as_ref());
-        let (fence, fence_mac) = if self.ledger.repair.is_some() {
+        let (fence, fence_mac) = if !self.ledger.lost.is_empty() {
             // Something that was held is lost: the hub must not take it for held.
             (Fence::default(), Vec::new())
         } else {
@@ -84,6 +80,7 @@ impl Agent {
         self.session = Some(Session {
             id: self.next_id,
             is_welcome: false,
+            owes_holding: false,
             sent,
             inbox: None,
             waiting: VecDeque::new(),
@@ -128,7 +125,7 @@ impl Agent {
 
     /// Takes parts of changes, unless one is being written.
     pub(super) fn hear_waiting(&mut self) {
-        while self.store.pending.is_none() {
+        while self.store.pending.is_none() && self.may_speak() {
             let Some(session) = &mut self.session else {
                 return;
             };
@@ -174,23 +171,33 @@ impl Agent {
         if want_reports {
             session.sent.clear();
         }
+        session.owes_holding = want_holding;
         self.reports_changed.extend(self.bundles.keys().cloned());
-        if want_holding {
+        self.speak();
+    }
+
+    /// Whether anything but Hello may be said: the hub was heard, and its token is durable. A spoke
+    /// that spoke and then came back with an older token would be taken for a second one.
+    pub(super) fn may_speak(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_welcome) && !self.store.is_root_behind()
+    }
+
+    /// Says and hears what waited for the token.
+    pub(super) fn speak(&mut self) {
+        if !self.may_speak() {
+            return;
+        }
+        if let Some(session) = &mut self.session
+            && std::mem::take(&mut session.owes_holding)
+        {
             self.out.push(Effect::Send(ToHub::Holding(self.ledger.holding())));
         }
+        self.hear_waiting();
     }
 
     fn open(&mut self, delta: Delta) -> Result<(), (u64, String)> {
         let generation = delta.fence.generation;
         let refuse = |message: String| (generation, message);
-        for name in &delta.forget {
-            let owned = self.bundles.get(name).map_or(0, |bundle| bundle.slots.len());
-            if owned > 0 {
-                return Err(refuse(format!(
-                    "bundle {name} still owns {owned} objects here; remove it before it is forgotten"
-                )));
-            }
-        }
         let inbox = Inbox::open(delta, &self.ledger, &self.contents).map_err(refuse)?;
         if inbox.is_none() {
             let root = self.ledger.root();

@@ -49,6 +49,11 @@ impl Storing {
         self.under_way.is_some()
     }
 
+    /// Whether the durable root lacks something beside a change of assignments.
+    pub(super) fn is_root_behind(&self) -> bool {
+        self.is_root_unsaved || matches!(self.under_way, Some((_, Purpose::Root)))
+    }
+
     /// Goes on with the tokens of another.
     pub(super) fn follow(&mut self, before: &Self) {
         self.token = before.token;
@@ -114,6 +119,7 @@ impl Agent {
                     Purpose::Root => {}
                     Purpose::Inventories(saved) => self.inventories_saved(saved),
                 }
+                self.speak();
             }
             Err(failure) => self.store_failed(&purpose, &failure),
         }
@@ -166,8 +172,13 @@ impl Agent {
         puts.push((ROOT_KEY.to_owned(), change.ledger.encode()));
         let kept: BTreeSet<String> = change.ledger.pack_keys().collect();
         let old = self.ledger.pack_keys().filter(|key| !kept.contains(key));
-        let inventories = change.forget.iter().map(|name| Inventory::key(name));
+        let forgotten = change.forget.iter().filter(|name| !self.owns_objects(name));
+        let inventories = forgotten.map(|name| Inventory::key(name));
         Write { puts, deletes: old.chain(inventories).collect() }
+    }
+
+    fn owns_objects(&self, name: &str) -> bool {
+        self.bundles.get(name).is_some_and(|bundle| !bundle.slots.is_empty())
     }
 
     fn write_inventories(&mut self) -> Option<(Write, Purpose)> {
@@ -209,12 +220,20 @@ impl Agent {
         self.ledger.cluster_uid.clone_from(&before.cluster_uid);
         let fence = &self.ledger.fence;
         let (generation, root) = (fence.generation, self.ledger.root());
-        let is_next =
-            (before.fence.generation + 1 == generation) && before.fence.epoch == fence.epoch;
         let has_other_marks =
             before.fence.hub_id != fence.hub_id || before.fence.incarnation != fence.incarnation;
+        let is_next = before.fence.generation + 1 == generation
+            && before.fence.epoch == fence.epoch
+            && !has_other_marks;
         for name in &change.forget {
-            self.bundles.remove(name);
+            match self.bundles.get_mut(name) {
+                // The hub forgets what it was told is gone; what it never knew of (the cluster left
+                // the fleet and came back) is kept as it is.
+                Some(bundle) if !bundle.slots.is_empty() => bundle.forgotten(),
+                _ => {
+                    self.bundles.remove(name);
+                }
+            }
             self.contents.remove(name);
             self.hungry.remove(name);
             if let Some(session) = &mut self.session {
@@ -228,8 +247,8 @@ impl Agent {
         for name in entries.keys() {
             let is_set = change.set.contains(name);
             let bundle = self.bundles.entry(name.clone()).or_default();
-            // Where generations were skipped, an entry may have changed and changed back: the hub
-            // must hear that it was seen.
+            // Where generations were skipped, an entry may have changed and changed back, and a new
+            // incarnation was never heard of: the hub must hear that it was seen.
             if is_set || !is_next {
                 bundle.generation = generation;
             }

@@ -119,12 +119,12 @@ impl Agent {
     /// Says Hello where it is due, and reports that the hub does not have.
     pub(super) fn tell(&mut self) {
         self.maybe_hello();
+        if !self.may_speak() {
+            return;
+        }
         let Some(session) = &mut self.session else {
             return;
         };
-        if !session.is_welcome() {
-            return;
-        }
         session.tell_at = None;
         let now = self.now.mono_millis;
         for name in std::mem::take(&mut self.reports_changed) {
