@@ -1,0 +1,14 @@
+//! What must hold on the wire, with real TLS, tonic and processes: who is let in, what is fenced off, what a slow or
+//! broken peer costs, and what a killed program leaves behind.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod certificates;
+mod fences;
+mod git;
+mod handshake;
+mod joining;
+mod messages;
+mod restart;
+mod services;
+mod slow;
+mod up;
