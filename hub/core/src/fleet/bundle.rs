@@ -237,7 +237,9 @@ impl Bundle {
         at_unix_millis: u64,
     ) {
         // What was permitted on the way to an assignment that was never reached is still to do.
-        let reached = self.is_settled(cluster) || !self.assigned.contains_key(&cluster);
+        // A removal under way is such a way, too.
+        let is_new = !self.assigned.contains_key(&cluster) && !self.removing.contains(cluster);
+        let reached = is_new || self.is_settled(cluster);
         let kept = if reached { Permit::default() } else { self.permit(cluster) };
         let all = permit.map_or_else(|| kept.clone(), |(permit, _)| kept.and(permit));
         if all == Permit::default() {

@@ -263,6 +263,20 @@ fn permits_add_up_until_a_cluster_has_arrived() {
 }
 
 #[test]
+fn what_a_removal_may_take_is_still_to_do_when_the_bundle_comes_back() {
+    let mut hub = Hub::new(&["a"]);
+    let (four, one) = (hub.world.variant("ConfigMap", &names(4)), hub.world.variant("Secret", &names(1)));
+    hub.publish("c1", &[("web", four)]);
+    hub.report("a", "web", 1, Some(four));
+    hub.publish("c2", &[]);
+    hub.approve("web", "r1");
+    assert_eq!(hub.bundle("web").permit(0).deletions, 4);
+    hub.publish("c3", &[("web", one)]);
+    assert_eq!(hub.fleet.assigned(&hub.bundle("web"), 0), Some(one));
+    assert_eq!(hub.bundle("web").permit(0).deletions, 4, "nobody said that the four are gone");
+}
+
+#[test]
 fn an_undeclared_cluster_keeps_what_it_has() {
     let mut hub = Hub::new(&["a", "b"]);
     let pair = hub.world.variant("ConfigMap", &names(2));
