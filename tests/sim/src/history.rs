@@ -69,6 +69,16 @@ impl History {
         &self.roots[self.known.saturating_sub(1).min(self.roots.len())..]
     }
 
+    /// Where the entry of a bundle came to be what it is in a root, as the place of the first root
+    /// in an unbroken row that has it.
+    #[must_use]
+    pub fn since(&self, bundle: &str, root: &Root) -> usize {
+        let is_other = |one: &Root| one.entries.get(bundle) != root.entries.get(bundle);
+        let last = self.roots.iter().rposition(|one| std::ptr::eq(one, root));
+        let before = self.roots.iter().take(last.unwrap_or_default()).rposition(is_other);
+        before.map_or(0, |at| at + 1)
+    }
+
     /// The newest durable root.
     #[must_use]
     pub fn last(&self) -> Option<&Root> {

@@ -79,7 +79,9 @@ fn drive(world: &mut World) {
     if !unsettled.is_empty() {
         return world.report("liveness", format!("it settled, and then {}", unsettled.join("; ")));
     }
-    let ledgers = hub_loss::ledgers(world);
+    // What left the fleet need not have settled.
+    let clusters = world.fleet().map(|fleet| fleet.clusters.keys().cloned().collect::<Vec<_>>());
+    let ledgers = hub_loss::ledgers(world, &clusters.unwrap_or_default());
     world.lose_hub();
     world.meddle_everywhere();
     world.run_until(world.now_millis() + ALONE_MILLIS);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
+/// Lines that are kept, where `DROVER_SIM_LINES` does not say how many.
 const KEPT: usize = 400;
 
 /// The story of a run. Words cost time, so a run is told only where somebody listens: the first run
@@ -10,19 +11,22 @@ const KEPT: usize = 400;
 #[derive(Debug, Default)]
 pub(crate) struct Story {
     is_told: bool,
+    kept: usize,
     lines: VecDeque<String>,
 }
 
 impl Story {
     pub(crate) fn new(is_told: bool) -> Self {
-        Self { is_told, lines: VecDeque::new() }
+        let said = std::env::var("DROVER_SIM_LINES").ok();
+        let kept = said.and_then(|said| said.parse().ok()).unwrap_or(KEPT);
+        Self { is_told, kept, lines: VecDeque::new() }
     }
 
     pub(crate) fn tell(&mut self, now_millis: u64, line: impl FnOnce() -> String) {
         if !self.is_told {
             return;
         }
-        if self.lines.len() >= KEPT {
+        if self.lines.len() >= self.kept {
             self.lines.pop_front();
         }
         let (secs, millis) = (now_millis / 1000, now_millis % 1000);

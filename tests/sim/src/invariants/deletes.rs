@@ -18,8 +18,8 @@ use crate::history::{self, Root};
 /// Counts what goes under each entry of each ledger.
 #[derive(Debug, Default)]
 pub struct Deletes {
-    /// By cluster, bundle and digest of the entry: uids that went.
-    gone: BTreeMap<(String, String, proto_model::Digest), BTreeSet<String>>,
+    /// By cluster, bundle and place of the entry in the history of the ledger: uids that went.
+    gone: BTreeMap<(String, String, usize), BTreeSet<String>>,
 }
 
 impl Deletes {
@@ -93,7 +93,8 @@ impl Deletes {
         if is_protected(&identity.kind) && !permit.protected.contains(&identity.kind) {
             return Err(format!("the permit of {bundle} does not name its protected kind"));
         }
-        let place = (cluster.to_owned(), bundle.to_owned(), entry.digest());
+        let since = context.ledger(cluster)?.since(bundle, root);
+        let place = (cluster.to_owned(), bundle.to_owned(), since);
         let gone = self.gone.entry(place).or_default();
         gone.insert(uid.to_owned());
         if gone.len() as u64 > permit.deletions {
@@ -109,6 +110,9 @@ impl Invariant for Deletes {
     }
 
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>) -> Result<(), String> {
+        if let Seen::Forgotten { cluster } = seen {
+            self.gone.retain(|(of, ..), _| of != cluster);
+        }
         let Seen::Reached { cluster, op: Op::Delete { identity, uid, .. }, live: Some(live), .. } = seen
         else {
             return Ok(());

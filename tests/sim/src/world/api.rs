@@ -78,7 +78,7 @@ impl World {
     }
 
     /// Whether anything that the newest ledger says names an object.
-    fn names(&self, cluster: &str, identity: &Identity) -> bool {
+    pub(super) fn names(&self, cluster: &str, identity: &Identity) -> bool {
         let last = self.histories.get(cluster).and_then(|history| history.last());
         last.is_some_and(|root| {
             root.entries.values().any(|entry| {

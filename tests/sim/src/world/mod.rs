@@ -9,6 +9,7 @@ mod people;
 mod sabotage;
 mod site;
 mod streams;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 

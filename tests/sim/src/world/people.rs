@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hub_core::command::{Act, Command, Deed, Entry, Token};
 use hub_core::fleet::Fleet;
-use proto_model::Digest;
+use proto_model::{Digest, Identity};
 
 use super::{Happening, World};
 use crate::counts::Event;
@@ -66,6 +66,9 @@ impl World {
             self.mind_cluster(&fleet, &name);
         }
         self.approve(&fleet);
+        if !self.is_rough {
+            self.clear_strays();
+        }
         if self.is_rough {
             self.meddle(&fleet);
             self.repeat_one();
@@ -92,6 +95,37 @@ impl World {
             self.orphan(name);
             self.act(Event::Replaced, Deed::ReplaceCluster(name.to_owned()));
         }
+    }
+
+    /// Takes away by hand what was left behind in clusters that were replaced, removed or lost their
+    /// ledger: no assignment will ever let it go, and it may stand in the way.
+    fn clear_strays(&mut self) {
+        let now = self.unix_millis();
+        for name in self.clusters() {
+            let Some(site) = self.sites.get(&name) else { continue };
+            let is_copy = |identity: &&Identity| identity.name.ends_with("-copy");
+            let strays: Vec<Identity> = site.strays.iter().filter(|one| !is_copy(one)).cloned().collect();
+            for identity in strays {
+                if !self.is_named_by_its_owner(&name, &identity)
+                    && let Some(site) = self.sites.get_mut(&name)
+                    && site.state.remove(&identity, now)
+                {
+                    self.tell(|| format!("{name}: somebody clears {identity} away"));
+                }
+            }
+            self.after_change(&name);
+        }
+    }
+
+    /// Whether a bundle whose mark an object bears names it in the newest ledger.
+    fn is_named_by_its_owner(&self, cluster: &str, identity: &Identity) -> bool {
+        let live = self.sites.get(cluster).and_then(|site| site.state.object(identity));
+        let last = self.histories.get(cluster).and_then(|history| history.last());
+        let (Some(live), Some(root)) = (live, last) else { return false };
+        crate::invariants::owners(&live).iter().any(|bundle| {
+            let all = crate::history::expected(&self.bodies, root.entries.get(bundle));
+            all.is_some_and(|all| all.contains_key(identity))
+        })
     }
 
     /// A spoke enrols, with a token made for it.

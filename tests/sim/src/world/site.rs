@@ -9,7 +9,7 @@ use spoke_core::{Agent, Effect, Event, Now};
 use spoke_memory::{Settings, State};
 
 use super::sabotage::Disguise;
-use super::{Happening, Site, World};
+use super::{Happening, Site, World, words};
 use crate::counts::Fault;
 use crate::history::History;
 use crate::invariants::Seen;
@@ -100,8 +100,8 @@ impl World {
         let now = Now { mono_millis: self.now, unix_millis: self.unix_millis() };
         let Some(event) = self.disguise_event(cluster, event) else { return };
         if self.story_is_told() && !matches!(event, Event::Tick) {
-            let words = format!("{event:?}");
-            self.tell(|| format!("{cluster}: <- {}", cut(&words)));
+            let words = words::event(&event);
+            self.tell(|| format!("{cluster}: <- {words}"));
         }
         let site = self.sites.get_mut(cluster).filter(|site| site.boot == boot);
         let Some(spoke) = site.and_then(|site| site.spoke.as_mut()) else { return };
@@ -119,8 +119,8 @@ impl World {
 
     fn carry_out(&mut self, cluster: &str, boot: u64, effect: Effect) {
         if self.story_is_told() && !matches!(effect, Effect::Wake { .. }) {
-            let words = format!("{effect:?}");
-            self.tell(|| format!("{cluster}: -> {}", cut(&words)));
+            let words = words::effect(&effect);
+            self.tell(|| format!("{cluster}: -> {words}"));
         }
         let name = cluster.to_owned();
         match effect {
@@ -297,12 +297,4 @@ pub(super) fn fresh_state(cluster: &str, life: u64) -> State {
     let mut state = State::new(&format!("{cluster}-{life}"));
     state.settings = Settings { progress_millis: 300, establish_millis: 50, terminate_millis: 100 };
     state
-}
-
-fn cut(words: &str) -> &str {
-    let mut end = words.len().min(700);
-    while !words.is_char_boundary(end) {
-        end -= 1;
-    }
-    &words[..end]
 }
