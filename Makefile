@@ -39,6 +39,7 @@ endif
 # The preflight comes first: it names everything that is missing at once, and nothing is skipped in silence.
 test:
 	$(CARGO) run --quiet -p tests-tools --bin testkube -- preflight
+	$(CARGO) run --quiet -p tests-tools --bin testkube -- build
 	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace --no-fail-fast
 
