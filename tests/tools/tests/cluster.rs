@@ -56,6 +56,9 @@ fn a_deployment_becomes_available_and_nothing_is_left() {
         )
         .unwrap();
     assert_eq!(ready, "3");
+    // The heartbeat without which the node, and with it what runs there, counts as lost after 50 s.
+    let lease = ["wait", "--for=create", "lease/node-1", "-n", "kube-node-lease", "--timeout=30s"];
+    cluster.kubectl_text(lease, "").unwrap();
 
     let entries = cluster.audit().unwrap();
     let applied = entries

@@ -109,6 +109,8 @@ pub(super) fn kwok(tools: &Tools, files: &Files) -> Command {
         .arg("--config")
         .arg(tools.stages())
         .arg("--manage-all-nodes=true");
+    // Without leases, nodes turn NotReady after a while, and what runs on them unavailable.
+    command.args(["--node-lease-duration-seconds", "40"]);
     command
 }
 
