@@ -187,6 +187,12 @@ pub const DISCOVERY_SECS_MAX: u64 = 60;
 pub const DISCOVERY_ENTRIES_MAX: usize = 1_000;
 /// Objects asked for in one page of a list.
 pub const API_PAGE_OBJECTS: usize = 500;
+/// Objects looked at in a namespace or of a kind before it counts as too full to tell whose they are.
+pub const CONTENTS_OBJECTS_MAX: usize = 20_000;
+/// Objects, and kinds that can't be listed, which are named when they keep a namespace or definition.
+pub const CONTENTS_NAMED_MAX: usize = 3;
+/// Time for looking through a namespace or the objects of a kind, in seconds.
+pub const CONTENTS_SECS_MAX: u64 = 120;
 /// Ledger Secrets asked for in one page of a list; each is up to a chunk and a third.
 pub const LEDGER_PAGE_SECRETS: usize = 16;
 /// Longest wait between two tries to watch a kind, in milliseconds.
@@ -212,6 +218,12 @@ pub const RETRY_AFTER_MILLIS_MAX: u64 = 300_000;
 pub const CORRECTIONS_MAX: u32 = 3;
 /// Span over which corrections of one object are counted, in milliseconds.
 pub const CONTEST_MILLIS: u64 = 600_000;
+/// How long a custom resource whose kind has a status subresource counts as Progressing without a
+/// status, in milliseconds.
+pub const STATUS_WAIT_MILLIS: u64 = 60_000;
+/// Dry-runs of one object that the API server failed at without saying why, after which the write
+/// itself has to tell.
+pub const DRY_RUNS_MAX: u32 = 3;
 /// How long the parts of a change may stay out before a spoke asks for what is missing, in
 /// milliseconds.
 pub const NEED_MILLIS_MIN: u64 = 1_000;

@@ -137,6 +137,7 @@ mod tests {
             applied: Some(Digest::of(b"bound")),
             order: 0,
             finished: None,
+            awaits_status: false,
         }
     }
 

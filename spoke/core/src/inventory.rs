@@ -34,6 +34,14 @@ pub struct Tracked {
     /// Of a Job that came to its end as applied: whether it succeeded. It may then vanish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<bool>,
+    /// Whether a status is still waited for, of a custom resource whose controller writes one.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub awaits_status: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_not(flag: &bool) -> bool {
+    !*flag
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -146,6 +154,7 @@ mod tests {
             applied: Some(Digest::of(b"a")),
             order: -1,
             finished: Some(true),
+            awaits_status: true,
         };
         let inventory = Inventory {
             installed: true,

@@ -3,6 +3,7 @@
 //! Pure: no tokio, clock, file, network or randomness. Time comes in as a value.
 
 pub mod agent;
+pub mod contents;
 pub mod diff;
 pub mod health;
 pub mod inbox;
@@ -15,6 +16,8 @@ pub mod port;
 pub mod prune;
 pub mod report;
 pub mod retry;
+mod rival;
+mod secret;
 pub mod target;
 pub mod unpack;
 

@@ -3,7 +3,7 @@
 //! Namespaces, then CRDs, then everything else by its `drover.dev/order` and, within one number,
 //! by kind as Helm and kubectl order them, then webhook configurations.
 
-use proto_model::{GroupKind, object};
+use proto_model::{GroupKind, Identity, object};
 use serde_json::Value as Json;
 
 /// Annotation with a stage inside the bundle: a whole number, 0 where there is none.
@@ -75,6 +75,37 @@ pub fn is_recreated(kind: &GroupKind) -> bool {
 #[must_use]
 pub fn is_definition(kind: &GroupKind) -> bool {
     kind.is("apiextensions.k8s.io", "CustomResourceDefinition")
+}
+
+/// Whether an object may be refused for no other reason than that a change of `other`, which is
+/// applied before it, is not there yet.
+#[must_use]
+pub fn leans_on(object: &Identity, other: &Identity) -> bool {
+    if is_definition(&other.kind) {
+        let group = other.name.split_once('.').map_or("", |(_, group)| group);
+        return object.kind.group == group;
+    }
+    if other.kind.is("", "Namespace") {
+        return object.namespace == other.name;
+    }
+    let of = |kind: &GroupKind, all: &[(&str, &str)]| all.iter().any(|(group, name)| kind.is(group, name));
+    match (object.kind.group.as_str(), object.kind.kind.as_str()) {
+        ("rbac.authorization.k8s.io", _) => of(
+            &other.kind,
+            &[("rbac.authorization.k8s.io", "Role"), ("rbac.authorization.k8s.io", "ClusterRole")],
+        ),
+        ("", "Pod") => of(
+            &other.kind,
+            &[
+                ("", "ServiceAccount"),
+                ("", "LimitRange"),
+                ("scheduling.k8s.io", "PriorityClass"),
+                ("node.k8s.io", "RuntimeClass"),
+            ],
+        ),
+        ("", "PersistentVolumeClaim") => of(&other.kind, &[("", "LimitRange"), ("storage.k8s.io", "StorageClass")]),
+        _ => false,
+    }
 }
 
 fn class(kind: &GroupKind) -> u8 {
@@ -152,6 +183,27 @@ mod tests {
         assert!(!deployment.is_after_border(&config));
         assert!(stage("v1", "ConfigMap", 1).is_after_border(&deployment));
         assert!(!config.is_after_border(&stage("v1", "Namespace", 0)));
+    }
+
+    #[test]
+    fn what_comes_first_may_explain_a_refusal() {
+        let one = |api: &str, kind: &str, namespace: &str, name: &str| Identity {
+            kind: GroupKind::of(api, kind),
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        let widget = one("example.com/v1", "Widget", "shop", "w");
+        let binding = one("rbac.authorization.k8s.io/v1", "RoleBinding", "shop", "b");
+        let pod = one("v1", "Pod", "shop", "p");
+        let definition = |name| one("apiextensions.k8s.io/v1", "CustomResourceDefinition", "", name);
+        assert!(leans_on(&widget, &definition("widgets.example.com")));
+        assert!(!leans_on(&widget, &definition("widgets.example.org")));
+        assert!(leans_on(&widget, &one("v1", "Namespace", "", "shop")));
+        assert!(!leans_on(&widget, &one("v1", "Namespace", "", "other")));
+        assert!(leans_on(&binding, &one("rbac.authorization.k8s.io/v1", "Role", "shop", "r")));
+        assert!(leans_on(&pod, &one("v1", "ServiceAccount", "shop", "a")));
+        assert!(!leans_on(&pod, &one("v1", "ConfigMap", "shop", "c")));
+        assert!(!leans_on(&one("apps/v1", "Deployment", "shop", "d"), &one("v1", "ServiceAccount", "shop", "a")));
     }
 
     #[test]

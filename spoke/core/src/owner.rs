@@ -142,6 +142,7 @@ mod tests {
                 })
                 .collect(),
             managed: BTreeMap::new(),
+            has_status: false,
             object: None,
         }
     }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use proto_model::{Digest, GroupKind, Identity};
 use serde_json::Value as Json;
 
+pub use crate::contents::Contents;
+
 /// Label on every object that Drover owns: a hash of hub id, source and bundle, 16 hexadecimal
 /// digits.
 pub const OWNER_LABEL: &str = "drover.dev/owner";
@@ -63,6 +65,15 @@ pub enum Op {
     },
     /// Makes a namespace where it is missing; an existing one is left as it is.
     EnsureNamespace(String),
+    /// Looks for what would go along with a namespace or a definition and is nobody's here to
+    /// delete: lists every kind that can be deleted, or the one that is defined, by metadata alone.
+    /// It ends at the first page with a foreign object.
+    Contents {
+        /// A Namespace or a CustomResourceDefinition.
+        of: Identity,
+        /// uids of all objects in inventories: they and what they own do not count.
+        inventoried: Arc<BTreeSet<String>>,
+    },
 }
 
 /// What came of an [`Op`].
@@ -81,6 +92,8 @@ pub enum Outcome {
     Deleted,
     /// The namespace is there.
     NamespaceReady,
+    /// What is in the way of deleting a namespace or a definition.
+    Contents(Contents),
     /// It failed.
     Failed(Failure),
 }
@@ -165,6 +178,9 @@ pub struct Live {
     /// For each field manager whose name begins with `drover/`: a digest of the set of fields that
     /// it owns (managedFields of operation Apply). A manager that owns none is absent.
     pub managed: BTreeMap<String, Digest>,
+    /// Whether its kind has a status subresource, which a controller writes. Told by answers to
+    /// Get and Apply; `false` from watches and lists.
+    pub has_status: bool,
     /// The whole object, where it was read or watched whole; `None` from a metadata watch.
     pub object: Option<Arc<Json>>,
 }
@@ -195,8 +211,15 @@ impl Live {
                 .and_then(|text| serde_json::from_str(text).ok())
                 .unwrap_or_default(),
             managed: managed(metadata),
+            has_status: false,
             object,
         }
+    }
+
+    /// The same, of a kind with or without a status subresource.
+    #[must_use]
+    pub fn with_status(self, has_status: bool) -> Self {
+        Self { has_status, ..self }
     }
 }
 

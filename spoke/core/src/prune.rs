@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use proto_model::{GroupKind, Identity, Permit, assign};
 
+use crate::contents::Contents;
 use crate::inventory::Tracked;
 use crate::order;
 use crate::owner::{self, Owner, Ownership};
@@ -51,6 +52,8 @@ pub struct Request<'a> {
     pub needed_by: Option<&'a str>,
     /// Whether that bundle claims the object itself.
     pub is_claimed: bool,
+    /// What a namespace or a definition would take along, looked up just now; `None`: not yet.
+    pub contents: Option<&'a Contents>,
 }
 
 /// What becomes of a request.
@@ -61,6 +64,8 @@ pub enum Verdict {
         /// The uid.
         uid: String,
     },
+    /// First it must be known what would go along with it.
+    Survey,
     /// Nothing is there: it leaves the inventory.
     Gone,
     /// It is not ours (any more): it leaves the inventory and stays in the cluster.
@@ -108,7 +113,11 @@ pub fn judge(request: &Request<'_>) -> Verdict {
         }
         Warrant::Recreate => {}
     }
-    Verdict::Delete { uid: live.uid.clone() }
+    match request.contents {
+        None if kind.is_shared() => Verdict::Survey,
+        Some(contents) if !contents.is_empty() => Verdict::Wait(contents.say()),
+        _ => Verdict::Delete { uid: live.uid.clone() },
+    }
 }
 
 /// Whether a permit allows all of these to go; counted before the first of them goes.
@@ -164,6 +173,7 @@ mod tests {
         is_named: bool,
         needed_by: Option<&'static str>,
         is_claimed: bool,
+        contents: Option<Contents>,
     }
 
     fn case(kind: &str) -> Case {
@@ -181,6 +191,7 @@ mod tests {
             finalizers: Vec::new(),
             owners: vec![OwnerMark { hub: "h".into(), bundle: "main/web".into(), incarnation: 1 }],
             managed: BTreeMap::new(),
+            has_status: false,
             object: None,
         };
         Case {
@@ -191,6 +202,7 @@ mod tests {
             is_named: false,
             needed_by: None,
             is_claimed: false,
+            contents: None,
         }
     }
 
@@ -203,6 +215,7 @@ mod tests {
             warrant: Warrant::Complete { is_named: case.is_named, permit: &case.permit },
             needed_by: case.needed_by,
             is_claimed: case.is_claimed,
+            contents: case.contents.as_ref(),
         })
     }
 
@@ -257,6 +270,26 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_others_along_goes_only_when_nothing_foreign_is_in_it() {
+        for kind in ["Namespace", "CustomResourceDefinition"] {
+            let mut shared = case(kind);
+            if kind != "Namespace" {
+                shared.identity.kind.group = "apiextensions.k8s.io".into();
+            }
+            shared.permit.protected.insert(shared.identity.kind.clone());
+            assert_eq!(judged(&shared), Verdict::Survey);
+            let foreign = vec![case("ConfigMap").identity];
+            shared.contents = Some(Contents { foreign, ..Contents::default() });
+            assert!(matches!(judged(&shared), Verdict::Wait(why) if why.contains("ConfigMap shop/x")));
+            shared.contents = Some(Contents::default());
+            assert_eq!(judged(&shared), Verdict::Delete { uid: "u".into() });
+            // Whatever it holds, the permit comes first.
+            shared.permit.deletions = 0;
+            assert!(matches!(judged(&shared), Verdict::Refuse(_)));
+        }
+    }
+
+    #[test]
     fn the_permit_counts_before_the_first_goes() {
         let (one, two) = (case("ConfigMap").identity, case("Namespace").identity);
         let permit = Permit { deletions: 1, protected: BTreeSet::new() };
@@ -276,6 +309,7 @@ mod tests {
             warrant: Warrant::Recreate,
             needed_by: None,
             is_claimed: false,
+            contents: None,
         });
         assert!(matches!(verdict, Verdict::Refuse(_)));
     }

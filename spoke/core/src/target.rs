@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use crate::order::{self, Stage};
 use crate::pack::Content;
 use crate::port::Kind;
+use crate::secret;
 
 /// Scopes of kinds as far as they are known: `true` for kinds that live in namespaces.
 pub type Scopes = BTreeMap<Kind, bool>;
@@ -41,10 +42,12 @@ pub struct Wanted {
     pub namespace: Option<String>,
     /// Namespaces that the bundle brings.
     pub brings: BTreeSet<String>,
+    /// Kinds that the bundle defines, with the definition of each.
+    pub defines: BTreeMap<GroupKind, Identity>,
 }
 
-/// Binds all objects of a bundle, in the order of its variant, with namespaces filled in and the
-/// digests of what pods use stamped on their templates.
+/// Binds all objects of a bundle, in the order of its variant, with namespaces filled in, the
+/// digests of what pods use stamped on their templates, and plain text of Secrets encoded.
 ///
 /// # Errors
 /// A problem for each object that does not bind.
@@ -87,6 +90,7 @@ pub fn bind_all(
         }
     }
     bind::stamp(&mut bound, &was_bound);
+    bound.iter_mut().for_each(secret::encode);
     Ok(bound)
 }
 
@@ -125,6 +129,11 @@ pub fn wanted(
             wanted.unknown.entry(kind).or_insert(identity);
             continue;
         }
+        if order::is_definition(&identity.kind)
+            && let Some((kind, _)) = defined_scope(manifest)
+        {
+            wanted.defines.insert(kind, identity.clone());
+        }
         let target = Target {
             index,
             version: kind.version,
@@ -157,18 +166,17 @@ fn kind_of(manifest: &Json) -> Option<Kind> {
 
 /// Scopes of the kinds that the bundle itself defines: known before the cluster knows them.
 fn defined_scopes(bound: &[Json]) -> BTreeMap<GroupKind, bool> {
-    let scope = |manifest: &Json| {
-        if !order::is_definition(&kind_of(manifest)?.kind) {
-            return None;
-        }
-        let text = |pointer| manifest.pointer(pointer).and_then(Json::as_str);
-        let kind = GroupKind {
-            group: text("/spec/group")?.to_owned(),
-            kind: text("/spec/names/kind")?.to_owned(),
-        };
-        Some((kind, text("/spec/scope")? == "Namespaced"))
-    };
-    bound.iter().filter_map(scope).collect()
+    bound.iter().filter_map(defined_scope).collect()
+}
+
+fn defined_scope(manifest: &Json) -> Option<(GroupKind, bool)> {
+    if !order::is_definition(&kind_of(manifest)?.kind) {
+        return None;
+    }
+    let text = |pointer| manifest.pointer(pointer).and_then(Json::as_str);
+    let kind =
+        GroupKind { group: text("/spec/group")?.to_owned(), kind: text("/spec/names/kind")?.to_owned() };
+    Some((kind, text("/spec/scope")? == "Namespaced"))
 }
 
 fn scope(kind: &Kind, scopes: &Scopes, defined: &BTreeMap<GroupKind, bool>) -> Option<bool> {
@@ -267,9 +275,26 @@ mod tests {
             json!({"group": "example.com", "names": {"kind": "Widget"}, "scope": "Cluster"});
         let found = plan(&[widget, definition], None).unwrap();
         assert!(found.unknown.is_empty());
+        assert_eq!(found.defines.len(), 1);
         assert!(
             found.targets.keys().any(|identity| identity.to_string() == "Widget.example.com w")
         );
+    }
+
+    #[test]
+    fn text_of_a_secret_is_bound_and_then_encoded() {
+        let mut secret = manifest("v1", "Secret", "s");
+        secret["stringData"] = json!({"key": "store ${store}", "other": "${other}"});
+        let binds = BTreeMap::from([("store".to_owned(), proto_model::variant::Binds::default())]);
+        let object = Object::new(&secret).unwrap();
+        let variant =
+            Variant { settings: Settings { binds, ..Settings::default() }, objects: vec![object.digest] };
+        let content = Content::new(variant, |_| Some(Arc::clone(&object.body))).unwrap();
+        let value = proto_model::variable::Value::Number("142".into());
+        let bound =
+            bind_all(&content, &Variables::from_iter([("store".to_owned(), value)]), &scopes()).unwrap();
+        assert_eq!(bound[0]["data"], json!({"key": "c3RvcmUgMTQy", "other": "JHtvdGhlcn0="}));
+        assert_eq!(bound[0].get("stringData"), None);
     }
 
     #[test]

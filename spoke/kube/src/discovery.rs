@@ -17,6 +17,15 @@ pub(crate) struct Resource {
     pub(crate) kind: Kind,
     pub(crate) plural: String,
     pub(crate) namespaced: bool,
+    /// Whether it has a status subresource, as far as that was asked for.
+    pub(crate) status: bool,
+}
+
+/// A kind whose objects go with their namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OfNamespaces {
+    pub(crate) resource: Resource,
+    pub(crate) can_list: bool,
 }
 
 impl Resource {
@@ -143,6 +152,28 @@ impl Discovery {
     /// All kinds that can be listed, each at its preferred version.
     pub(crate) async fn all(&self, api: &Api) -> Result<BTreeSet<Kind>, Failure> {
         let mut kinds = BTreeMap::new();
+        for answer in everything(api).await? {
+            listable(&answer, &mut kinds);
+        }
+        Ok(kinds
+            .into_iter()
+            .map(|(kind, version)| Kind { kind, version })
+            .collect())
+    }
+
+    /// All kinds of which objects are deleted with their namespace, each at its preferred version.
+    pub(crate) async fn of_namespaces(&self, api: &Api) -> Result<Vec<OfNamespaces>, Failure> {
+        let mut kinds = BTreeMap::new();
+        for answer in everything(api).await? {
+            deletable(&answer, &mut kinds);
+        }
+        Ok(kinds.into_values().collect())
+    }
+}
+
+/// What the server says of all its kinds.
+async fn everything(api: &Api) -> Result<Vec<Json>, Failure> {
+        let mut answers = Vec::new();
         for path in ["/api", "/apis"] {
             let call = Call {
                 accept: DISCOVERY,
@@ -159,31 +190,55 @@ impl Discovery {
                     "the API server does not tell all its kinds at once (aggregated discovery): Kubernetes 1.30 or newer is needed",
                 ));
             }
-            listable(&answer, &mut kinds);
+            answers.push(answer);
         }
-        Ok(kinds
-            .into_iter()
-            .map(|(kind, version)| Kind { kind, version })
-            .collect())
+        Ok(answers)
+}
+
+/// What a kind offers, by verb; with its group and version.
+fn each_resource(answer: &Json) -> impl Iterator<Item = (&str, &str, &Json)> {
+    fn list(value: &Json) -> std::slice::Iter<'_, Json> {
+        value.as_array().map(Vec::as_slice).unwrap_or_default().iter()
+    }
+    list(&answer["items"]).flat_map(move |group| {
+        let name = group["metadata"]["name"].as_str().unwrap_or_default();
+        list(&group["versions"]).flat_map(move |version| {
+            let of = version["version"].as_str().unwrap_or_default();
+            list(&version["resources"]).map(move |resource| (name, of, resource))
+        })
+    })
+}
+
+fn offers(resource: &Json, verbs: &[&str]) -> bool {
+    let all = resource["verbs"].as_array().into_iter().flatten();
+    all.into_iter().any(|verb| verbs.iter().any(|wanted| verb == wanted))
+}
+
+fn deletable(answer: &Json, kinds: &mut BTreeMap<GroupKind, OfNamespaces>) {
+    for (group, version, resource) in each_resource(answer) {
+        let is_of_namespaces = resource["scope"] == "Namespaced" && offers(resource, &["delete", "deletecollection"]);
+        let names = (resource["responseKind"]["kind"].as_str(), resource["resource"].as_str());
+        let (Some(kind), Some(plural), true) = (names.0, names.1, is_of_namespaces) else {
+            continue;
+        };
+        let kind = GroupKind { group: group.into(), kind: kind.into() };
+        kinds.entry(kind.clone()).or_insert_with(|| OfNamespaces {
+            can_list: offers(resource, &["list"]),
+            resource: Resource {
+                kind: Kind { kind, version: version.into() },
+                plural: plural.into(),
+                namespaced: true,
+                status: false,
+            },
+        });
     }
 }
 
 fn listable(answer: &Json, kinds: &mut BTreeMap<GroupKind, String>) {
-    let each = |list: &Json| list.as_array().cloned().unwrap_or_default();
-    for group in each(&answer["items"]) {
-        let name = group["metadata"]["name"].as_str().unwrap_or_default();
-        for version in each(&group["versions"]) {
-            for resource in each(&version["resources"]) {
-                let lists = each(&resource["verbs"]).iter().any(|verb| verb == "list");
-                if let (true, Some(kind)) = (lists, resource["responseKind"]["kind"].as_str()) {
-                    let kind = GroupKind {
-                        group: name.into(),
-                        kind: kind.into(),
-                    };
-                    let version = version["version"].as_str().unwrap_or_default();
-                    kinds.entry(kind).or_insert_with(|| version.into());
-                }
-            }
+    for (group, version, resource) in each_resource(answer) {
+        if let (true, Some(kind)) = (offers(resource, &["list"]), resource["responseKind"]["kind"].as_str()) {
+            let kind = GroupKind { group: group.into(), kind: kind.into() };
+            kinds.entry(kind).or_insert_with(|| version.into());
         }
     }
 }
@@ -197,8 +252,15 @@ async fn fetch(
         Err(error) if error.is_code(404) => return Ok(BTreeMap::new()),
         answer => answer.map_err(|error| error.failure(&discovery_subject(group)))?,
     };
-    let all = answer["resources"].as_array().into_iter().flatten();
-    Ok(all
+    Ok(resources(&answer, group, version))
+}
+
+/// The kinds of one version of a group.
+fn resources(answer: &Json, group: &str, version: &str) -> BTreeMap<String, Resource> {
+    let all = || answer["resources"].as_array().into_iter().flatten();
+    let statuses: BTreeSet<&str> =
+        all().filter_map(|resource| resource["name"].as_str()?.strip_suffix("/status")).collect();
+    all()
         .filter_map(|resource| {
             let plural = resource["name"]
                 .as_str()
@@ -214,10 +276,11 @@ async fn fetch(
                 },
                 plural: plural.into(),
                 namespaced: resource["namespaced"] == true,
+                status: statuses.contains(plural),
             };
             Some((kind.to_owned(), found))
         })
-        .collect())
+        .collect()
 }
 
 fn discovery_subject(group: &str) -> Subject {
@@ -253,6 +316,7 @@ mod tests {
             },
             plural: "deployments".into(),
             namespaced: true,
+            status: false,
         };
         assert_eq!(
             resource.path("shop", "web"),
@@ -262,6 +326,35 @@ mod tests {
         resource.kind.kind.group.clear();
         resource.namespaced = false;
         assert_eq!(resource.path("", "a:b"), "/api/v1/deployments/a%3Ab");
+    }
+
+    #[test]
+    fn a_status_of_its_own_is_told_from_none() {
+        let answer = json!({"resources": [
+            {"name": "widgets", "kind": "Widget", "namespaced": true},
+            {"name": "widgets/status", "kind": "Widget", "namespaced": true},
+            {"name": "gadgets", "kind": "Gadget"}, {"name": "gadgets/scale", "kind": "Scale"}]});
+        let found = resources(&answer, "example.com", "v1");
+        let all: Vec<_> = found.values().map(|one| (one.named(), one.namespaced, one.status)).collect();
+        assert_eq!(
+            all,
+            [("gadgets.example.com".to_owned(), false, false), ("widgets.example.com".to_owned(), true, true)]
+        );
+    }
+
+    #[test]
+    fn what_goes_with_a_namespace_is_told_from_the_rest() {
+        let one = |kind: &str, scope: &str, verbs: &[&str]| json!({"resource": kind.to_lowercase(), "scope": scope,
+            "responseKind": {"kind": kind}, "verbs": verbs});
+        let answer = json!({"items": [{"metadata": {"name": "g"}, "versions": [{"version": "v1", "resources": [
+            one("Both", "Namespaced", &["list", "delete"]),
+            one("Blind", "Namespaced", &["deletecollection"]),
+            one("Shown", "Namespaced", &["get", "list"]),
+            one("Wide", "Cluster", &["list", "delete"])]}]}]});
+        let mut kinds = BTreeMap::new();
+        deletable(&answer, &mut kinds);
+        let found: Vec<_> = kinds.values().map(|one| (one.resource.plural.as_str(), one.can_list)).collect();
+        assert_eq!(found, [("blind", false), ("both", true)]);
     }
 
     #[test]

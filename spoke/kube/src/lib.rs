@@ -6,6 +6,7 @@
 
 mod api;
 mod cluster;
+mod contents;
 mod discovery;
 mod failure;
 mod lease;

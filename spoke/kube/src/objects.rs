@@ -35,6 +35,7 @@ impl Inner {
                 .ensure_namespace(&name)
                 .await
                 .map(|()| Outcome::NamespaceReady),
+            Op::Contents { of, inventoried } => self.contents(&of, inventoried).await,
         };
         done.unwrap_or_else(Outcome::Failed)
     }
@@ -59,7 +60,7 @@ impl Inner {
             .call(Call::get(resource.path(&subject.namespace, &subject.name)))
             .await
         {
-            Ok(found) => Ok(Outcome::Got(Some(whole(&resource.kind, found)))),
+            Ok(found) => Ok(Outcome::Got(Some(whole(&resource, found)))),
             Err(error) if error.is_missing_object(&subject) => Ok(Outcome::Got(None)),
             Err(error) => Err(self.failed(error, &subject, &resource)),
         }
@@ -98,7 +99,7 @@ impl Inner {
             self.discovery
                 .forget(manifest["spec"]["group"].as_str().unwrap_or_default());
         }
-        Ok(Outcome::Applied(whole(&resource.kind, applied)))
+        Ok(Outcome::Applied(whole(&resource, applied)))
     }
 
     async fn delete(
@@ -235,9 +236,9 @@ impl Inner {
     }
 }
 
-fn whole(kind: &Kind, object: Json) -> Live {
+fn whole(resource: &Resource, object: Json) -> Live {
     let object = Arc::new(object);
-    Live::read(kind, &object["metadata"], Some(object.clone()))
+    Live::read(&resource.kind, &object["metadata"], Some(object.clone())).with_status(resource.status)
 }
 
 fn is_definition(kind: &GroupKind) -> bool {

@@ -70,7 +70,7 @@ impl State {
                 since: now,
             },
         };
-        Ok(live(&resolved.kind, &stored, true))
+        Ok(live(&resolved.kind, &stored, true).with_status(resolved.status))
     }
 
     /// Makes an object as another client would, with operation Update.

@@ -20,6 +20,10 @@ pub enum Verb {
     Delete,
     /// Makes a namespace.
     Namespace,
+    /// Looks through a namespace or the objects of a definition.
+    Contents,
+    /// Lists a kind on the way through a namespace or the objects of a definition.
+    List,
 }
 
 /// Requests that fail. What is `None` or empty fits everything.

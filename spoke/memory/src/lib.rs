@@ -8,6 +8,7 @@
 
 mod access;
 mod apply;
+mod contents;
 mod controllers;
 mod custom;
 mod defaults;

@@ -166,6 +166,7 @@ impl State {
                 self.delete(identity, version, uid, now_millis)
             }
             Op::EnsureNamespace(name) => self.ensure_namespace(name, now_millis),
+            Op::Contents { of, inventoried } => self.contents(of, inventoried),
         };
         done.unwrap_or_else(Outcome::Failed)
     }
@@ -184,7 +185,9 @@ impl State {
         let resolved = self.resolve(&kind)?;
         let identity = resolved.scoped(identity)?;
         Ok(Outcome::Got(
-            self.objects.get(&identity).map(|stored| live(&resolved.kind, stored, true)),
+            self.objects
+                .get(&identity)
+                .map(|stored| live(&resolved.kind, stored, true).with_status(resolved.status)),
         ))
     }
 

@@ -7,9 +7,9 @@ use proto_model::{Health, Identity, ObjectProblem, Sync, limits, name as names};
 use super::Agent;
 use super::bundle::{Bundle, Plan, Ready, Slot, Trouble, holds_up};
 use super::done::Errand;
+use super::rehearse;
 use crate::diff::{Sight, Verdict, Why};
 use crate::order::Stage;
-use crate::owner;
 use crate::port::{Kind, Op, Reason};
 
 /// One thing to do.
@@ -17,6 +17,8 @@ use crate::port::{Kind, Op, Reason};
 pub(super) enum Step {
     Namespace(String),
     Look(Identity),
+    /// Ask what would come of applying it.
+    Rehearse(Identity),
     Apply(Identity, Why),
     /// Look at it and delete it, if what is seen allows that.
     Remove(Identity),
@@ -69,6 +71,7 @@ impl Agent {
         bundle.problems = problems;
         bundle.may_remove = false;
         bundle.forget_mended();
+        bundle.mind_statuses(self.now.mono_millis);
         bundle.is_pruning = bundle.slots.values().any(|slot| slot.target.is_none());
         let mut steps = decide(bundle, &circumstances);
         let may_prune = bundle.is_pruning && bundle.is_healthy();
@@ -87,6 +90,7 @@ impl Agent {
                 Step::Namespace(namespace) => self.ensure_namespace(name, namespace),
                 Step::Look(identity) => self.look(name, &identity, false),
                 Step::Remove(identity) => self.look(name, &identity, true),
+                Step::Rehearse(identity) => self.rehearse(name, &identity),
                 Step::Apply(identity, why) => self.apply(name, &identity, why),
             };
             if !is_started {
@@ -132,17 +136,15 @@ impl Agent {
         if !self.has_turn(name) {
             return false;
         }
-        let Some(mut bundle) = self.bundles.remove(name) else {
-            return true;
-        };
-        let manifest = self.manifest(name, &mut bundle, identity);
-        self.bundles.insert(name.to_owned(), bundle);
-        let (label, annotation) = self.marks(name, identity);
+        let manifest = self.marked_manifest(name, identity);
         let now = self.now.mono_millis;
-        let Some(slot) = self.slot_mut(name, identity) else {
+        let Some(bundle) = self.bundles.get_mut(name) else {
             return true;
         };
-        let (Some(mut manifest), Some(target)) = (manifest, &slot.target) else {
+        let Some(slot) = bundle.slots.get_mut(identity) else {
+            return true;
+        };
+        let (Some(manifest), Some(target)) = (manifest, &slot.target) else {
             return true;
         };
         let errand = Errand::Apply {
@@ -152,10 +154,11 @@ impl Agent {
             version: target.version.clone(),
             order: target.order,
         };
-        if why != Why::Content {
+        if why == Why::Content {
+            bundle.is_begun = true;
+        } else {
             slot.count_correction(now);
         }
-        owner::mark(&mut manifest, &label, &annotation);
         let manager = names::field_manager(name);
         self.start_now(errand, Op::Apply { manifest, manager, dry_run: false });
         self.mark_busy(name, identity, true)
@@ -302,12 +305,16 @@ impl Agent {
 
 /// What to do about the objects that a bundle wants, in order.
 fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut wake: Option<u64> = None;
+    let mut is_open = circumstances.is_open;
+    let (mut steps, mut wake) = (Vec::new(), None);
+    if is_open && !bundle.is_begun {
+        let rehearsal = rehearse::decide(bundle, circumstances.now, circumstances.steps_max);
+        is_open = rehearsal.is_over;
+        (steps, wake) = (rehearsal.steps, rehearsal.wake);
+    }
     let Plan::Ready(ready) = &mut bundle.plan else {
         return steps;
     };
-    let mut is_open = circumstances.is_open;
     let mut before: Option<Stage> = None;
     let (mut is_done, mut is_healthy) = (true, true);
     for identity in &ready.order {
@@ -386,7 +393,9 @@ fn decide_object(
             if circumstances.drift == Drift::Correct =>
         {
             let at = slot.correct_at(why, &identity.name);
-            if at > circumstances.now {
+            if slot.is_contested() && slot.contest.is_none() {
+                Next::Step(Step::Look(identity.clone()))
+            } else if at > circumstances.now {
                 Next::At(at)
             } else {
                 Next::Step(Step::Apply(identity.clone(), why))

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto_model::{Digest, Health, Identity, ObjectProblem, Report, Sync, limits};
+use proto_model::{Digest, GroupKind, Health, Identity, ObjectProblem, Report, Sync, limits};
 use serde_json::Value as Json;
 
 use crate::diff::{self, Sight, Verdict, Why};
@@ -18,6 +18,7 @@ pub(super) enum Attempt {
     Discover,
     Namespace,
     Look,
+    Rehearse,
     Apply,
     Delete,
 }
@@ -83,6 +84,10 @@ pub(super) struct Slot {
     pub(super) seen_in: Option<u32>,
     /// Something happened that only a look can tell.
     pub(super) look: bool,
+    /// Whether a dry-run of what is wanted found nothing against it, or could not tell.
+    pub(super) is_rehearsed: bool,
+    /// Until when a status is waited for, on the monotonic clock.
+    pub(super) status_until: Option<u64>,
     /// Whether a request about it is under way.
     pub(super) is_busy: bool,
     pub(super) trouble: Option<Trouble>,
@@ -91,6 +96,8 @@ pub(super) struct Slot {
     /// When it was last put right, and how often in a row.
     pub(super) corrected_at: u64,
     pub(super) corrections: u32,
+    /// Who keeps changing it back, in words, once that was looked up.
+    pub(super) contest: Option<String>,
 }
 
 impl Slot {
@@ -120,6 +127,9 @@ impl Slot {
         match &self.sight {
             Sight::Unknown => (Health::Unknown, "was not seen since the spoke started"),
             Sight::Foreign => (Health::Degraded, ""),
+            Sight::Live(_) if self.awaits_status() => {
+                (Health::Progressing, "waits for its controller to write a status")
+            }
             Sight::Live(seen) => (seen.assessment.health, &seen.assessment.message),
             Sight::Absent => match self.tracked.finished {
                 Some(true) => (Health::Healthy, ""),
@@ -157,6 +167,7 @@ impl Slot {
         }
         self.corrections += 1;
         self.corrected_at = now;
+        self.contest = None;
     }
 
     /// The stage in which it goes, in reverse.
@@ -179,6 +190,8 @@ pub(super) struct Ready {
     pub(super) namespace_trouble: Option<Trouble>,
     /// Namespaces that the bundle brings.
     pub(super) brings: BTreeSet<String>,
+    /// Kinds that the bundle defines, with the definition of each.
+    pub(super) defines: BTreeMap<GroupKind, Identity>,
     /// The bound objects, only while some of them are being applied.
     pub(super) bound: Option<Vec<Json>>,
 }
@@ -205,6 +218,10 @@ pub(super) struct Bundle {
     pub(super) variant: Option<Digest>,
     pub(super) slots: BTreeMap<Identity, Slot>,
     pub(super) plan: Plan,
+    /// Digest of variant and variables that the plan was made for.
+    pub(super) order: Option<Digest>,
+    /// Whether something of it was written: from there on writes are not rehearsed.
+    pub(super) is_begun: bool,
     /// Since when the durable inventory is behind.
     pub(super) unsaved_since: Option<u64>,
     /// Whether objects are being removed, with the permit checked.
@@ -258,6 +275,13 @@ impl Bundle {
     /// Notes that the durable inventory is behind.
     pub(super) fn unsaved(&mut self, now: u64) {
         self.unsaved_since.get_or_insert(now);
+    }
+
+    /// Takes up an order; another one than before is rehearsed before its first write.
+    pub(super) fn take_up(&mut self, order: Digest) {
+        if self.order.replace(order) != Some(order) {
+            self.is_begun = false;
+        }
     }
 
     /// Asks to be looked at again at a time.

@@ -4,10 +4,12 @@ use proto_model::{Digest, Identity, limits, name as names};
 
 use super::Agent;
 use super::bundle::{Attempt, Trouble};
+use super::rehearse::Question;
 use crate::diff::{Seen, Sight, Verdict};
 use crate::order;
 use crate::owner;
 use crate::port::{Failure, Kind, Live, Outcome, Reason};
+use crate::rival;
 
 /// What a request is for.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub(super) enum Errand {
     Look { bundle: String, identity: Identity },
     Remove { bundle: String, identity: Identity },
     Delete { bundle: String, identity: Identity },
+    Survey { bundle: String, live: Box<Live> },
+    Rehearse(Question),
     Apply { bundle: String, identity: Identity, bound: Digest, version: String, order: i32 },
 }
 
@@ -39,12 +43,20 @@ impl Agent {
             Errand::Remove { bundle, identity } => {
                 self.dirty.insert(bundle.clone());
                 if let Some(live) = self.looked(&bundle, &identity, outcome) {
-                    self.remove(&bundle, &identity, Some(&live));
+                    self.remove(&bundle, &identity, Some(&live), None);
                 }
             }
             Errand::Delete { bundle, identity } => {
                 self.dirty.insert(bundle.clone());
                 self.deleted(&bundle, &identity, outcome);
+            }
+            Errand::Survey { bundle, live } => {
+                self.dirty.insert(bundle.clone());
+                self.surveyed(&bundle, &live, outcome);
+            }
+            Errand::Rehearse(question) => {
+                self.dirty.insert(question.bundle.clone());
+                self.rehearsed(question, outcome);
             }
             Errand::Apply { bundle, identity, bound, version, order } => {
                 self.dirty.insert(bundle.clone());
@@ -183,11 +195,29 @@ impl Agent {
         if !was_resolved {
             slot.tracked.uid = Some(live.uid.clone());
         }
+        let is_contested = slot.is_contested();
         if !was_resolved && let Some(bundle) = self.bundles.get_mut(name) {
             bundle.unsaved(now);
             self.watches_changed = true;
         }
+        if is_contested {
+            self.name_rival(name, identity, &live);
+        }
         Some(live)
+    }
+
+    /// Finds out who keeps changing an object back.
+    fn name_rival(&mut self, name: &str, identity: &Identity, live: &Live) {
+        let manager = names::field_manager(name);
+        let wanted = self.marked_manifest(name, identity).unwrap_or_default();
+        let found = live.object.as_ref().and_then(|object| rival::rival(object, &manager, &wanted));
+        let who = found.map_or_else(|| "another field manager".to_owned(), |found| format!("field manager {found}"));
+        if let Some(slot) = self.slot_mut(name, identity) {
+            slot.contest = Some(format!(
+                "is contested: {who} keeps taking back what {manager} sets; correction pauses for {} min",
+                limits::CONTEST_MILLIS / 60_000
+            ));
+        }
     }
 
     fn look_failed(&mut self, name: &str, identity: &Identity, failure: Failure) {
@@ -236,6 +266,7 @@ impl Agent {
             return;
         };
         let was_healthy = slot.health().0 == proto_model::Health::Healthy;
+        let is_new = slot.tracked.applied != Some(order.bound) || slot.tracked.uid.as_ref() != Some(&live.uid);
         if slot.tracked.applied != Some(order.bound) {
             slot.tracked.finished = None;
         }
@@ -250,6 +281,7 @@ impl Agent {
         }
         slot.take_sight(Seen::of(&live, &manager, &slot.sight));
         slot.note_finish();
+        slot.expect_status(&live, is_new, now);
         slot.look = false;
         slot.trouble = None;
         slot.recreate = false;
@@ -293,7 +325,7 @@ impl Agent {
     }
 
     /// The slot that a request was about, free again.
-    fn free_slot(&mut self, name: &str, identity: &Identity) -> Option<&mut super::bundle::Slot> {
+    pub(super) fn free_slot(&mut self, name: &str, identity: &Identity) -> Option<&mut super::bundle::Slot> {
         let slot = self.slot_mut(name, identity)?;
         slot.is_busy = false;
         Some(slot)
@@ -371,7 +403,7 @@ fn finalizers(live: &Live, before: Option<&Trouble>, seed: &str, now: u64) -> Op
     Some(Trouble::stated(before, Attempt::Delete, message, false, seed, now))
 }
 
-fn failure_of(outcome: Outcome) -> Failure {
+pub(super) fn failure_of(outcome: Outcome) -> Failure {
     match outcome {
         Outcome::Failed(failure) => failure,
         _ => Failure {

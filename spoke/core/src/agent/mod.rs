@@ -17,9 +17,11 @@ mod bundle;
 mod done;
 mod observe;
 mod plan;
+mod rehearse;
 mod remove;
 mod session;
 mod start;
+mod status;
 mod store;
 mod tell;
 

@@ -44,6 +44,8 @@ impl Agent {
         match planned {
             Err(problems) => bundle.plan = Plan::Failed(problems),
             Ok((bound, wanted)) => {
+                let variables = assignment.variables.digest();
+                bundle.take_up(Digest::of_parts([&content.digest().0[..], &variables.0[..]]));
                 // Worth a write of its own only once all kinds are known.
                 let is_begun = bundle.variant.replace(content.digest()) != Some(content.digest());
                 if is_begun && wanted.unknown.is_empty() {
@@ -74,6 +76,7 @@ impl Agent {
                 slot.bound = bound;
                 slot.trouble = None;
                 slot.recreate = false;
+                slot.is_rehearsed = false;
                 slot.corrections = 0;
                 self.dirty.insert(name.to_owned());
             }
@@ -184,6 +187,7 @@ fn want(bundle: &mut Bundle, wanted: Wanted, bound: Vec<Json>, now: u64) {
         unknown: wanted.unknown,
         namespace: wanted.namespace,
         brings: wanted.brings,
+        defines: wanted.defines,
         bound: Some(bound),
         ..Ready::default()
     });

@@ -1,16 +1,19 @@
 //! Taking objects away: those that a variant no longer names, those of a bundle that goes, and
 //! those that must be made anew. Every deletion passes `prune::judge`.
 
+use std::sync::Arc;
+
 use proto_model::assign::Entry;
 use proto_model::{Identity, ObjectProblem, Permit};
 
 use super::Agent;
 use super::act::Step;
-use super::bundle::{Attempt, Bundle, Plan, Trouble};
-use super::done::Errand;
+use super::bundle::{Attempt, Bundle, Plan, Slot, Trouble};
+use super::done::{Errand, failure_of};
+use crate::contents::Contents;
 use crate::diff::Sight;
 use crate::order;
-use crate::port::{Live, Op};
+use crate::port::{Live, Op, Outcome};
 use crate::prune::{self, Request, Verdict, Warrant};
 
 impl Agent {
@@ -133,19 +136,27 @@ impl Agent {
                 inner.namespace == identity.name
             }
         };
+        // What lives in it and is wanted would be made anew, empty; what others still have would go.
         let holds = |(other, bundle): (&String, &Bundle)| {
-            other != name
-                && bundle.slots.iter().any(|(inner, slot)| lives_in_it(inner) && slot.exists())
+            let is_held = |slot: &Slot| slot.target.is_some() || (other != name && slot.exists());
+            bundle.slots.iter().any(|(inner, slot)| lives_in_it(inner) && is_held(slot))
         };
         self.bundles.iter().find(|pair| holds(*pair)).map(|(other, _)| (other.as_str(), false))
     }
 
     /// Judges the deletion of an object that was just looked at, and starts it.
-    pub(super) fn remove(&mut self, name: &str, identity: &Identity, live: Option<&Live>) {
-        let verdict = self.judge(name, identity, live);
+    pub(super) fn remove(
+        &mut self,
+        name: &str,
+        identity: &Identity,
+        live: Option<&Live>,
+        contents: Option<&Contents>,
+    ) {
+        let verdict = self.judge(name, identity, live, contents);
         let now = self.now.mono_millis;
         match verdict {
             None => {}
+            Some(Verdict::Survey) => self.survey(name, live),
             Some(Verdict::Delete { uid }) => {
                 if !self.may_act() {
                     return;
@@ -179,7 +190,46 @@ impl Agent {
         }
     }
 
-    fn judge(&self, name: &str, identity: &Identity, live: Option<&Live>) -> Option<Verdict> {
+    /// Asks what would go along with a namespace or a definition.
+    fn survey(&mut self, name: &str, live: Option<&Live>) {
+        let Some(live) = live.filter(|_| self.may_act()) else {
+            return;
+        };
+        let slots = self.bundles.values().flat_map(|bundle| bundle.slots.values());
+        let inventoried = slots.filter_map(|slot| slot.tracked.uid.clone()).collect();
+        let Some(slot) = self.slot_mut(name, &live.identity) else {
+            return;
+        };
+        slot.is_busy = true;
+        let op = Op::Contents { of: live.identity.clone(), inventoried: Arc::new(inventoried) };
+        // Only who it is and whose matters to the next question.
+        let live = Box::new(Live { object: None, ..live.clone() });
+        self.start_now(Errand::Survey { bundle: name.to_owned(), live }, op);
+    }
+
+    pub(super) fn surveyed(&mut self, name: &str, live: &Live, outcome: Outcome) {
+        let (identity, now) = (&live.identity, self.now.mono_millis);
+        let Some(slot) = self.free_slot(name, identity) else {
+            return;
+        };
+        match outcome {
+            Outcome::Contents(contents) => self.remove(name, identity, Some(live), Some(&contents)),
+            other => {
+                let before = slot.trouble.take();
+                let seed = format!("{name}{identity}");
+                slot.trouble =
+                    Some(Trouble::next(before.as_ref(), Attempt::Delete, &failure_of(other), &seed, now));
+            }
+        }
+    }
+
+    fn judge(
+        &self,
+        name: &str,
+        identity: &Identity,
+        live: Option<&Live>,
+        contents: Option<&Contents>,
+    ) -> Option<Verdict> {
         let bundle = self.bundles.get(name)?;
         let slot = bundle.slots.get(identity)?;
         let warrant = match self.ledger.entries.get(name)? {
@@ -200,6 +250,7 @@ impl Agent {
             warrant,
             needed_by: needed.map(|(bundle, _)| bundle),
             is_claimed: needed.is_some_and(|(_, is_claimed)| is_claimed),
+            contents,
         }))
     }
 

@@ -175,7 +175,8 @@ fn object_state<'a>(
         Some(message) => (Health::Unknown, message),
         None => slot.health(),
     };
-    let contested = "is contested: another manager keeps changing it back; correction pauses";
+    let contested = slot.contest.as_deref();
+    let contested = contested.unwrap_or("is contested: somebody keeps changing it back; correction pauses");
     let trouble = slot.trouble.as_ref().map(|trouble| (&*trouble.message, trouble.is_final));
     ObjectState {
         identity,

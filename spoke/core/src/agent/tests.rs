@@ -13,6 +13,7 @@ mod log;
 mod drift;
 mod ledger;
 mod objects;
+mod rehearse;
 mod removal;
 mod seeds;
 mod session;

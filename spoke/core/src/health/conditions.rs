@@ -56,7 +56,9 @@ impl<'a> Conditions<'a> {
         };
         Self {
             all: items.into_iter().flatten().map(read).collect(),
-            has_status: object.get("status").is_some_and(|status| !status.is_null()),
+            has_status: object.get("status").is_some_and(|status| {
+                !status.is_null() && status.as_object().is_none_or(|map| !map.is_empty())
+            }),
         }
     }
 
@@ -95,7 +97,7 @@ impl<'a> Conditions<'a> {
     /// What the conditions of a kind say that is not known here.
     pub(super) fn generic(&self) -> Assessment {
         if !self.has_status {
-            return Assessment::healthy();
+            return Assessment { lacks_status: true, ..Assessment::healthy() };
         }
         for name in STUCK {
             if let Some(condition) = self.when_true(name) {

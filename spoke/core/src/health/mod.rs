@@ -22,31 +22,34 @@ pub struct Assessment {
     pub message: String,
     /// Of a Job that has come to its end: whether it succeeded.
     pub finished: Option<bool>,
+    /// Whether nothing is known because no controller has written a status, where one may be
+    /// expected: the object counts as Healthy unless its kind has a status subresource.
+    pub lacks_status: bool,
 }
 
 impl Assessment {
     /// As it should be.
     #[must_use]
     pub fn healthy() -> Self {
-        Self { health: Health::Healthy, message: String::new(), finished: None }
+        Self { health: Health::Healthy, message: String::new(), finished: None, lacks_status: false }
     }
 
     /// Nothing is known.
     #[must_use]
     pub fn unknown(message: impl Into<String>) -> Self {
-        Self { health: Health::Unknown, message: message.into(), finished: None }
+        Self { health: Health::Unknown, message: message.into(), finished: None, lacks_status: false }
     }
 
     /// On its way.
     #[must_use]
     pub fn progressing(message: impl Into<String>) -> Self {
-        Self { health: Health::Progressing, message: message.into(), finished: None }
+        Self { health: Health::Progressing, message: message.into(), finished: None, lacks_status: false }
     }
 
     /// In trouble.
     #[must_use]
     pub fn degraded(message: impl Into<String>) -> Self {
-        Self { health: Health::Degraded, message: message.into(), finished: None }
+        Self { health: Health::Degraded, message: message.into(), finished: None, lacks_status: false }
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the tiny cluster answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proto_model::{Digest, Identity, object};
@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::fake::{Thing, World, failure};
 use super::log::say;
 use crate::agent::{Effect, Event};
+use crate::contents::{Contents, Member, Survey};
 use crate::port::{
     Failure, Kind, Live, OWNER_ANNOTATION, Observation, Op, Outcome, OwnerMark, Reason, Write,
 };
@@ -74,13 +75,19 @@ impl World {
                 let found = self.things.get(&identity).map(|thing| live(&identity, thing));
                 vec![done(Outcome::Got(found))]
             }
-            Op::Apply { manifest, manager, .. } => {
+            Op::Contents { of, inventoried } => {
+                vec![done(Outcome::Contents(self.contents(&of, inventoried)))]
+            }
+            Op::Apply { manifest, manager, dry_run } => {
                 let identity = object::identity(&manifest).unwrap();
                 if self.immutable.contains(&identity.kind.kind)
                     && self.things.contains_key(&identity)
                 {
                     let refused = failure(Reason::Invalid, "field is immutable");
                     return vec![done(Outcome::Failed(refused))];
+                }
+                if dry_run {
+                    return vec![done(Outcome::Applied(self.would_be(manifest)))];
                 }
                 let live = self.apply(manifest, manager);
                 let mut events = vec![done(Outcome::Applied(live.clone()))];
@@ -91,6 +98,35 @@ impl World {
             }
             Op::Delete { identity, uid, .. } => self.delete(id, identity, uid),
         }
+    }
+
+    /// What is in a namespace, or of the group of a definition.
+    fn contents(&self, of: &Identity, inventoried: Arc<BTreeSet<String>>) -> Contents {
+        let group = of.name.split_once('.').map_or("", |(_, group)| group);
+        let is_in_it = |one: &Identity| match of.kind.kind.as_str() {
+            "Namespace" => one.namespace == of.name,
+            _ => one.kind.group == group,
+        };
+        let mut survey = Survey::new(inventoried);
+        for (identity, thing) in self.things.iter().filter(|(identity, _)| is_in_it(identity)) {
+            let mut member = Member::read(&identity.kind, &thing.manifest["metadata"]);
+            member.uid.clone_from(&thing.uid);
+            survey.see(member);
+        }
+        survey.finish()
+    }
+
+    fn would_be(&self, manifest: Json) -> Live {
+        let identity = object::identity(&manifest).unwrap();
+        let thing = Thing {
+            uid: String::new(),
+            resource_version: 0,
+            manifest,
+            managed: BTreeMap::new(),
+            deleting: false,
+            finalizers: Vec::new(),
+        };
+        live(&identity, &thing)
     }
 
     fn apply(&mut self, manifest: Json, manager: String) -> Live {
@@ -150,6 +186,7 @@ pub(super) fn live(identity: &Identity, thing: &Thing) -> Live {
         finalizers: thing.finalizers.clone(),
         owners,
         managed: thing.managed.clone(),
+        has_status: identity.kind.kind == "Gadget",
         object: Some(Arc::new(thing.manifest.clone())),
     }
 }

@@ -59,7 +59,11 @@ pub(super) fn say(op: &Op) -> String {
     match op {
         Op::Discover(kind) => format!("discover {}", kind.kind),
         Op::Get { identity, .. } => format!("get {identity}"),
-        Op::Apply { manifest, .. } => format!("apply {}", object::identity(manifest).unwrap()),
+        Op::Apply { manifest, dry_run, .. } => {
+            let verb = if *dry_run { "dry-run" } else { "apply" };
+            format!("{verb} {}", object::identity(manifest).unwrap())
+        }
+        Op::Contents { of, .. } => format!("contents of {of}"),
         Op::Delete { identity, .. } => format!("delete {identity}"),
         Op::EnsureNamespace(name) => format!("ensure namespace {name}"),
     }

@@ -26,6 +26,8 @@ fn a_first_assignment_is_durable_then_inventoried_then_applied() {
             "store inventory/main/web",
             "get ConfigMap shop/a",
             "get ConfigMap shop/b",
+            "dry-run ConfigMap shop/a",
+            "dry-run ConfigMap shop/b",
             "apply ConfigMap shop/a",
             "apply ConfigMap shop/b",
             "watch ConfigMap",
@@ -197,7 +199,7 @@ fn an_invalid_job_is_made_anew_and_another_kind_is_not() {
     let log = world.log();
     let of_job: Vec<&String> = log.iter().filter(|line| line.contains("Job.batch")).collect();
     assert_eq!(
-        of_job,
+        of_job[2..],
         [
             "apply Job.batch shop/j",
             "get Job.batch shop/j",
@@ -211,7 +213,7 @@ fn an_invalid_job_is_made_anew_and_another_kind_is_not() {
     assert!(!world.log().iter().any(|line| line.starts_with("delete")));
     assert_eq!(
         world.words("main/web"),
-        "Failed Progressing [final: ConfigMap shop/a field is immutable]"
+        "Failed Progressing [final: ConfigMap shop/a refused beforehand, in a dry-run: field is immutable]"
     );
 }
 

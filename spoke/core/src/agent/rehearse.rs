@@ -1,0 +1,265 @@
+//! Asking before writing: before the first write of new content, every object that it changes is
+//! dry-run. What the API server refuses for good there stops the bundle with nothing changed.
+//!
+//! An object is not asked about where its kind or namespace comes with the same bundle and is not
+//! there yet, and an answer counts as a refusal only where nothing that comes before the object
+//! explains it. Once the first write was made, the writes themselves tell.
+
+use proto_model::{Digest, Identity, limits, name as names};
+use serde_json::Value as Json;
+
+use super::Agent;
+use super::act::Step;
+use super::bundle::{Attempt, Bundle, Plan, Slot, Trouble};
+use super::done::{Errand, failure_of};
+use crate::diff::{Sight, Verdict, Why};
+use crate::order;
+use crate::owner;
+use crate::port::{Failure, Op, Outcome, Reason};
+
+/// What is still to be asked.
+#[derive(Debug, Default)]
+pub(super) struct Rehearsal {
+    /// Whether everything was asked and nothing refused.
+    pub(super) is_over: bool,
+    /// What to ask now.
+    pub(super) steps: Vec<Step>,
+    /// When to ask again.
+    pub(super) wake: Option<u64>,
+}
+
+/// What an answer says.
+enum Answer {
+    /// It may be written, or only the write can tell.
+    Fine,
+    /// It may be changed only by making it anew: whether that would do is the next question.
+    Anew,
+    Refused(Failure),
+    /// Nothing; ask again.
+    None(Failure),
+}
+
+/// A question that was asked.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    pub(super) bundle: String,
+    pub(super) identity: Identity,
+    /// What it was about.
+    pub(super) bound: Digest,
+    /// Whether another name was put in, as if the object were made for the first time.
+    pub(super) is_anew: bool,
+}
+
+/// Looks through what a bundle wants for what must be asked before anything is written.
+pub(super) fn decide(bundle: &Bundle, now: u64, steps_max: usize) -> Rehearsal {
+    let mut rehearsal = Rehearsal { is_over: true, ..Rehearsal::default() };
+    let Plan::Ready(ready) = &bundle.plan else {
+        return rehearsal;
+    };
+    for identity in &ready.order {
+        let Some(slot) = bundle.slots.get(identity) else {
+            continue;
+        };
+        let next = match place(bundle, identity) {
+            Place::Missing => Next::Clear,
+            Place::Unknown if slot.is_applied() => Next::Clear,
+            Place::Unknown => Next::Wait,
+            Place::There => decide_object(slot, now),
+        };
+        match next {
+            Next::Clear => continue,
+            Next::Wait => {}
+            Next::At(at) => rehearsal.wake = Some(rehearsal.wake.map_or(at, |before| before.min(at))),
+            Next::Ask if rehearsal.steps.len() < steps_max => rehearsal.steps.push(Step::Rehearse(identity.clone())),
+            Next::Look if rehearsal.steps.len() < steps_max => rehearsal.steps.push(Step::Look(identity.clone())),
+            Next::Ask | Next::Look => {}
+        }
+        rehearsal.is_over = false;
+    }
+    rehearsal
+}
+
+enum Next {
+    /// It is not in the way of writing.
+    Clear,
+    Wait,
+    At(u64),
+    Look,
+    Ask,
+}
+
+fn decide_object(slot: &Slot, now: u64) -> Next {
+    if slot.is_applied() {
+        return Next::Clear;
+    }
+    // What is not in the durable inventory may already be what somebody else made.
+    if slot.is_busy || !slot.is_durable {
+        return Next::Wait;
+    }
+    let trouble = slot.trouble.as_ref();
+    match slot.verdict() {
+        Verdict::Look => match trouble {
+            // It says so by itself, and stops no other object.
+            Some(trouble) if trouble.is_final || trouble.reason == Some(Reason::NoSuchKind) => Next::Clear,
+            Some(trouble) if trouble.retry_at > now => Next::At(trouble.retry_at),
+            _ => Next::Look,
+        },
+        Verdict::Apply(Why::Content) if slot.is_rehearsed => Next::Clear,
+        Verdict::Apply(Why::Content) => match trouble.filter(|one| one.attempt == Attempt::Rehearse) {
+            Some(trouble) if trouble.retry_at > now => Next::At(trouble.retry_at),
+            _ => Next::Ask,
+        },
+        _ => Next::Clear,
+    }
+}
+
+/// Whether there can be an answer about an object.
+enum Place {
+    There,
+    /// The bundle itself brings its kind or namespace, and it must be looked at first.
+    Unknown,
+    /// The bundle itself is still to bring its kind or namespace.
+    Missing,
+}
+
+fn place(bundle: &Bundle, identity: &Identity) -> Place {
+    let Plan::Ready(ready) = &bundle.plan else {
+        return Place::There;
+    };
+    let definition = ready.defines.get(&identity.kind);
+    let namespace = ready.brings.contains(&identity.namespace).then(|| namespace(&identity.namespace));
+    for container in definition.into_iter().chain(&namespace) {
+        let Some(slot) = bundle.slots.get(container) else {
+            continue;
+        };
+        let is_settled = matches!(slot.sight, Sight::Absent | Sight::Foreign) || slot.trouble.is_some();
+        if slot.tracked.uid.is_none() {
+            return if is_settled { Place::Missing } else { Place::Unknown };
+        }
+    }
+    Place::There
+}
+
+fn namespace(name: &str) -> Identity {
+    Identity { kind: proto_model::GroupKind::of("v1", "Namespace"), namespace: String::new(), name: name.into() }
+}
+
+impl Agent {
+    /// Asks what would come of applying an object.
+    pub(super) fn rehearse(&mut self, name: &str, identity: &Identity) -> bool {
+        // Asked before the manifest is made.
+        if !self.has_turn(name) {
+            return false;
+        }
+        let manifest = self.marked_manifest(name, identity);
+        let (Some(manifest), Some(slot)) = (manifest, self.slot_mut(name, identity)) else {
+            return true;
+        };
+        let question =
+            Question { bundle: name.to_owned(), identity: identity.clone(), bound: slot.bound, is_anew: false };
+        self.ask_dry(question, manifest);
+        true
+    }
+
+    fn ask_dry(&mut self, question: Question, manifest: Json) {
+        let manager = names::field_manager(&question.bundle);
+        if let Some(slot) = self.slot_mut(&question.bundle, &question.identity) {
+            slot.is_busy = true;
+        }
+        self.start_now(Errand::Rehearse(question), Op::Apply { manifest, manager, dry_run: true });
+    }
+
+    pub(super) fn rehearsed(&mut self, question: Question, outcome: Outcome) {
+        let Question { bundle: name, identity, bound, is_anew } = &question;
+        let now = self.now.mono_millis;
+        let Some(slot) = self.free_slot(name, identity) else {
+            return;
+        };
+        // Newer content may have come between question and answer.
+        if slot.bound != *bound || slot.target.is_none() {
+            return;
+        }
+        let attempts = slot.trouble.as_ref().map_or(0, |trouble| trouble.attempts);
+        let may_be_made_anew = !is_anew && slot.tracked.uid.is_some() && order::is_recreated(&identity.kind);
+        let answer = read(outcome, may_be_made_anew, attempts);
+        match answer {
+            Answer::Refused(_) if self.is_explained(name, identity) => self.clear(name, identity),
+            Answer::Fine => self.clear(name, identity),
+            Answer::Anew => self.ask_anew(&question),
+            Answer::Refused(mut failure) => {
+                failure.message = format!("refused beforehand, in a dry-run: {}", failure.message);
+                self.not_rehearsed(name, identity, &failure, now);
+            }
+            Answer::None(failure) => self.not_rehearsed(name, identity, &failure, now),
+        }
+    }
+
+    fn clear(&mut self, name: &str, identity: &Identity) {
+        if let Some(slot) = self.slot_mut(name, identity) {
+            slot.is_rehearsed = true;
+            slot.trouble = slot.trouble.take().filter(|trouble| trouble.attempt != Attempt::Rehearse);
+        }
+    }
+
+    fn not_rehearsed(&mut self, name: &str, identity: &Identity, failure: &Failure, now: u64) {
+        let seed = format!("{name}{identity}");
+        if let Some(slot) = self.slot_mut(name, identity) {
+            let before = slot.trouble.take();
+            slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Rehearse, failure, &seed, now));
+        }
+    }
+
+    /// Asks whether an object could be made anew: what can't be changed is deleted before it is
+    /// made again, and then it is too late to find that it is refused.
+    fn ask_anew(&mut self, question: &Question) {
+        if !self.may_act() {
+            return;
+        }
+        let Question { bundle: name, identity, .. } = question;
+        let Some(mut manifest) = self.marked_manifest(name, identity) else {
+            return;
+        };
+        let digest = Digest::of_parts([name.as_bytes(), identity.name.as_bytes()]);
+        manifest["metadata"]["name"] = format!("drover-{}", digest.short()).into();
+        self.ask_dry(Question { is_anew: true, ..question.clone() }, manifest);
+    }
+
+    /// Whether a refusal may come of something else that is still to be changed before.
+    fn is_explained(&self, name: &str, identity: &Identity) -> bool {
+        self.bundles.get(name).is_some_and(|bundle| {
+            let mut changed = bundle.targets().filter(|(_, slot)| !slot.is_applied());
+            changed.any(|(other, _)| other != identity && order::leans_on(identity, other))
+        })
+    }
+
+    /// The bound object as it is applied, marks included.
+    pub(super) fn marked_manifest(&mut self, name: &str, identity: &Identity) -> Option<Json> {
+        let mut bundle = self.bundles.remove(name)?;
+        let manifest = self.manifest(name, &mut bundle, identity);
+        self.bundles.insert(name.to_owned(), bundle);
+        let (label, annotation) = self.marks(name, identity);
+        let mut manifest = manifest?;
+        owner::mark(&mut manifest, &label, &annotation);
+        Some(manifest)
+    }
+}
+
+fn read(outcome: Outcome, may_be_made_anew: bool, attempts: u32) -> Answer {
+    if matches!(outcome, Outcome::Applied(_)) {
+        return Answer::Fine;
+    }
+    let failure = failure_of(outcome);
+    match failure.reason {
+        Reason::Invalid if may_be_made_anew => Answer::Anew,
+        Reason::Invalid | Reason::Forbidden => Answer::Refused(failure),
+        // Of these the write tells, and waits for what it lacks.
+        Reason::NoSuchKind
+        | Reason::NoSuchNamespace
+        | Reason::Terminating
+        | Reason::Quota
+        | Reason::Conflict
+        | Reason::Webhook => Answer::Fine,
+        Reason::Server if attempts + 1 >= limits::DRY_RUNS_MAX => Answer::Fine,
+        Reason::Server | Reason::Unauthorized | Reason::Throttled | Reason::Unreachable => Answer::None(failure),
+    }
+}
