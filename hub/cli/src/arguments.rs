@@ -1,5 +1,6 @@
 //! The command line as a whole: each verb has its own arguments beside its code.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,8 +22,10 @@ Exit codes: 0 done; 1 refused, or not as it should be (defects, not settled); 2 
 #[command(name = "drover", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Arguments {
     /// Where the hub is and who you are [default: context.json in ~/.config/drover]
-    #[arg(long, global = true, env = context::VARIABLE, value_name = "FILE")]
-    context: Option<PathBuf>,
+    // Any text is taken here: a variable that is set to nothing counts as not set.
+    #[arg(long, global = true, env = context::VARIABLE, hide_env_values = true, value_name = "FILE",
+        value_parser = clap::builder::OsStringValueParser::new())]
+    context: Option<OsString>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -63,6 +66,7 @@ impl Arguments {
     /// What went wrong and what to do next.
     pub fn run(self) -> Result<ExitCode> {
         let Self { context, verb } = self;
+        let context = context.filter(|path| !path.is_empty()).map(PathBuf::from);
         let client = || Ok::<_, anyhow::Error>(Client::new(Context::load(context.as_deref())?));
         match verb {
             Verb::Up(arguments) => block_on(up::run(arguments)),

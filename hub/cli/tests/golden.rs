@@ -315,7 +315,7 @@ fn the_live_table_folds_what_is_fine_where_room_is_short() {
 fn spokes_are_started_for_the_declared_clusters_else_for_local_ones() {
     let kubeconfig = |name: &str| Kubeconfig { file: name.into(), context: None };
     let names = |status: &Status, count, kubeconfigs: &[Kubeconfig]| {
-        let wanted = clusters::wanted(status, count, kubeconfigs).ok()??;
+        let wanted = clusters::wanted(status, |_| false, count, kubeconfigs).ok()??;
         Some(wanted.into_iter().collect::<Vec<(String, Start)>>())
     };
     let mut undeclared = calm();
@@ -334,7 +334,13 @@ fn spokes_are_started_for_the_declared_clusters_else_for_local_ones() {
         Some(vec![start("local-1", false, Some(kubeconfig("k1")))])
     );
     let three = [kubeconfig("1"), kubeconfig("2"), kubeconfig("3")];
-    assert!(clusters::wanted(&calm(), None, &three).is_err(), "more kubeconfigs than clusters");
+    assert!(clusters::wanted(&calm(), |_| false, None, &three).is_err(), "more kubeconfigs than clusters");
+    let mut emptied = calm();
+    emptied.clusters.iter_mut().for_each(|cluster| cluster.declared = false);
+    emptied.clusters.push(Cluster { declared: false, ..cluster("local-1", Vec::new()) });
+    let wanted = clusters::wanted(&emptied, |name| name != "store-b", None, &[]).unwrap().unwrap();
+    let kept: Vec<&str> = wanted.keys().map(String::as_str).collect();
+    assert_eq!(kept, ["store-a"], "a declaration that is gone makes nobody up");
 }
 
 #[test]
@@ -351,6 +357,7 @@ fn the_schemas_are_those_of_the_documents() {
         ("done", schemars::schema_for!(document::Done)),
         ("join-token", schemars::schema_for!(document::JoinToken)),
         ("lint", schemars::schema_for!(document::Lint)),
+        ("hub-init", schemars::schema_for!(document::HubMade)),
         ("up-event", schemars::schema_for!(event::Event)),
     ]
     .into();

@@ -66,5 +66,7 @@ fn summary(lint: &document::Lint) -> String {
     if lint.bundles + lint.clusters + lint.defects.len() == 0 {
         return "nothing is declared here: declarations lie in drover.yaml or *.drover.yaml".to_owned();
     }
-    format!("{} bundle(s), {} cluster(s): {wrong} defect(s), {notes} note(s)", lint.bundles, lint.clusters)
+    let count = |number: usize, word| output::count(number as u64, word);
+    let (bundles, clusters) = (count(lint.bundles, "bundle"), count(lint.clusters, "cluster"));
+    format!("{bundles}, {clusters}: {}, {}", count(wrong, "defect"), count(notes, "note"))
 }

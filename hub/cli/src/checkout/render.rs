@@ -56,7 +56,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn explain(error: OfflineError) -> anyhow::Error {
     match error {
         OfflineError::Unknown(message) => {
-            Error::NotFound(format!("{message}\n--source names the folder that declares bundles and clusters")).into()
+            let next = "--source names the folder that declares bundles and clusters; a cluster that has its labels from \
+                        a token alone is known to the hub only";
+            Error::NotFound(format!("{message}\n{next}")).into()
         }
         OfflineError::Held { .. } => anyhow::Error::new(error).context("`drover lint` lists all that is wrong"),
         error => error.into(),

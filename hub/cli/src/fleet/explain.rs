@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::{short, tone};
 use crate::client::Client;
 use crate::output::table::{Cell, Look, Table, Tone};
-use crate::output::{Output, document, ranking, time};
+use crate::output::{Output, count, document, ranking, time};
 use crate::programs::full_bundle;
 use crate::view::{Bundle, Cluster, Variable};
 
@@ -96,7 +96,8 @@ fn explain_bundle(text: &mut String, bundle: &Bundle, look: Look) {
     if let Some(since) = bundle.since_unix_millis {
         let _ = write!(text, " for {}", time::age(since, look.now_unix_millis));
     }
-    let _ = writeln!(text, ", {} object(s), commit {}", bundle.objects, bundle.commit.as_deref().map_or("none", short));
+    let commit = bundle.commit.as_deref().map_or("none", short);
+    let _ = writeln!(text, ", {}, commit {commit}", count(bundle.objects, "object"));
     if bundle.variant != bundle.goal_variant {
         let name = |variant: &Option<String>| variant.as_deref().map_or("nothing", short).to_owned();
         let _ = writeln!(text, "  assigned is {}, Git asks for {}", name(&bundle.variant), name(&bundle.goal_variant));

@@ -84,7 +84,7 @@ pub async fn run(mut client: Client, what: What) -> Result<ExitCode> {
         }
         What::Tokens { output } => {
             let tokens: Vec<_> = answer.tokens.into_iter().map(record::Token::from).collect();
-            let table = |look: Look| records::tokens_table(&tokens).text(look);
+            let table = |look: Look| records::tokens_table(&tokens, look).text(look);
             output.show(&record::Tokens { applied_index, tokens: tokens.clone() }, table)?;
         }
         What::Audit { output } => {

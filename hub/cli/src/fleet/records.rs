@@ -6,7 +6,7 @@ use crate::output::time;
 
 /// The join tokens.
 #[must_use]
-pub fn tokens_table(tokens: &[Token]) -> Table {
+pub fn tokens_table(tokens: &[Token], look: Look) -> Table {
     let mut table = Table::new(&["TOKEN", "NAMES", "LABELS", "USED", "LEFT", "EXPIRES"]);
     for token in tokens {
         let labels: Vec<String> = token.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -16,7 +16,7 @@ pub fn tokens_table(tokens: &[Token]) -> Table {
             Cell::or_dash(Some(&labels.join(","))),
             Cell::from(token.used.to_string()),
             Cell::from(token.uses_left.to_string()),
-            Cell::or_dash(token.expires.as_deref()),
+            Cell::from(time::ahead(token.expires_unix_millis, look.now_unix_millis)),
         ]);
     }
     table

@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use proto_wire::control::GetBundles;
+use proto_wire::control::get_request::What;
 use tokio_stream::StreamExt;
 
 use super::{short, tone};
@@ -40,8 +42,18 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
     if arguments.watch {
         return watch(client, &arguments, &bundles).await;
     }
-    let status = Status::from(client.status(&arguments.clusters, &bundles).await?);
+    let mut status = Status::from(client.status(&arguments.clusters, &bundles).await?);
     known(&status, &arguments.clusters)?;
+    if !bundles.is_empty() {
+        known_bundles(&mut client, &bundles).await?;
+        narrow(&mut status);
+        if status.clusters.is_empty() {
+            output::tell(&format!("no cluster runs {} or should", bundles.join(" or ")));
+            if matches!(arguments.output.format, Format::Table | Format::Wide) {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    }
     arguments.output.show(&document::Status::from(&status), |look| tables(&status, look))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -49,9 +61,24 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
 /// A filter that names nothing is more likely a slip than a question.
 fn known(status: &Status, clusters: &[String]) -> Result<(), Error> {
     match clusters.iter().find(|name| !status.clusters.iter().any(|cluster| cluster.cluster == **name)) {
-        Some(name) => Err(Error::NotFound(format!("there is no cluster {name}; `drover get clusters` shows all"))),
+        Some(name) => Err(Error::NotFound(format!("there is no cluster {name:?}; `drover cluster list` shows all"))),
         None => Ok(()),
     }
+}
+
+async fn known_bundles(client: &mut Client, bundles: &[String]) -> Result<()> {
+    let all = client.get(What::Bundles(GetBundles {})).await?.bundles;
+    match bundles.iter().find(|name| !all.iter().any(|bundle| bundle.bundle == **name)) {
+        Some(name) => {
+            Err(Error::NotFound(format!("there is no bundle {name:?}; `drover get bundles` shows all")).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Who asks for bundles wants to see no cluster that has nothing to do with them.
+fn narrow(status: &mut Status) {
+    status.clusters.retain(|cluster| !cluster.bundles.is_empty());
 }
 
 /// A connection that ends is made again, as long as the hub can be reached at all.
@@ -60,7 +87,10 @@ async fn watch(mut client: Client, arguments: &Arguments, bundles: &[String]) ->
     loop {
         let mut stream = client.watch(&arguments.clusters, bundles).await?;
         while let Some(Ok(answer)) = stream.next().await {
-            let status = Status::from(answer);
+            let mut status = Status::from(answer);
+            if !bundles.is_empty() {
+                narrow(&mut status);
+            }
             let document = document::Status::from(&status);
             let text = match arguments.output.format {
                 // One document a line, so that a reader knows where each ends.

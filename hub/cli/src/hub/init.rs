@@ -3,12 +3,12 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::context;
-use crate::output;
+use crate::output::{self, Output, document};
 use crate::programs::Program;
 
 /// Arguments of `drover hub init`.
@@ -20,6 +20,8 @@ pub struct Arguments {
     /// Where spokes and operators will reach the hub, HOST:PORT, several with commas
     #[arg(long, value_name = "HOST:PORT", required = true, value_delimiter = ',')]
     advertise: Vec<String>,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Runs `drover-hub init`; the administrator's context goes where this program looks for it.
@@ -49,15 +51,22 @@ pub fn run(arguments: &Arguments, context: Option<PathBuf>) -> Result<ExitCode> 
     command.arg("init").arg("--dir").arg(&arguments.dir);
     command.arg("--advertise").arg(arguments.advertise.join(","));
     command.arg("--context").arg(&context);
-    // What it prints, the hub's id and the context, is the data of this command too.
-    let status = command.status().with_context(|| format!("cannot run {}", program.display()))?;
-    if !status.success() {
+    command.stderr(Stdio::inherit());
+    let made = command.output().with_context(|| format!("cannot run {}", program.display()))?;
+    if !made.status.success() {
         return Ok(ExitCode::FAILURE);
     }
-    output::tell(&format!(
-        "Next: {} run --dir {} --listen ADDRESS:PORT --source URL|PATH",
-        Program::Hub.name(),
-        arguments.dir.display()
-    ));
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout)
+        .with_context(|| format!("{} did not say what it made", program.display()))?;
+    let made = document::HubMade {
+        hub_id: made["hub_id"].as_str().unwrap_or_default().to_owned(),
+        context: made["context"].as_str().unwrap_or_default().to_owned(),
+    };
+    let dir = output::shell_word(&arguments.dir);
+    arguments.output.show(&made, |_| {
+        format!("made hub {} in {dir}\nyou are its first administrator: {}\n", made.hub_id, made.context)
+    })?;
+    let name = Program::Hub.name();
+    output::tell(&format!("Next: {name} run --dir {dir} --listen ADDRESS:PORT --source URL|PATH"));
     Ok(ExitCode::SUCCESS)
 }

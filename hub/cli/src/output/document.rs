@@ -283,6 +283,15 @@ pub struct JoinToken {
     pub token: String,
 }
 
+/// `drover hub init`
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct HubMade {
+    /// The hub: 32 hexadecimal digits.
+    pub hub_id: String,
+    /// The first administrator's context file.
+    pub context: String,
+}
+
 /// `drover lint`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Lint {

@@ -8,6 +8,7 @@ pub mod table;
 pub mod time;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -83,6 +84,20 @@ pub fn yaml<T: Serialize>(document: &T) -> Result<String> {
     Ok(text)
 }
 
+/// A count with its word: `1 object`, `2 objects`.
+#[must_use]
+pub fn count(number: u64, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A path as a shell reads it back.
+#[must_use]
+pub fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+=:@%,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// Writes data to stdout.
 ///
 /// # Errors
@@ -104,4 +119,16 @@ pub fn tell(text: &str) {
 pub fn done(output: Output, done: document::Done) -> Result<ExitCode> {
     output.show(&done, |_| format!("{}\n", done.message))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_paths_read_well() {
+        assert_eq!((count(1, "object"), count(0, "object")), ("1 object".into(), "0 objects".into()));
+        assert_eq!(shell_word(Path::new("/tmp/a-b_1")), "/tmp/a-b_1");
+        assert_eq!(shell_word(Path::new("a dir/it's")), r"'a dir/it'\''s'");
+    }
 }

@@ -29,6 +29,9 @@ pub struct Token {
     pub uses_left: u32,
     /// When it runs out; null: never.
     pub expires: Option<String>,
+    /// For relative times.
+    #[serde(skip)]
+    pub expires_unix_millis: u64,
 }
 
 /// `drover get audit`
@@ -65,6 +68,7 @@ impl From<proto_wire::control::Token> for Token {
             used: token.used,
             uses_left: token.uses_left,
             expires: rfc3339(token.expires_unix_millis),
+            expires_unix_millis: token.expires_unix_millis,
         }
     }
 }

@@ -30,6 +30,16 @@ pub fn age(unix_millis: u64, now_unix_millis: u64) -> String {
     }
 }
 
+/// How long until then, or how long it is over: `in 55m`, `3h ago`.
+#[must_use]
+pub fn ahead(unix_millis: u64, now_unix_millis: u64) -> String {
+    if unix_millis > now_unix_millis {
+        format!("in {}", age(now_unix_millis, unix_millis))
+    } else {
+        format!("{} ago", age(unix_millis, now_unix_millis))
+    }
+}
+
 /// A time as RFC 3339 in UTC, to the millisecond.
 #[must_use]
 pub fn rfc3339(unix_millis: u64) -> Option<String> {
@@ -79,6 +89,7 @@ mod tests {
             [0, 59, 60, 61, 700, 3660, 40_000, 90_000, 2_000_000].map(|secs| age(0, secs * 1000)).to_vec();
         assert_eq!(ages, ["0s", "59s", "1m", "1m1s", "11m", "1h1m", "11h", "1d1h", "23d"]);
         assert_eq!(age(5000, 0), "0s");
+        assert_eq!((ahead(90_000, 0), ahead(0, 90_000)), ("in 1m30s".into(), "1m30s ago".into()));
     }
 
     #[test]

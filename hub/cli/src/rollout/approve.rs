@@ -38,13 +38,16 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
     let bundle = full_bundle(&arguments.bundle);
     // Before the status: what changes between the two is refused rather than approved unseen.
     let shown = client.get(What::Bundles(GetBundles {})).await?.bundles;
-    let goal = shown.into_iter().find(|one| one.bundle == bundle).map(|one| one.held_digest).unwrap_or_default();
+    let Some(goal) = shown.into_iter().find(|one| one.bundle == bundle).map(|one| one.held_digest) else {
+        let message = format!("there is no bundle {bundle:?}; `drover get bundles` shows all");
+        return Err(Error::NotFound(message).into());
+    };
     let status = Status::from(client.status(&[], std::slice::from_ref(&bundle)).await?);
     match what_would_go(&status, &bundle) {
         Some(text) => output::tell(text.trim_end()),
         None => {
             let message = format!("the guard holds nothing of {bundle}; `drover status` shows what is held, and why");
-            return Err(Error::NotFound(message).into());
+            return Err(Error::Refused(message).into());
         }
     }
     let command = ApproveDeletions { bundle, goal };
@@ -72,7 +75,7 @@ fn what_would_go(status: &Status, bundle: &str) -> Option<String> {
         };
         let named = clusters.iter().take(CLUSTERS_NAMED).copied().collect::<Vec<_>>().join(", ");
         // Writing to a string has no way to fail.
-        let _ = writeln!(text, "{named}{more_clusters}: {total} object(s) of {bundle} will go");
+        let _ = writeln!(text, "{named}{more_clusters}: {} of {bundle} will go", output::count(total, "object"));
         for object in objects {
             let _ = writeln!(text, "  {object}");
         }
@@ -106,7 +109,7 @@ mod tests {
             clusters: vec![cluster("a", "guard"), cluster("b", "offline"), cluster("c", "guard")],
             ..Status::default()
         };
-        let expected = "a, c: 3 object(s) of main/web will go\n  ConfigMap shop/a\n  and 2 more\n";
+        let expected = "a, c: 3 objects of main/web will go\n  ConfigMap shop/a\n  and 2 more\n";
         assert_eq!(what_would_go(&status, "main/web").as_deref(), Some(expected));
         assert_eq!(what_would_go(&status, "main/other"), None);
     }

@@ -85,7 +85,7 @@ impl Child {
     }
 
     fn obituary(&self, status: ExitStatus) -> String {
-        format!("{} ended ({status}); the end of {}:\n{}", self.name, self.log.display(), tail(&self.log))
+        format!("{} ended ({status}); its log is {}\n{}", self.name, self.log.display(), tail(&self.log))
     }
 
     fn signal(&self, signal: Signal) {

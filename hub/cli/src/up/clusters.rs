@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::output::count as count_of;
 use crate::view::Status;
 
 /// The label of clusters that no source declares.
 pub const LOCAL_LABEL: (&str, &str) = ("drover.dev/local", "true");
+/// Their names: this and a number, from 1 on.
+const LOCAL_PREFIX: &str = "local-";
 /// Clusters of a source that declares none.
 pub const CLUSTERS_DEFAULT: u16 = 3;
 
@@ -41,6 +44,11 @@ impl Kubeconfig {
     }
 }
 
+/// Whether a cluster is one of those that are made up where no source declares any.
+fn is_local(name: &str) -> bool {
+    name.strip_prefix(LOCAL_PREFIX).is_some_and(|number| number.parse::<u16>().is_ok())
+}
+
 /// What a spoke is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
@@ -51,34 +59,41 @@ pub struct Start {
 }
 
 /// The clusters to start spokes for, by name; `None` as long as no head of the source was accepted, since nobody knows
-/// yet what it declares.
+/// yet what it declares. `has_joined`: whether a spoke of this run's folder joined under a name.
 ///
 /// # Errors
 /// There are more real clusters than declared ones.
 pub fn wanted(
     status: &Status,
+    has_joined: impl Fn(&str) -> bool,
     count: Option<u16>,
     kubeconfigs: &[Kubeconfig],
 ) -> Result<Option<BTreeMap<String, Start>>> {
     if !status.sources.iter().any(|source| source.commit.is_some()) {
         return Ok(None);
     }
-    let declared: Vec<&str> =
-        status.clusters.iter().filter(|cluster| cluster.declared).map(|cluster| cluster.cluster.as_str()).collect();
+    // A cluster whose declaration is gone keeps what it has, and so its spoke.
+    let was_declared = |name: &str| has_joined(name) && !is_local(name);
+    let declared: Vec<&str> = status
+        .clusters
+        .iter()
+        .filter(|cluster| cluster.declared || was_declared(&cluster.cluster))
+        .map(|cluster| cluster.cluster.as_str())
+        .collect();
     let is_declared = !declared.is_empty();
     let names: Vec<String> = if is_declared {
         declared.into_iter().map(str::to_owned).collect()
     } else {
         let count =
             if kubeconfigs.is_empty() { usize::from(count.unwrap_or(CLUSTERS_DEFAULT)) } else { kubeconfigs.len() };
-        (1..=count).map(|number| format!("local-{number}")).collect()
+        (1..=count).map(|number| format!("{LOCAL_PREFIX}{number}")).collect()
     };
     if kubeconfigs.len() > names.len() {
         bail!(
-            "there are {} kubeconfigs and the source declares {} cluster(s): {}\n\
+            "there are {} kubeconfigs and the source declares {}: {}\n\
              declare more clusters or leave out kubeconfigs",
             kubeconfigs.len(),
-            names.len(),
+            count_of(names.len() as u64, "cluster"),
             names.join(", ")
         );
     }

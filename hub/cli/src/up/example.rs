@@ -6,6 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::output::shell_word;
+
 /// `examples/retail`: path and content of each file.
 const FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/example.rs"));
 /// The branch of the repository.
@@ -59,7 +61,7 @@ impl Example {
     /// The file to edit and the command that commits it.
     #[must_use]
     pub fn hint(&self) -> (PathBuf, String) {
-        let commit = format!("git -C {} commit -am \"storefront: a new banner\"", self.repository.display());
+        let commit = format!("git -C {} commit -am \"storefront: a new banner\"", shell_word(&self.repository));
         (self.repository.join(FILE_TO_EDIT), commit)
     }
 

@@ -179,6 +179,7 @@ impl Fleet {
     /// Where everything is and what to try. It goes to stderr, or above the table.
     fn introduce(&mut self) -> Result<()> {
         let folder = self.folder.path().display();
+        let shell = output::shell_word;
         let keeps = if self.folder.is_temporary() { "goes when this ends; --dir keeps one" } else { "is kept" };
         let mut text = format!("\nWork folder  {folder} ({keeps}; logs are in it)\nSource       {}\n", self.source);
         if let Some(example) = &self.example {
@@ -189,10 +190,10 @@ impl Fleet {
             self.show.keep_in_sight([vec![String::new(), title], lines.to_vec()].concat());
         }
         let own = std::env::current_exe().context("cannot tell where this program lies")?;
-        let (own, context) = (own.display(), self.folder.context());
         text.push_str(&format!(
-            "\nIn another terminal:\n  export DROVER_CONTEXT={}\n  {own} status\n\nCtrl-C ends everything.\n",
-            context.display()
+            "\nIn another terminal:\n  export DROVER_CONTEXT={}\n  {} status\n\nCtrl-C ends everything.\n",
+            shell(&self.folder.context()),
+            shell(&own)
         ));
         self.show.tell(&text)
     }
@@ -229,7 +230,9 @@ impl Fleet {
     /// Starts a spoke for each cluster that has none yet: all at first, later those that a commit adds.
     async fn start_spokes(&mut self, client: &mut Client) -> Result<()> {
         let Arguments { clusters: count, kubeconfigs, .. } = &self.arguments;
-        let Some(wanted) = clusters::wanted(&self.news.status, *count, kubeconfigs)? else { return Ok(()) };
+        let has_joined = |name: &str| self.folder.has_joined(name);
+        let wanted = clusters::wanted(&self.news.status, has_joined, *count, kubeconfigs)?;
+        let Some(wanted) = wanted else { return Ok(()) };
         let missing: BTreeMap<String, Start> =
             wanted.into_iter().filter(|(name, _)| !self.clusters.contains(name)).collect();
         for (name, start) in missing {
@@ -298,7 +301,7 @@ impl Fleet {
         let folder = self.folder.path().to_path_buf();
         self.folder.close()?;
         if is_kept {
-            output::tell(&format!("Everything has ended; --dir {} goes on from here.", folder.display()));
+            output::tell(&format!("Everything has ended; --dir {} goes on from here.", output::shell_word(&folder)));
         }
         Ok(code)
     }
@@ -318,8 +321,12 @@ impl Fleet {
 
 /// A path is made absolute, since the hub may run elsewhere; a URL stays as it is.
 fn absolute(source: &str) -> Result<String> {
-    if source.contains("://") || !Path::new(source).exists() {
+    // A colon may belong to a form of address that the hub knows.
+    if source.contains("://") || (source.contains(':') && !Path::new(source).exists()) {
         return Ok(source.to_owned());
+    }
+    if !Path::new(source).exists() {
+        bail!("there is no folder {source}\n--source takes the path or the https URL of a Git repository");
     }
     let path = std::fs::canonicalize(source).with_context(|| format!("cannot read {source}"))?;
     path.into_os_string().into_string().map_err(|path| anyhow!("{} is not UTF-8; move the repository", path.display()))

@@ -32,6 +32,8 @@ pub enum Show {
     Lines,
     /// A line of JSON for each event.
     Json,
+    /// A document of YAML for each event.
+    Yaml,
 }
 
 impl Show {
@@ -40,7 +42,8 @@ impl Show {
     pub fn new(format: Format) -> Self {
         let screen = Screen::of_stdout();
         match format {
-            Format::Json | Format::Yaml => Self::Json,
+            Format::Json => Self::Json,
+            Format::Yaml => Self::Yaml,
             Format::Table | Format::Wide if screen.is_live() => {
                 Self::Live { screen, events: VecDeque::new(), hint: Vec::new() }
             }
@@ -58,6 +61,7 @@ impl Show {
                 let line = serde_json::to_string(event).context("cannot write JSON")?;
                 output::write(&(line + "\n"))
             }
+            Self::Yaml => output::write(&format!("---\n{}", output::yaml(event)?)),
             _ if event.is_minor => Ok(()),
             Self::Lines => output::write(&(event.line() + "\n")),
             Self::Live { events, .. } => {
@@ -95,7 +99,7 @@ impl Show {
     pub fn tell(&mut self, text: &str) -> Result<()> {
         match self {
             Self::Live { screen, .. } => screen.print(&format!("{text}\n")),
-            Self::Lines | Self::Json => {
+            Self::Lines | Self::Json | Self::Yaml => {
                 output::tell(text);
                 Ok(())
             }
@@ -114,13 +118,16 @@ pub fn frame(
     look: Look,
 ) -> String {
     let mut text = sentence(status, clusters) + "\n\n";
-    let room = height.saturating_sub(LINES_AROUND + events.len() + hint.len());
+    // In a low window the last events go first: the table and what to try next matter more.
+    let room_for_events = height.saturating_sub(LINES_AROUND + 1 + clusters.len() + hint.len());
+    let events = || events.iter().skip(events.len().saturating_sub(room_for_events));
+    let room = height.saturating_sub(LINES_AROUND + events().len() + hint.len());
     for line in table::lines(status, clusters, room, look) {
         text.push_str(&line);
         text.push('\n');
     }
     text.push('\n');
-    for event in events {
+    for event in events() {
         let line = cut(event, look.width.unwrap_or(usize::MAX));
         text.push_str(&Tone::Faint.paint(&line, look.has_colour));
         text.push('\n');
