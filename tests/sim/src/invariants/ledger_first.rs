@@ -19,7 +19,7 @@ impl Invariant for LedgerFirst {
 
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>) -> Result<(), String> {
         match seen {
-            Seen::Issued { cluster, op: Op::Apply { manifest, manager, .. } } => {
+            Seen::Issued { cluster, op: Op::Apply { manifest, manager, dry_run: false } } => {
                 let Ok(identity) = object::identity(manifest) else { return Ok(()) };
                 let (bundle, wanted) = (bundle_of(manager), payload(manifest));
                 if context.ledger(cluster)?.gives(context.bodies, bundle, &identity, &wanted) {

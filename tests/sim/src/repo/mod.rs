@@ -86,6 +86,11 @@ impl Repo {
         format!("{:040x}", self.commits)
     }
 
+    /// Which commit it is, as a number.
+    pub(crate) fn commit_number(&self) -> u64 {
+        self.commits
+    }
+
     /// The guard of each bundle at the head, by full name.
     pub(crate) fn guards(&self) -> BTreeMap<String, Guard> {
         let guard = |bundle: &Bundle| Guard::default().tightened(&bundle.guard);

@@ -43,6 +43,8 @@ pub(super) struct Node {
     turns: bool,
     /// Commands of a publish that have not taken effect.
     publishing: usize,
+    /// The commit and the revision for which nothing was to be published.
+    published: Option<(u64, u64)>,
     pub(super) streams: BTreeMap<u64, Served>,
     /// Reports as they were last told, by cluster and bundle.
     pub(super) reports: BTreeMap<String, BTreeMap<String, Report>>,
@@ -120,6 +122,7 @@ impl World {
             under_way: None,
             turns: false,
             publishing: 0,
+            published: None,
             streams: BTreeMap::new(),
             reports: BTreeMap::new(),
             confirmed: BTreeMap::new(),
@@ -247,9 +250,10 @@ impl World {
             return;
         }
         self.soon(800, 1_200, Happening::HubPolls { boot });
-        let clusters = self.repo.content.clusters.clone();
+        let (clusters, commit) = (self.repo.content.clusters.clone(), self.repo.commit_number());
         let Some(node) = &mut self.hub.node else { return };
-        if node.publishing > 0 || !node.fleet.sources.contains_key(SOURCE) {
+        let is_known = node.published == Some((commit, node.fleet.revision));
+        if is_known || node.publishing > 0 || !node.fleet.sources.contains_key(SOURCE) {
             return;
         }
         if let Some(declare) = publish::declare(&node.fleet, SOURCE, &clusters) {
@@ -264,6 +268,7 @@ impl World {
         }
         let commands = publish::publish(&node.fleet, &head);
         if commands.is_empty() {
+            node.published = Some((commit, node.fleet.revision));
             return;
         }
         node.publishing = commands.len();
