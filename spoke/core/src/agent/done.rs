@@ -189,8 +189,10 @@ impl Agent {
         slot.look = false;
         slot.take_sight(Seen::of(&live, &manager, &slot.sight));
         let before = slot.trouble.take();
+        // Why something is still there is known until it is judged anew.
+        let awaited = if slot.target.is_some() { Attempt::Apply } else { Attempt::Delete };
         slot.trouble = finalizers(&live, before.as_ref(), name, now)
-            .or(before.filter(|one| one.attempt == Attempt::Apply));
+            .or(before.filter(|one| one.attempt == awaited));
         let was_resolved = slot.tracked.uid.is_some();
         if !was_resolved {
             slot.tracked.uid = Some(live.uid.clone());

@@ -165,6 +165,7 @@ impl Agent {
                     return;
                 };
                 slot.is_busy = true;
+                slot.trouble = None;
                 let op = Op::Delete {
                     identity: identity.clone(),
                     version: slot.tracked.version.clone(),

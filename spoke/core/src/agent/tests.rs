@@ -11,6 +11,7 @@ mod fake;
 mod log;
 
 mod drift;
+mod hostile;
 mod ledger;
 mod objects;
 mod rehearse;

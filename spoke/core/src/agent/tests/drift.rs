@@ -88,9 +88,30 @@ fn a_fight_is_slowed_down_and_then_contested() {
     }
     assert_eq!(applies(&mut world).len() as u32, limits::CORRECTIONS_MAX);
     let words = world.words("main/web");
-    assert!(words.starts_with("Applied Healthy drifted [ConfigMap shop/a is contested"), "{words}");
+    assert_eq!(
+        words,
+        "Applied Healthy drifted [ConfigMap shop/a is contested: another field manager keeps taking back what \
+         drover/main/web sets; correction pauses for 10 min]"
+    );
     world.pass(limits::CONTEST_MILLIS);
     assert_eq!(applies(&mut world).len(), 1);
+}
+
+#[test]
+fn who_wins_the_fight_is_looked_up_once_and_named() {
+    let mut world = web();
+    let fields = json!([{"manager": "rival", "operation": "Update", "time": "1",
+        "fieldsV1": {"f:data": {"f:value": {}}}}]);
+    for _ in 0..20 {
+        world.thing_mut("a").manifest["metadata"]["managedFields"] = fields.clone();
+        world.meddle("a");
+        world.pass(10_000);
+    }
+    let words = world.words("main/web");
+    assert!(words.contains("field manager rival keeps taking back what drover/main/web sets"), "{words}");
+    let mut log = world.log();
+    log.retain(|line| line.starts_with("get"));
+    assert_eq!(log, ["get ConfigMap shop/a"]);
 }
 
 #[test]

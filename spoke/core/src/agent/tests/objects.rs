@@ -6,6 +6,7 @@ use serde_json::json;
 use proto_model::limits;
 
 use super::fake::{World, config, failure, manifest};
+use crate::agent::Event;
 use crate::port::{OWNER_ANNOTATION, OWNER_LABEL, Reason};
 
 fn in_shop() -> Settings {
@@ -270,6 +271,41 @@ fn dependencies_are_waited_for() {
         world.set_status("j", json!({"conditions": [{"type": "Complete", "status": "True"}]}));
         assert_eq!(world.words("main/web"), "Applied Healthy", "{until:?}");
     }
+}
+
+#[test]
+fn a_status_is_waited_for_where_a_controller_writes_one() {
+    let gadget = || manifest("example.com/v1", "Gadget", "g");
+    let waiting = "Applied Progressing [Gadget.example.com shop/g waits for its controller to write a status]";
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[gadget()]);
+    assert_eq!(world.words("main/web"), waiting);
+    world.touch("g");
+    assert_eq!(world.words("main/web"), waiting);
+    world.set_status("g", json!({"phase": "Running"}));
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+
+    // Not every controller writes one.
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[gadget()]);
+    world.pass(limits::STATUS_WAIT_MILLIS - 1);
+    assert_eq!(world.words("main/web"), waiting);
+    // A restart is no answer.
+    world.restart();
+    world.step(Event::Connected);
+    world.welcome(true);
+    assert_eq!(world.words("main/web"), waiting);
+    world.pass(limits::STATUS_WAIT_MILLIS);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    world.restart();
+    world.step(Event::Connected);
+    world.welcome(true);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+
+    // Where the kind has none, none is waited for.
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[manifest("example.com/v1", "Widget", "w")]);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
 }
 
 #[test]

@@ -162,6 +162,108 @@ fn a_namespace_stays_for_its_other_claimant_and_its_guests() {
     assert_eq!(world.report("main/two").variant, None);
 }
 
+/// Lets everything go, of the protected kinds too.
+fn everything() -> Permit {
+    let kinds = [("v1", "Namespace"), ("apiextensions.k8s.io/v1", "CustomResourceDefinition")];
+    Permit { deletions: 99, protected: kinds.map(|(api, kind)| GroupKind::of(api, kind)).into() }
+}
+
+fn owned_by(mut object: serde_json::Value, uid: &str) -> serde_json::Value {
+    object["metadata"]["ownerReferences"] = json!([{"uid": uid}]);
+    object
+}
+
+#[test]
+fn a_namespace_stays_while_it_holds_what_is_nobodys_here() {
+    let mut world = World::new();
+    let objects = [manifest("v1", "Namespace", "shop"), config("a", "1")];
+    world.put(config("kube-root-ca.crt", "theirs"));
+    world.put(config("foreign", "theirs"));
+    for dropped in [true, false] {
+        world.assign("main/web", Settings::default(), &objects);
+        let uid = world.thing_mut("a").uid.clone();
+        world.put(owned_by(config("owned", "by a"), &uid));
+        world.log();
+        if dropped {
+            world.assign_with("main/web", Settings::default(), &[], everything());
+        } else {
+            world.remove("main/web", everything());
+        }
+        world.pass(120_000);
+        assert_eq!(deletes(&mut world), ["delete ConfigMap shop/a"]);
+        let words = world.words("main/web");
+        // What was owned is Kubernetes' to collect, and until then it is there.
+        let named = "[Namespace shop holds objects that are not in the inventory: ConfigMap shop/foreign, \
+                     ConfigMap shop/owned; delete or move them first]";
+        assert!(words.ends_with(named), "{words}");
+        world.things.retain(|identity, _| identity.name != "owned");
+    }
+    world.things.retain(|identity, _| identity.name != "foreign");
+    world.pass(120_000);
+    assert_eq!(deletes(&mut world), ["delete Namespace shop"]);
+    assert_eq!(world.report("main/web").variant, None);
+}
+
+#[test]
+fn a_definition_stays_while_others_have_objects_of_it() {
+    let mut world = World::new();
+    let mut definition = manifest("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com");
+    definition["spec"] = json!({"group": "example.com", "names": {"kind": "Widget"}, "scope": "Namespaced"});
+    world.assign("main/web", in_shop(), &[definition]);
+    let mut widget = manifest("example.com/v1", "Widget", "theirs");
+    widget["metadata"]["namespace"] = "elsewhere".into();
+    world.put(widget);
+    world.log();
+    world.remove("main/web", everything());
+    world.pass(60_000);
+    let words = world.words("main/web");
+    assert!(words.contains("Widget.example.com elsewhere/theirs"), "{words}");
+    let log = world.log();
+    assert!(!log.iter().any(|line| line.starts_with("delete")), "{log:?}");
+    let asked = log.iter().filter(|line| line.starts_with("contents of")).count();
+    assert!((5..=10).contains(&asked), "{asked} looks in a minute");
+    world.things.retain(|identity, _| identity.name != "theirs");
+    world.pass(120_000);
+    assert_eq!(deletes(&mut world).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_looked_into_is_not_deleted() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[manifest("v1", "Namespace", "shop")]);
+    let away = super::fake::failure(Reason::Unreachable, "no answer");
+    world.failures.insert("contents of".into(), away);
+    world.log();
+    world.remove("main/web", everything());
+    world.pass(120_000);
+    assert!(deletes(&mut world).is_empty());
+    assert_eq!(world.words("main/web"), "Removing Unknown [Namespace shop no answer]");
+    // What was looked into is not deleted either, once the right to it is gone.
+    world.failures.clear();
+    world.is_held = true;
+    world.pass(120_000);
+    world.release_until("contents of");
+    world.assign("main/web", Settings::default(), &[manifest("v1", "Namespace", "shop")]);
+    world.release();
+    assert!(deletes(&mut world).is_empty());
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn a_namespace_stays_for_what_the_bundle_still_wants_in_it() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[manifest("v1", "Namespace", "shop"), config("a", "1")]);
+    world.log();
+    world.assign_with("main/web", Settings::default(), &[config("a", "1")], everything());
+    world.pass(60_000);
+    assert!(deletes(&mut world).is_empty());
+    assert!(
+        world.words("main/web").contains("Namespace shop is still needed by objects of bundle main/web"),
+        "{}",
+        world.words("main/web")
+    );
+}
+
 #[test]
 fn nothing_goes_while_a_kind_is_not_known_or_a_variant_does_not_bind() {
     let mut world = World::new();

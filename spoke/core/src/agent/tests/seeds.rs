@@ -50,11 +50,17 @@ fn disturb(world: &mut World, dice: &mut Dice) {
         (0, Some(name)) => world.meddle(&name),
         (1, Some(name)) => world.destroy(&name),
         (2, _) => {
-            let parts = ["apply", "get", "delete", "discover", "common"];
-            let reasons =
-                [Reason::Server, Reason::Conflict, Reason::Unreachable, Reason::Throttled];
-            let reason = reasons[dice.roll(4) as usize];
-            let part = parts[dice.roll(5) as usize];
+            let parts = ["apply", "get", "delete", "discover", "common", "dry-run", "contents of"];
+            let reasons = [
+                Reason::Server,
+                Reason::Conflict,
+                Reason::Unreachable,
+                Reason::Throttled,
+                Reason::Invalid,
+                Reason::Webhook,
+            ];
+            let reason = reasons[dice.roll(reasons.len() as u64) as usize];
+            let part = parts[dice.roll(parts.len() as u64) as usize];
             world.failures.insert(part.into(), failure(reason, "trouble"));
         }
         (3, _) => world.failures.clear(),
