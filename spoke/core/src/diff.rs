@@ -119,8 +119,8 @@ pub fn verdict(bound: Digest, tracked: &Tracked, sight: &Sight, look: bool) -> V
         // A Job that has come to its end may be cleaned away.
         Sight::Absent if tracked.finished.is_some() => Verdict::Settled,
         Sight::Absent => Verdict::Apply(Why::Missing),
-        Sight::Unknown if tracked.uid.is_none() => Verdict::Look,
-        Sight::Unknown if !is_applied => Verdict::Apply(Why::Content),
+        // It may have become somebody else's while nobody watched.
+        Sight::Unknown if tracked.uid.is_none() || !is_applied => Verdict::Look,
         Sight::Unknown => Verdict::Unseen,
     }
 }
@@ -165,7 +165,7 @@ mod tests {
     fn content_drift_and_loss_are_told_apart() {
         let old = Tracked { applied: Some(Digest::of(b"old")), ..tracked() };
         assert_eq!(judge(&old, Sight::Live(live())), Verdict::Apply(Why::Content));
-        assert_eq!(judge(&old, Sight::Unknown), Verdict::Apply(Why::Content));
+        assert_eq!(judge(&old, Sight::Unknown), Verdict::Look, "it may be somebody else's by now");
         let lost_field = Seen { managed: Some(Digest::of(b"less")), ..live() };
         assert_eq!(judge(&tracked(), Sight::Live(lost_field)), Verdict::Apply(Why::Drifted));
         let replaced = Seen { uid: "other".into(), ..live() };

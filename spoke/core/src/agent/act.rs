@@ -10,6 +10,7 @@ use super::done::Errand;
 use super::rehearse;
 use crate::diff::{Sight, Verdict, Why};
 use crate::order::Stage;
+use crate::owner::{self, Ownership};
 use crate::port::{Kind, Op, Reason};
 
 /// One thing to do.
@@ -136,6 +137,14 @@ impl Agent {
         if !self.has_turn(name) {
             return false;
         }
+        if let Some(other) = self.owner_of(name, identity) {
+            let (seed, now) = (format!("{name}{identity}"), self.now.mono_millis);
+            let objection = owner::objection(&Ownership::OtherBundle(other), identity);
+            if let Some(slot) = self.slot_mut(name, identity) {
+                slot.stand_back(objection.unwrap_or_default(), &seed, now);
+            }
+            return true;
+        }
         let manifest = self.marked_manifest(name, identity);
         let now = self.now.mono_millis;
         let Some(bundle) = self.bundles.get_mut(name) else {
@@ -162,6 +171,27 @@ impl Agent {
         let manager = names::field_manager(name);
         self.start_now(errand, Op::Apply { manifest, manager, dry_run: false });
         self.mark_busy(name, identity, true)
+    }
+
+    /// Another bundle of this cluster that owns an object, is about to make it or, where nobody
+    /// does, wants it and comes first: two that looked at the same moment both saw nothing there.
+    fn owner_of(&self, name: &str, identity: &Identity) -> Option<String> {
+        let own = self.bundles.get(name)?.slots.get(identity)?;
+        if identity.kind.is_shared() || own.exists() {
+            return None;
+        }
+        let makes = |other: &String| {
+            let is_it = |errand: &Errand| {
+                matches!(errand, Errand::Apply { bundle, identity: of, .. } if bundle == other && of == identity)
+            };
+            self.errands.values().any(is_it)
+        };
+        let is_owner = |(other, bundle): (&String, &Bundle)| {
+            let slot = bundle.slots.get(identity).filter(|_| other != name)?;
+            let wants = slot.target.is_some() && slot.sight != Sight::Foreign && other.as_str() < name;
+            (slot.exists() || wants || makes(other)).then(|| other.clone())
+        };
+        self.bundles.iter().find_map(is_owner)
     }
 
     fn mark_busy(&mut self, name: &str, identity: &Identity, is_started: bool) -> bool {

@@ -139,6 +139,13 @@ impl Slot {
         }
     }
 
+    /// The object is somebody else's, as the message says: it is looked at again after a while.
+    pub(super) fn stand_back(&mut self, message: String, seed: &str, now: u64) {
+        self.sight = Sight::Foreign;
+        let before = self.trouble.take();
+        self.trouble = Some(Trouble::stated(before.as_ref(), Attempt::Look, message, true, seed, now));
+    }
+
     /// Whether the object counts among those that the bundle owns.
     pub(super) fn exists(&self) -> bool {
         self.tracked.uid.is_some() && !matches!(self.sight, Sight::Absent | Sight::Foreign)

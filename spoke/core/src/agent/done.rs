@@ -178,12 +178,7 @@ impl Agent {
                 self.drop_slot(name, identity);
                 return None;
             }
-            slot.sight = Sight::Foreign;
-            let before = slot.trouble.take();
-            let seed = format!("{name}{identity}");
-            let trouble =
-                Trouble::stated(before.as_ref(), Attempt::Look, message, true, &seed, now);
-            slot.trouble = Some(trouble);
+            slot.stand_back(message, &format!("{name}{identity}"), now);
             return None;
         }
         slot.look = false;

@@ -168,6 +168,20 @@ fn an_object_of_another_bundle_is_named() {
 }
 
 #[test]
+fn two_bundles_that_look_at_the_same_moment_do_not_both_apply() {
+    let mut world = World::new();
+    world.is_held = true;
+    world.assign("main/one", Settings::default(), &[config("a", "1")]);
+    world.assign("main/two", Settings::default(), &[config("a", "2")]);
+    world.is_held = false;
+    world.release();
+    world.pass(1_000);
+    assert_eq!(world.words("main/one"), "Applied Healthy");
+    assert!(world.words("main/two").contains("belongs to bundle main/one"), "{}", world.words("main/two"));
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "1");
+}
+
+#[test]
 fn claimants_of_a_namespace_share_it_without_a_fight() {
     let mut world = World::new();
     let namespace = manifest("v1", "Namespace", "common");
