@@ -29,8 +29,8 @@ counted! {
         HalfOpen,
         /// A message of an earlier stream arrived on a later one.
         LateToSpoke,
-        /// A report of an earlier stream arrived on a later one.
-        LateToHub,
+        /// A report arrived twice.
+        Doubled,
         /// A spoke did not read for a while.
         SlowReader,
         /// A spoke was killed.

@@ -285,7 +285,7 @@ impl World {
 }
 
 fn is_of_publish(command: &Command) -> bool {
-    matches!(command, Command::Declare { .. } | Command::Goal(_) | Command::Publish(_))
+    matches!(command, Command::Declare { .. } | Command::Heads(_) | Command::Goal(_) | Command::Publish(_))
 }
 
 fn no_guard() -> Guard {

@@ -35,7 +35,6 @@ pub(super) struct Stream {
 #[derive(Debug, Default)]
 pub(super) struct Late {
     to_spoke: Vec<ToSpoke>,
-    to_hub: Vec<ToHub>,
 }
 
 const LATE_MAX: usize = 24;
@@ -92,7 +91,7 @@ impl World {
             return;
         }
         let Some(late) = self.late.get(cluster) else { return };
-        let (to_spoke, to_hub) = (late.to_spoke.clone(), late.to_hub.clone());
+        let to_spoke = late.to_spoke.clone();
         let from = self.rng.place(to_spoke.len());
         let mut at = self.now + self.rng.between(1, 300);
         for message in to_spoke.into_iter().skip(from) {
@@ -100,27 +99,21 @@ impl World {
             at += self.rng.between(0, 5);
             self.queue.put(at, Happening::SpokeGets { stream, message: Box::new(message) });
         }
-        for message in to_hub.into_iter().take(2) {
-            self.counts.fault(Fault::LateToHub);
-            self.soon(50, 400, Happening::HubGets { stream, message: Box::new(message) });
-        }
     }
 
     pub(super) fn send_to_hub(&mut self, stream: u64, message: ToHub) {
         let wait = self.rng.between(1, 25);
         let Some(one) = self.streams.get_mut(&stream).filter(|one| one.at_spoke) else { return };
         one.to_hub_at = one.to_hub_at.max(self.now + wait);
-        if matches!(message, ToHub::Report(_)) {
-            let late = self.late.entry(one.cluster.clone()).or_default();
-            late.to_hub.push(message.clone());
-            if late.to_hub.len() > LATE_MAX {
-                late.to_hub.remove(0);
-            }
-        }
         if one.is_hollow {
             return self.counts.fault(Fault::MessagesLost);
         }
-        self.queue.put(one.to_hub_at, Happening::HubGets { stream, message: Box::new(message) });
+        let at = one.to_hub_at;
+        if self.is_rough && matches!(message, ToHub::Report(_)) && self.rng.chance(30) {
+            self.counts.fault(Fault::Doubled);
+            self.queue.put(at, Happening::HubGets { stream, message: Box::new(message.clone()) });
+        }
+        self.queue.put(at, Happening::HubGets { stream, message: Box::new(message) });
     }
 
     pub(super) fn send_to_spoke(&mut self, stream: u64, message: ToSpoke) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hub_core::check;
 use hub_core::command::{Act, Command, Deed, Entry, Token};
 use hub_core::fleet::Fleet;
 use proto_model::{Digest, Identity};
@@ -155,7 +156,7 @@ impl World {
             for (cluster, goal) in &moves {
                 self.see(&Seen::Approved { bundle: name, cluster: *cluster, goal: *goal });
             }
-            self.act(Event::Approved, Deed::ApproveDeletions { bundle: name.clone(), moves });
+            self.act(Event::Approved, Deed::ApproveDeletions { bundle: name.clone(), shown: check::held_digest(&moves) });
         }
     }
 

@@ -165,6 +165,7 @@ impl World {
         node.waiting.push(Command::Attach {
             cluster: cluster.to_owned(),
             session: served.session,
+            presented: read_token(cluster, known.incarnation, &hello.session_token).unwrap_or(0),
             uid: hello.cluster_uid,
         });
         node.streams.insert(stream, served);
