@@ -83,7 +83,7 @@ fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
         return;
     }
     if let Some(item_kind) = kind.strip_suffix("List")
-        && let Some(Node { data: Data::List(items), .. }) = one.node.get("items")
+        && let Some(items) = list_items(&one.node)
     {
         for item in items {
             let mut node = item.clone();
@@ -106,6 +106,16 @@ fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
             let message = format!("{} {bad}", one.words());
             defects.push(one.defect([], message));
         }
+    }
+}
+
+/// The entries of a list. Templates leave lists behind that have `items:` and nothing below, which
+/// kubectl takes for an empty one.
+fn list_items(list: &Node) -> Option<&[Node]> {
+    match &list.get("items")?.data {
+        Data::List(items) => Some(items),
+        Data::Null => Some(&[]),
+        _ => None,
     }
 }
 

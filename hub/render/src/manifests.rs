@@ -159,11 +159,16 @@ impl Scopes {
 const SERVER_FIELDS: [&str; 7] =
     ["managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"];
 
-/// Takes away what belongs to the server, and puts the object into its namespace where its scope
-/// is known.
+/// Takes away what belongs to the server and its controllers, and puts the object into its namespace
+/// where its scope is known.
 fn clean(mut manifest: Json, kind: &GroupKind, namespace: Option<&str>, scopes: &Scopes) -> Json {
     if let Some(map) = manifest.as_object_mut() {
         map.remove("status");
+        // Kubernetes fills these in, whatever is written here: mostly `rules: []`, which would take
+        // them away again at each apply.
+        if kind.is("rbac.authorization.k8s.io", "ClusterRole") && map.contains_key("aggregationRule") {
+            map.remove("rules");
+        }
     }
     let Some(metadata) = manifest.get_mut("metadata").and_then(Json::as_object_mut) else {
         return manifest;
