@@ -367,6 +367,7 @@ impl Fleet {
             uid: None,
             session: 0,
             revoked: false,
+            revoked_at: 0,
             quarantine: None,
             since_unix_millis: self.at_unix_millis,
         })

@@ -148,6 +148,9 @@ pub struct Cluster {
     pub session: u64,
     /// Whether its certificates are worth nothing any more.
     pub revoked: bool,
+    /// The revision that revoked them last; 0: none did. Nobody joins under the name with a token
+    /// made before, not even after the cluster was replaced: it may be in the same wrong hands.
+    pub revoked_at: u64,
     /// Why it is not served.
     pub quarantine: Option<Quarantine>,
     /// Since when it is known.
@@ -186,6 +189,8 @@ pub struct Staged {
 pub struct TokenState {
     /// The token.
     pub token: Token,
+    /// The revision that made it.
+    pub made_at: u64,
     /// Clusters that joined with it.
     pub used: OrdSet<String>,
 }

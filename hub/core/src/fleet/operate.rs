@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use globset::Glob;
-use proto_model::{Digest, limits};
+use proto_model::{Digest, limits, name};
 
 use super::{Answer, Audit, Fleet, Refused, Request, TokenState};
 use crate::command::{Act, Deed, Token};
@@ -28,11 +28,15 @@ impl Fleet {
         }
         for glob in &token.names {
             Glob::new(glob).map_err(|error| Refused::Because(format!("--names {glob:?}: {error}")))?;
+            // A plain name that no cluster can have is a slip.
+            if !glob.contains(['*', '?', '[', '{', '\\']) {
+                name::check_cluster(glob).map_err(|error| Refused::Because(error.to_string()))?;
+            }
         }
         if token.labels.len() > 64 {
             return Err(Refused::Because("a join token carries at most 64 labels".into()));
         }
-        let fresh = TokenState { token: token.clone(), used: imbl::OrdSet::new() };
+        let fresh = TokenState { token: token.clone(), made_at: self.revision + 1, used: imbl::OrdSet::new() };
         self.tokens.entry(token.id.clone()).or_insert(fresh);
         Ok(())
     }
@@ -50,12 +54,6 @@ impl Fleet {
                 "join token {token_id} has run out; make a new one with `drover cluster join-token`"
             )));
         }
-        if state.used.len() >= state.token.uses as usize && !state.used.contains(cluster) {
-            return Err(Refused::Because(format!(
-                "join token {token_id} was used {} times, as often as it may be",
-                state.used.len()
-            )));
-        }
         let admitted = state
             .token
             .names
@@ -67,10 +65,17 @@ impl Fleet {
                 state.token.names.join(", ")
             )));
         }
-        if known.revoked && known.token.as_deref() == Some(token_id) {
+        if state.used.len() >= state.token.uses as usize && !state.used.contains(cluster) {
             return Err(Refused::Because(format!(
-                "the certificates of {cluster} were revoked, and join token {token_id} with them; \
-                 make it a new one with `drover cluster join-token --cluster {cluster}`"
+                "join token {token_id} was used {} times, as often as it may be; make a new one with \
+                 `drover cluster join-token`",
+                state.used.len()
+            )));
+        }
+        if state.made_at <= known.revoked_at {
+            return Err(Refused::Because(format!(
+                "the certificates of {cluster} were revoked, and every join token made before with them; make a new one \
+                 with `drover cluster join-token --cluster {cluster}`"
             )));
         }
         if known.key.is_some_and(|held| held != key) {
@@ -130,6 +135,7 @@ impl Fleet {
             Deed::RevokeCluster(name) => {
                 let cluster = self.clusters.get_mut(name).ok_or_else(|| Refused::unknown("cluster", name))?;
                 cluster.revoked = true;
+                cluster.revoked_at = self.revision + 1;
                 Ok(format!("revoked the certificates of {name}; its stream ends now"))
             }
             Deed::ApproveRewind { source, commit } => {

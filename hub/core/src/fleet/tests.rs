@@ -329,17 +329,38 @@ fn tokens_admit_names_keys_and_uses() {
 }
 
 #[test]
-fn a_revoked_cluster_does_not_come_back_with_its_old_token() {
+fn a_token_for_a_name_that_no_cluster_can_have_is_refused() {
     let mut fleet = Fleet::new("h");
-    apply(&mut fleet, Command::Token(token(1))).unwrap();
-    let enrol = |token: &str| Command::Enrol { cluster: "edge-1".into(), token: token.into(), key: Digest([1; 32]) };
-    apply(&mut fleet, enrol("t")).unwrap();
-    apply(&mut fleet, operator("r", Deed::RevokeCluster("edge-1".into()))).unwrap();
-    assert!(apply(&mut fleet, enrol("t")).is_err());
-    let another = Token { id: "u".into(), ..token(1) };
-    apply(&mut fleet, Command::Token(another)).unwrap();
-    apply(&mut fleet, enrol("u")).unwrap();
+    let of = |name: &str| Command::Token(Token { names: vec![name.into()], ..token(1) });
+    for wrong in ["Bad_Name", "a b", "["] {
+        assert!(apply(&mut fleet, of(wrong)).is_err(), "{wrong}");
+    }
+    apply(&mut fleet, of("edge-{1,2}*")).unwrap();
+}
+
+#[test]
+fn a_revoked_cluster_comes_back_with_a_token_made_afterwards_only() {
+    let mut fleet = Fleet::new("h");
+    let token = |id: &str| Command::Token(Token { id: id.into(), ..token(9) });
+    let enrol = |token: &str, key| {
+        let (cluster, key) = ("edge-1".into(), Digest([key; 32]));
+        Command::Enrol { cluster, token: token.into(), key }
+    };
+    apply(&mut fleet, token("joined")).unwrap();
+    apply(&mut fleet, token("in-a-drawer")).unwrap();
+    apply(&mut fleet, enrol("joined", 1)).unwrap();
+    apply(&mut fleet, operator("r1", Deed::RevokeCluster("edge-1".into()))).unwrap();
+    for old in ["joined", "in-a-drawer"] {
+        let error = apply(&mut fleet, enrol(old, 1)).unwrap_err().to_string();
+        assert!(error.contains("revoked") && error.contains("drover cluster join-token"), "{error}");
+    }
+    apply(&mut fleet, token("fresh")).unwrap();
+    apply(&mut fleet, enrol("fresh", 1)).unwrap();
     assert!(!fleet.clusters["edge-1"].revoked);
+    // A replacement opens the name to another key, not to the tokens from before.
+    apply(&mut fleet, operator("r2", Deed::ReplaceCluster("edge-1".into()))).unwrap();
+    assert!(apply(&mut fleet, enrol("in-a-drawer", 2)).is_err());
+    apply(&mut fleet, enrol("fresh", 2)).unwrap();
 }
 
 #[test]

@@ -122,6 +122,7 @@ mod tests {
             uid: (session > 0).then(|| "uid".into()),
             session,
             revoked: false,
+            revoked_at: 0,
             quarantine: None,
             since_unix_millis: 0,
         }
