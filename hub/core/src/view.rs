@@ -22,6 +22,9 @@ pub trait Memory: Facts {
     fn source_error(&self, source: &str) -> Option<String>;
     /// When a source was last fetched with success, milliseconds since 1970.
     fn fetched_unix_millis(&self, source: &str) -> Option<u64>;
+    /// The first defect of each bundle that one holds, by full name, from the body with a head's
+    /// defects.
+    fn defects(&self, body: &Digest) -> BTreeMap<String, String>;
 }
 
 /// One spoke's connection.
@@ -112,6 +115,8 @@ pub fn clusters(
     only_bundles: &[String],
 ) -> Vec<ClusterView> {
     let wanted = |only: &[String], name: &String| only.is_empty() || only.contains(name);
+    let heads = fleet.sources.values().filter_map(|source| source.head.as_ref());
+    let defects: BTreeMap<String, String> = heads.flat_map(|head| memory.defects(&head.defects)).collect();
     fleet
         .clusters
         .iter()
@@ -123,7 +128,8 @@ pub fn clusters(
                 .iter()
                 .filter(|(bundle, _)| wanted(only_bundles, bundle))
                 .filter_map(|(full, bundle)| {
-                    bundle_view(fleet, memory, (name, known), (full, bundle), connection.as_ref())
+                    let defect = defects.get(full).map(String::as_str);
+                    bundle_view(fleet, memory, (name, known), (full, bundle), connection.as_ref(), defect)
                 })
                 .collect();
             ClusterView {
@@ -148,6 +154,7 @@ fn bundle_view(
     (cluster, known): (&str, &Cluster),
     (full, bundle): (&str, &Bundle),
     connection: Option<&Connection>,
+    defect: Option<&str>,
 ) -> Option<BundleView> {
     let number = known.number;
     let assigned = fleet.assigned(bundle, number);
@@ -168,31 +175,42 @@ fn bundle_view(
     };
     let view = BundleView {
         bundle: full.to_owned(),
-        commit: assigned.and_then(|pair| commit(fleet, full, bundle, number, &pair.variant)),
+        commit: assigned.and_then(|pair| commit(fleet, (full, bundle), number, &pair.variant, defect.is_some())),
         variant: assigned.map(|pair| pair.variant),
         goal_variant: goal.map(|pair| pair.variant),
         is_at_goal,
         sync,
-        health: seen.1,
+        // Silence is no health.
+        health: if connection.is_some_and(|one| one.connected) { seen.1 } else { Health::Unknown },
         drifted: seen.2 & 1 != 0,
         suspended: seen.2 & 2 != 0,
         hold: None,
         objects: report.as_ref().map_or(0, |report| report.objects),
         report,
     };
-    let hold = hold::of_bundle(fleet, memory, known, bundle, &view, connection);
+    let hold = hold::of_bundle(fleet, memory, (known, bundle), &view, connection, defect);
     Some(BundleView { hold, ..view })
 }
 
 /// The commit that a cluster runs of a bundle: the head where what is assigned is what it asks
-/// for, else the newest one whose content it was.
-fn commit(fleet: &Fleet, full: &str, bundle: &Bundle, number: u32, variant: &Digest) -> Option<String> {
+/// for, else the newest one whose content it was. What a defective head asks for nobody can tell:
+/// then it is the one that brought the content.
+fn commit(
+    fleet: &Fleet,
+    (full, bundle): (&str, &Bundle),
+    number: u32,
+    variant: &Digest,
+    is_defective: bool,
+) -> Option<String> {
     let source = fleet.sources.get(full.split('/').next()?)?;
-    if bundle.goal.get(&number) == bundle.assigned.get(&number) {
+    if bundle.goal.get(&number) == bundle.assigned.get(&number) && !is_defective {
         return source.head.as_ref().map(|head| head.commit.clone());
     }
     let at = bundle.releases.iter().rposition(|release| release.variants.contains(variant))?;
     let first = &bundle.releases.get(at)?.commit;
+    if is_defective {
+        return Some(first.clone());
+    }
     let superseded = bundle.releases.get(at + 1).map(|release| &release.commit);
     Some(last_before(source, superseded).unwrap_or(first).clone())
 }

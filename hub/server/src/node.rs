@@ -13,6 +13,7 @@ use proto_model::{Digest, Identity, Report, limits};
 use tokio::sync::{Notify, watch};
 
 use crate::bodies::Bodies;
+use crate::leader::Defects;
 
 /// The memory of this replica.
 pub struct Node {
@@ -232,6 +233,19 @@ impl Memory for Node {
 
     fn fetched_unix_millis(&self, source: &str) -> Option<u64> {
         self.source_state(source)?.fetched_unix_millis
+    }
+
+    fn defects(&self, body: &Digest) -> BTreeMap<String, String> {
+        let body = self.bodies.get(body);
+        let found = body.and_then(|body| serde_json::from_slice::<Defects>(&body).ok()).unwrap_or_default();
+        let mut first = BTreeMap::new();
+        for defect in found.defects.into_iter().filter(|defect| !defect.note) {
+            if let Some(bundle) = defect.bundle {
+                let at = if defect.line == 0 { defect.file } else { format!("{}:{}", defect.file, defect.line) };
+                first.entry(bundle).or_insert_with(|| format!("{at}: {}", defect.message));
+            }
+        }
+        first
     }
 }
 

@@ -49,6 +49,8 @@ pub enum HoldKind {
     Owner,
     /// The spoke was told to keep its hands off.
     Suspended,
+    /// Something is wrong with the bundle at the head of its source.
+    Defect,
 }
 
 impl HoldKind {
@@ -66,6 +68,7 @@ impl HoldKind {
             Self::Revoked => "revoked",
             Self::Owner => "owner",
             Self::Suspended => "suspended",
+            Self::Defect => "defect",
         }
     }
 }
@@ -118,14 +121,21 @@ pub(super) fn of_cluster(cluster: &Cluster, connection: Option<&Connection>) -> 
 pub(super) fn of_bundle(
     fleet: &Fleet,
     memory: &impl Memory,
-    cluster: &Cluster,
-    bundle: &Bundle,
+    (cluster, bundle): (&Cluster, &Bundle),
     view: &BundleView,
     connection: Option<&Connection>,
+    defect: Option<&str>,
 ) -> Option<Hold> {
     if let Some(held) = bundle.held.get(&cluster.number) {
         return Some(of_guard(fleet, memory, cluster, bundle, view, held.since_unix_millis));
     }
+    of_state(cluster, view, connection).or_else(|| {
+        let message = format!("{}; it keeps what it had until a commit corrects this", defect?);
+        Some(hold(HoldKind::Defect, None, message))
+    })
+}
+
+fn of_state(cluster: &Cluster, view: &BundleView, connection: Option<&Connection>) -> Option<Hold> {
     if view.is_settled() {
         return None;
     }

@@ -14,6 +14,7 @@ struct Desk {
     fleet: Fleet,
     connections: BTreeMap<String, Connection>,
     reports: BTreeMap<(String, String), Arc<Report>>,
+    defects: BTreeMap<String, String>,
 }
 
 impl Default for Fleet {
@@ -42,6 +43,9 @@ impl Memory for Desk {
     }
     fn fetched_unix_millis(&self, _: &str) -> Option<u64> {
         None
+    }
+    fn defects(&self, _: &Digest) -> BTreeMap<String, String> {
+        self.defects.clone()
     }
 }
 
@@ -189,11 +193,25 @@ fn a_silent_spoke_is_offline_since_it_was_heard() {
 }
 
 #[test]
-fn a_settled_bundle_of_a_silent_spoke_has_no_hold() {
+fn what_settled_is_of_unknown_health_once_its_spoke_is_silent() {
     let mut desk = Desk::new();
     desk.see("v1", Sync::Applied, Health::Healthy, None);
+    assert_eq!((desk.hold().as_str(), desk.bundle().health), ("none", Health::Healthy));
     desk.connect(false);
-    assert_eq!(desk.hold(), "none");
+    assert_eq!(desk.hold(), "offline 7000 its spoke is not connected");
+    assert_eq!((desk.bundle().sync, desk.bundle().health), (Sync::Applied, Health::Unknown));
+}
+
+#[test]
+fn a_defect_holds_what_runs_and_nobody_can_tell_that_it_is_the_head() {
+    let mut desk = Desk::new();
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    desk.publish("c2", Some("v1"));
+    assert_eq!((desk.hold().as_str(), desk.bundle().commit.as_deref()), ("none", Some("c2")));
+    desk.defects.insert("main/web".into(), "web/drover.yaml:5: unknown field".into());
+    let expected = "defect ? web/drover.yaml:5: unknown field; it keeps what it had until a commit corrects this";
+    assert_eq!(desk.hold(), expected);
+    assert_eq!(desk.bundle().commit.as_deref(), Some("c1"));
 }
 
 #[test]
