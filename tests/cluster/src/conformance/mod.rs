@@ -9,11 +9,14 @@
 )]
 
 pub mod apply;
+pub mod contents;
+pub mod driver;
 pub mod lifecycle;
 pub mod lists;
 pub mod manifests;
 pub mod ownership;
 pub mod refusals;
+pub mod spoke;
 pub mod storage;
 pub mod watch;
 pub mod workloads;
@@ -62,6 +65,18 @@ macro_rules! conformance_cases {
             lifecycle: a_terminating_namespace_takes_nothing_new
             lifecycle: a_definition_makes_and_unmakes_its_kind
             lifecycle: a_custom_object_is_held_to_its_schema
+            contents: a_namespace_tells_what_is_foreign_in_it
+            contents: what_a_workload_makes_is_its_own
+            contents: many_objects_are_looked_through
+            contents: a_namespace_that_is_not_there_holds_nothing
+            contents: what_cannot_be_listed_counts_as_there
+            contents: a_definition_tells_whose_objects_it_has
+            spoke: a_refusal_beforehand_changes_nothing
+            spoke: a_job_that_would_be_refused_is_not_deleted
+            spoke: a_namespace_with_foreign_objects_stays
+            spoke: a_change_in_a_secret_is_put_right
+            spoke: a_custom_resource_waits_for_its_status
+            spoke: who_takes_a_field_back_is_named
             workloads: a_deployment_becomes_available
             workloads: a_stateful_set_becomes_ready
             workloads: a_daemon_set_becomes_ready

@@ -10,7 +10,7 @@ use proto_model::{GroupKind, Identity};
 use serde_json::Value as Json;
 use spoke_core::port::{Cluster, Depth, Failure, Kind, Live, Observation, Op, Outcome, Reason};
 use spoke_kube::{Access, KubeCluster};
-use spoke_memory::Memory;
+use spoke_memory::{Fault, Memory, Verb};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// The field manager of most cases.
@@ -150,6 +150,45 @@ impl World {
                 let patch = patch.to_string();
                 kubectl(real, &["patch", "--type=merge", "-p", &patch], identity).await;
             }
+        }
+    }
+
+    /// A controller writes an object's status.
+    pub async fn edit_status(&self, identity: &Identity, status: Json) {
+        let patch = serde_json::json!({"status": status});
+        match &self.hands {
+            Hands::Memory(_) => self.edit(identity, patch).await,
+            Hands::Kube(real) => {
+                let patch = patch.to_string();
+                kubectl(real, &["patch", "--subresource=status", "--type=merge", "-p", &patch], identity).await;
+            }
+        }
+    }
+
+    /// A client that may list nothing; in memory, nobody may, until [`World::see_again`].
+    pub async fn blind(&self) -> Arc<dyn Cluster> {
+        match &self.hands {
+            Hands::Memory(memory) => {
+                let fault = Fault { verbs: vec![Verb::List], ..Fault::of(Reason::Forbidden) };
+                memory.with_state(|state, _| state.refuse(fault));
+                Arc::new(memory.clone())
+            }
+            Hands::Kube(real) => {
+                let text = self.kubectl(&["config", "view", "--raw", "--flatten", "-o", "json"]).await;
+                let mut config: Json = serde_json::from_str(&text).unwrap();
+                config["users"][0]["user"]["as"] = "blind".into();
+                let path = real.kubeconfig().with_extension(&self.namespace);
+                std::fs::write(&path, config.to_string()).unwrap();
+                let access = Access::Kubeconfig { path, context: None };
+                Arc::new(KubeCluster::connect(&access).await.unwrap())
+            }
+        }
+    }
+
+    /// Ends what [`World::blind`] began.
+    pub fn see_again(&self) {
+        if let Hands::Memory(memory) = &self.hands {
+            memory.with_state(|state, _| state.allow());
         }
     }
 

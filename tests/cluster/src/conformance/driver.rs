@@ -1,0 +1,194 @@
+//! A spoke's machine on a cluster of a case, with a hub of a few lines: what it decides is carried
+//! out for real.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto_model::assign::{Assignment, Entry, RULES};
+use proto_model::delta::{BodyPart, Delta, ToHub, ToSpoke, VariantPart};
+use proto_model::{Fence, GroupKind, Object, Permit, Report, Settings, Variables, Variant};
+use serde_json::Value as Json;
+use spoke_core::port::{Cluster, Observation};
+use spoke_core::{Agent, Effect, Event, Now, ledger};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::World;
+
+/// The bundle of a case.
+pub const BUNDLE: &str = "main/web";
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// One spoke. Its ledger is in memory: what a cluster makes of a ledger is shown elsewhere.
+pub struct Driver {
+    agent: Agent,
+    cluster: Arc<dyn Cluster>,
+    tell: UnboundedSender<Event>,
+    told: UnboundedReceiver<Event>,
+    start: Instant,
+    /// Time that was skipped, in milliseconds.
+    skipped: u64,
+    wake: Option<u64>,
+    records: BTreeMap<String, Vec<u8>>,
+    report: Option<Report>,
+    entries: BTreeMap<String, Entry>,
+    fence: Fence,
+}
+
+impl Driver {
+    /// A spoke that is connected, welcome, and holds nothing.
+    pub async fn new(world: &World) -> Self {
+        let (tell, told) = unbounded_channel();
+        let mut driver = Self {
+            agent: Agent::new("conformance"),
+            cluster: world.another().await,
+            tell,
+            told,
+            start: Instant::now(),
+            skipped: 0,
+            wake: None,
+            records: BTreeMap::new(),
+            report: None,
+            entries: BTreeMap::new(),
+            // One spoke's marks say nothing to another of the same cluster.
+            fence: Fence { hub_id: world.namespace.clone(), epoch: 1, incarnation: 1, generation: 0 },
+        };
+        driver.step(Event::Lease(true));
+        driver.step(Event::Started { records: BTreeMap::new(), cluster_uid: "u".into() });
+        driver.step(Event::Connected);
+        driver.hear(ToSpoke::Welcome { session_token: vec![1], want_holding: false, want_reports: false });
+        driver
+    }
+
+    /// Assigns content to the bundle; everything that it drops may go.
+    pub fn assign(&mut self, settings: Settings, manifests: &[Json]) {
+        let bodies: Vec<Object> = manifests.iter().map(|one| Object::new(one).unwrap()).collect();
+        let variant = Variant { settings, objects: bodies.iter().map(|body| body.digest).collect() };
+        let entry = Entry::Run(Assignment {
+            variant: variant.digest(),
+            variables: Variables::default(),
+            permit: everything(),
+            rules: RULES,
+        });
+        self.change(entry);
+        let digest = variant.digest();
+        self.hear(ToSpoke::Variant(VariantPart { digest, base: None, bytes: packed(&variant.encode()) }));
+        for body in bodies {
+            self.hear(ToSpoke::Body(BodyPart { digest: body.digest, base: None, bytes: packed(&body.body) }));
+        }
+    }
+
+    /// Takes the bundle away.
+    pub fn remove(&mut self) {
+        self.change(Entry::Remove(everything()));
+    }
+
+    fn change(&mut self, entry: Entry) {
+        let base = ledger::root(&self.entries);
+        self.fence.generation += 1;
+        self.entries.insert(BUNDLE.into(), entry.clone());
+        self.report = None;
+        self.hear(ToSpoke::Delta(Delta {
+            fence: self.fence.clone(),
+            fence_mac: vec![1],
+            base,
+            root: ledger::root(&self.entries),
+            set: BTreeMap::from([(BUNDLE.into(), entry)]),
+            forget: Default::default(),
+        }));
+    }
+
+    /// Lets time pass at once.
+    pub fn skip(&mut self, millis: u64) {
+        self.skipped += millis;
+        self.step(Event::Tick);
+    }
+
+    /// Works until the report of the bundle is as wanted.
+    pub async fn until<T>(&mut self, what: &str, mut fits: impl FnMut(&Report) -> Option<T>) -> T {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = self.report.as_ref().and_then(&mut fits) {
+                return found;
+            }
+            let wait = self.wake.map_or(PATIENCE, |at| Duration::from_millis(at.saturating_sub(self.now().mono_millis)));
+            tokio::select! {
+                event = self.told.recv() => self.step(event.unwrap()),
+                () = tokio::time::sleep(wait) => self.step(Event::Tick),
+                () = tokio::time::sleep_until(deadline) => panic!("not in time: {what}; at last {:?}", self.report),
+            }
+        }
+    }
+
+    /// Works until the words of the report fit: sync, health, and the problems.
+    pub async fn until_words(&mut self, wanted: &str) -> String {
+        self.until(wanted, |report| {
+            let problems: Vec<String> = report.problems.iter().map(say).collect();
+            let words = format!("{} {} {}", report.sync, report.health, problems.join(" | "));
+            words.contains(wanted).then_some(words)
+        })
+        .await
+    }
+
+    /// Works for a while, whatever comes.
+    pub async fn work(&mut self, millis: u64) {
+        let until = tokio::time::Instant::now() + Duration::from_millis(millis);
+        while let Ok(event) = tokio::time::timeout_at(until, self.told.recv()).await {
+            self.step(event.unwrap());
+        }
+    }
+
+    fn now(&self) -> Now {
+        let millis = u64::try_from(self.start.elapsed().as_millis()).unwrap() + self.skipped;
+        Now { mono_millis: millis, unix_millis: millis }
+    }
+
+    fn hear(&mut self, message: ToSpoke) {
+        self.step(Event::Hub(message));
+    }
+
+    fn step(&mut self, event: Event) {
+        for effect in self.agent.step(event, self.now()) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let (tell, cluster) = (self.tell.clone(), self.cluster.clone());
+        match effect {
+            Effect::Send(ToHub::Report(report)) => self.report = Some(report),
+            // Begun by hand.
+            Effect::Send(_) | Effect::Load => {}
+            Effect::Store { token, write } => {
+                self.records.extend(write.puts);
+                write.deletes.iter().for_each(|key| drop(self.records.remove(key)));
+                drop(tell.send(Event::Stored { token, result: Ok(()) }));
+            }
+            Effect::Execute { id, op } => {
+                tokio::spawn(async move {
+                    let outcome = cluster.execute(op).await;
+                    drop(tell.send(Event::Done { id, outcome }));
+                });
+            }
+            Effect::Watch(kinds) => {
+                cluster.watch(kinds, Arc::new(move |seen: Observation| drop(tell.send(Event::Observed(seen)))));
+            }
+            Effect::Wake { at_mono_millis } => self.wake = at_mono_millis,
+            Effect::Halt { why } | Effect::EndSession { why } => panic!("{why}"),
+        }
+    }
+}
+
+fn say(problem: &proto_model::ObjectProblem) -> String {
+    let object = problem.object.as_ref().map_or(String::new(), |object| format!("{object} "));
+    format!("{object}{}", problem.message)
+}
+
+fn everything() -> Permit {
+    let kinds = [("v1", "Namespace"), ("apiextensions.k8s.io/v1", "CustomResourceDefinition")];
+    Permit { deletions: 1_000, protected: kinds.map(|(api, kind)| GroupKind::of(api, kind)).into() }
+}
+
+fn packed(bytes: &[u8]) -> Arc<[u8]> {
+    proto_wire::compress::compress(bytes, None).unwrap().into()
+}

@@ -1,0 +1,145 @@
+//! What a spoke's decisions come to in a cluster.
+
+use proto_model::{Identity, Settings, limits};
+use serde_json::{Value as Json, json};
+
+use super::World;
+use super::driver::Driver;
+use super::world::eventually;
+
+const FINE: &str = "Applied Healthy";
+
+/// A manifest as it stands in Git: without marks.
+fn plain(mut manifest: Json) -> Json {
+    let metadata = manifest["metadata"].as_object_mut().unwrap();
+    metadata.remove("labels");
+    metadata.remove("annotations");
+    manifest
+}
+
+fn config(world: &World, name: &str, value: &str) -> Json {
+    plain(world.config_map(name, json!({"key": value})))
+}
+
+pub async fn a_refusal_beforehand_changes_nothing(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let fixed = |value: &str| {
+        let mut config = config(world, "fixed", value);
+        config["immutable"] = true.into();
+        config
+    };
+    driver.assign(Settings::default(), &[config(world, "a", "1"), fixed("1")]);
+    driver.until_words(FINE).await;
+    driver.assign(Settings::default(), &[config(world, "a", "2"), config(world, "new", "1"), fixed("2")]);
+    let words = driver.until_words("Failed").await;
+    assert!(words.contains("fixed refused beforehand, in a dry-run"), "{words}");
+    driver.skip(limits::RETRY_MILLIS_MAX * 2);
+    driver.work(500).await;
+    assert_eq!(world.object(&world.config_map_id("a")).await["data"]["key"], "1");
+    assert_eq!(world.get(&world.config_map_id("new")).await, None);
+
+    driver.assign(Settings::default(), &[config(world, "a", "2"), config(world, "new", "1"), fixed("1")]);
+    driver.until_words(FINE).await;
+    assert_eq!(world.object(&world.config_map_id("a")).await["data"]["key"], "2");
+}
+
+pub async fn a_job_that_would_be_refused_is_not_deleted(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let job = |image: &str, policy: &str| {
+        let mut job = plain(world.job("j", image));
+        job["spec"]["template"]["spec"]["restartPolicy"] = policy.into();
+        job
+    };
+    driver.assign(Settings::default(), &[job("registry.example/app:1", "Never")]);
+    driver.until_words(FINE).await;
+    let before = world.get(&world.identity("batch", "Job", "j")).await.unwrap().uid;
+    driver.assign(Settings::default(), &[job("registry.example/app:2", "Always")]);
+    driver.until_words("Failed").await;
+    assert_eq!(world.get(&world.identity("batch", "Job", "j")).await.unwrap().uid, before);
+    driver.assign(Settings::default(), &[job("registry.example/app:2", "Never")]);
+    driver.until_words(FINE).await;
+    assert_ne!(world.get(&world.identity("batch", "Job", "j")).await.unwrap().uid, before);
+}
+
+pub async fn a_namespace_with_foreign_objects_stays(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let inner = format!("{}-in", world.namespace);
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": inner}});
+    let mut ours = config(world, "ours", "1");
+    ours["metadata"]["namespace"] = inner.as_str().into();
+    driver.assign(Settings::default(), &[namespace, ours]);
+    driver.until_words(FINE).await;
+    let inside = |name: &str| Identity { namespace: inner.clone(), ..world.config_map_id(name) };
+    let mut theirs = config(world, "theirs", "1");
+    theirs["metadata"]["namespace"] = inner.as_str().into();
+    world.create(&theirs).await;
+
+    driver.remove();
+    let words = driver.until_words("holds objects that are not in the inventory").await;
+    assert!(words.contains(&inside("theirs").to_string()), "{words}");
+    driver.skip(limits::RETRY_MILLIS_MAX * 2);
+    driver.work(500).await;
+    assert_eq!(world.get(&inside("ours")).await, None);
+    assert_eq!(world.object(&inside("theirs")).await["data"]["key"], "1");
+
+    world.remove(&inside("theirs")).await;
+    driver.skip(limits::RETRY_MILLIS_MAX * 2);
+    driver.until("the bundle is gone", |report| report.variant.is_none().then_some(())).await;
+    let own = Identity { namespace: String::new(), ..world.identity("", "Namespace", &inner) };
+    eventually("the namespace is gone", || async { world.get(&own).await.is_none().then_some(()) }).await;
+}
+
+pub async fn a_change_in_a_secret_is_put_right(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let fields = json!({"stringData": {"key": "value"}, "data": {"other": "eA=="}});
+    driver.assign(Settings::default(), &[plain(world.manifest("v1", "Secret", "s", fields))]);
+    driver.until_words(FINE).await;
+    let secret = world.identity("", "Secret", "s");
+    assert_eq!(world.object(&secret).await["data"], json!({"key": "dmFsdWU=", "other": "eA=="}));
+    world.edit(&secret, json!({"data": {"key": "ZXZpbA=="}})).await;
+    put_right(&mut driver, world, &secret, "/data/key", "dmFsdWU=").await;
+}
+
+pub async fn a_custom_resource_waits_for_its_status(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let (definition, group) = world.definition();
+    let widget = plain(world.widget(&group, "w", json!({"size": 1})));
+    driver.assign(Settings::default(), &[plain(definition.clone()), widget.clone()]);
+    driver.until_words("Applied Progressing Widget").await;
+    let identity = world.identity(&group, "Widget", "w");
+    world.edit_status(&identity, json!({"phase": "Running"})).await;
+    driver.until_words(FINE).await;
+
+    // Another one, whose controller writes nothing.
+    let silent = plain(world.widget(&group, "silent", json!({"size": 1})));
+    driver.assign(Settings::default(), &[plain(definition), widget, silent]);
+    driver.until_words("silent waits for its controller to write a status").await;
+    driver.skip(limits::STATUS_WAIT_MILLIS);
+    driver.until_words(FINE).await;
+}
+
+pub async fn who_takes_a_field_back_is_named(world: &World) {
+    let mut driver = Driver::new(world).await;
+    driver.assign(Settings::default(), &[config(world, "a", "ours")]);
+    driver.until_words(FINE).await;
+    let identity = world.config_map_id("a");
+    for round in 0..limits::CORRECTIONS_MAX {
+        world.edit(&identity, json!({"data": {"key": format!("theirs-{round}")}})).await;
+        driver.skip(limits::RETRY_MILLIS_MAX);
+        put_right(&mut driver, world, &identity, "/data/key", "ours").await;
+    }
+    world.edit(&identity, json!({"data": {"key": "theirs"}})).await;
+    driver.until_words("field manager kubectl-patch keeps taking back what drover/main/web sets").await;
+    assert_eq!(world.object(&identity).await["data"]["key"], "theirs");
+}
+
+/// Works until a field of an object is as it should be.
+async fn put_right(driver: &mut Driver, world: &World, identity: &Identity, pointer: &str, value: &str) {
+    for _ in 0..600 {
+        driver.work(100).await;
+        if world.object(identity).await.pointer(pointer).is_some_and(|found| found == value) {
+            return;
+        }
+    }
+    panic!("{identity} is not put right");
+}
