@@ -11,7 +11,7 @@ use proto_model::{Digest, GroupKind, Identity, Permit, assign, limits};
 
 use crate::catalog::Guard;
 use crate::command::{BundleMoves, Pair};
-use crate::fleet::{Bundle, Fleet};
+use crate::fleet::{Bundle, Cluster, Fleet};
 
 /// What the planner needs to know of bodies.
 pub trait Facts {
@@ -91,6 +91,56 @@ pub fn loss(fleet: &Fleet, bundle: &Bundle, cluster: u32, facts: &impl Facts) ->
     Some(Loss::between(&before, &after))
 }
 
+/// Works out losses of many clusters: most bundles name their objects alike everywhere, so that
+/// what one cluster would lose is what its neighbours would.
+pub struct Losses<'a, F> {
+    fleet: &'a Fleet,
+    facts: &'a F,
+    by_pairs: BTreeMap<(Option<u32>, Option<u32>), Option<Arc<Loss>>>,
+    by_sets: BTreeMap<(usize, usize), (Identities, Identities, Arc<Loss>)>,
+}
+
+type Identities = Arc<BTreeSet<Identity>>;
+
+impl<'a, F: Facts> Losses<'a, F> {
+    /// Over one state of the fleet.
+    pub fn new(fleet: &'a Fleet, facts: &'a F) -> Self {
+        Self { fleet, facts, by_pairs: BTreeMap::new(), by_sets: BTreeMap::new() }
+    }
+
+    /// As [`loss`].
+    pub fn of(&mut self, bundle: &Bundle, cluster: u32) -> Option<Arc<Loss>> {
+        let key = (bundle.assigned.get(&cluster).copied(), bundle.goal.get(&cluster).copied());
+        if let Some(known) = self.by_pairs.get(&key) {
+            return known.clone();
+        }
+        let found = self.between(key);
+        self.by_pairs.insert(key, found.clone());
+        found
+    }
+
+    fn between(&mut self, (assigned, goal): (Option<u32>, Option<u32>)) -> Option<Arc<Loss>> {
+        let of = |number: Option<u32>| match number {
+            Some(_) => self.facts.identities(&self.fleet.pair_of(number)?),
+            None => Some(Arc::default()),
+        };
+        let (before, after) = (of(assigned)?, of(goal)?);
+        // The sets are kept with the loss, so that an address means one set for as long.
+        let key = (Arc::as_ptr(&before) as usize, Arc::as_ptr(&after) as usize);
+        let made = || {
+            let loss = Arc::new(Loss::between(&before, &after));
+            (Arc::clone(&before), Arc::clone(&after), loss)
+        };
+        Some(Arc::clone(&self.by_sets.entry(key).or_insert_with(made).2))
+    }
+}
+
+/// Whether a cluster that Git no longer declares keeps what it has of a bundle, whatever the goal.
+#[must_use]
+pub fn keeps(known: &Cluster, bundle: &Bundle) -> bool {
+    known.declaration_removed && bundle.declared
+}
+
 /// Whether an operator let exactly this move go.
 #[must_use]
 pub fn is_approved(bundle: &Bundle, cluster: u32) -> bool {
@@ -113,7 +163,7 @@ pub fn held_digest(held: &[(u32, Option<Pair>)]) -> Digest {
 /// Which of the moves of one bundle the guard holds, under the guard in force before them and the
 /// hub's own.
 #[must_use]
-pub fn guarded(bundle: &Bundle, hub: &Guard, losses: &BTreeMap<u32, Loss>, now_unix_millis: u64) -> BTreeSet<u32> {
+pub fn guarded(bundle: &Bundle, hub: &Guard, losses: &BTreeMap<u32, Arc<Loss>>, now_unix_millis: u64) -> BTreeSet<u32> {
     let mut held = BTreeSet::new();
     let present = bundle.assigned.len() as u64;
     let open = || losses.iter().filter(|(cluster, _)| !is_approved(bundle, **cluster));
@@ -229,24 +279,24 @@ pub fn lint(fleet: &Fleet, hub: &Guard, facts: &impl Facts, moves: &BundleMoves)
         return vec![Complaint::NoBundle(name())];
     };
     let mut complaints = Vec::new();
-    let mut losses = BTreeMap::new();
+    let (mut losses, mut lost) = (BTreeMap::new(), Losses::new(fleet, facts));
+    let permits: BTreeMap<u32, u64> = moves.permits.iter().map(|(one, permit, _)| (*one, permit.deletions)).collect();
     for cluster in &moves.clusters.0 {
         let Some((_, known)) = fleet.by_number(cluster) else {
             complaints.push(Complaint::NoCluster { bundle: name(), cluster });
             continue;
         };
-        if known.declaration_removed {
+        if known.declaration_removed && (keeps(known, bundle) || !is_approved(bundle, cluster)) {
             complaints.push(Complaint::Undeclared { bundle: name(), cluster });
         }
         if bundle.goal.get(&cluster) == bundle.assigned.get(&cluster) {
             complaints.push(Complaint::Idle { bundle: name(), cluster });
         }
-        let Some(loss) = loss(fleet, bundle, cluster, facts) else {
+        let Some(loss) = lost.of(bundle, cluster) else {
             complaints.push(Complaint::Blind { bundle: name(), cluster });
             continue;
         };
-        let permit = moves.permits.iter().find(|(one, ..)| *one == cluster);
-        let permitted = permit.map_or(0, |(_, permit, _)| permit.deletions);
+        let permitted = permits.get(&cluster).copied().unwrap_or_default();
         let needed = loss.objects.len() as u64;
         if permitted != needed {
             complaints.push(Complaint::Permit { bundle: name(), cluster, permitted, needed });

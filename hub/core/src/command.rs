@@ -87,7 +87,8 @@ pub enum Command {
         /// Folder within the repository; empty for its root.
         path: String,
     },
-    /// A commit was read and found to be a rewind: held until approved.
+    /// A commit was read and found to be a rewind: held until approved. The accepted head itself
+    /// ends what was held.
     Rewind {
         /// Name of the source.
         source: String,
@@ -108,6 +109,13 @@ pub enum Command {
         /// Input digest and variant digest.
         renderings: Vec<(Digest, Digest)>,
     },
+    /// Renderings that nothing needs any more, by the digest of their inputs.
+    Collect {
+        /// Input digests.
+        renderings: Vec<Digest>,
+    },
+    /// A part of a publish: bundles of which its end does not have room to speak.
+    Heads(HeadsPart),
     /// A part of a publish: the goal of one bundle, or a part of it.
     Goal(GoalPart),
     /// The end of a publish: its parts take effect.
@@ -129,6 +137,9 @@ pub enum Command {
         cluster: String,
         /// Counter of the session, one more than the last.
         session: u64,
+        /// Counter of the session whose token the spoke presented: it has that one, so an older
+        /// one is a clone's. 0: none.
+        presented: u64,
         /// uid of the cluster's kube-system.
         uid: String,
     },
@@ -161,6 +172,18 @@ pub struct GoalPart {
     pub clusters: Vec<(u32, u32)>,
 }
 
+/// A part of what a publish says about bundles beside their goals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadsPart {
+    /// Which publish: parts of another one are dropped.
+    pub publish: Digest,
+    /// As in [`Publish::bundles`].
+    pub bundles: Vec<BundleHead>,
+    /// As in [`Publish::gone`].
+    pub gone: Vec<String>,
+}
+
 /// The end of a publish.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -175,10 +198,13 @@ pub struct Publish {
     pub catalog: Digest,
     /// Digest of the body with the defects.
     pub defects: Digest,
-    /// Bundles whose goal changed: their parts came before.
+    /// Bundles whose goal changed, beside those of [`HeadsPart`]s: their parts came before.
     pub bundles: Vec<BundleHead>,
-    /// Bundles of the source that are no longer declared.
+    /// Bundles of the source that are no longer declared, beside those of [`HeadsPart`]s.
     pub gone: Vec<String>,
+    /// Parts that came before. Where one is missing the publish is refused: a goal that is not
+    /// whole would read as a removal.
+    pub parts: u32,
 }
 
 /// What a publish says about one bundle beside its goal.
@@ -275,8 +301,9 @@ pub struct BundleMoves {
     /// What they may remove, and how many objects of it the guard counts; clusters that are not
     /// listed remove nothing.
     pub permits: Vec<(u32, Permit, u64)>,
-    /// Moves that the guard holds, with the objects that would go. Replaces the list before.
-    pub held: Vec<(u32, u64)>,
+    /// Moves that the guard holds, by the number of objects that would go. Replaces the list
+    /// before.
+    pub held: Vec<(u64, Bits)>,
 }
 
 /// A set of cluster numbers, stored as roaring's own portable bytes.
@@ -305,7 +332,8 @@ impl<'de> Deserialize<'de> for Bits {
                 RoaringBitmap::deserialize_from(bytes).map(Bits).map_err(E::custom)
             }
         }
-        deserializer.deserialize_bytes(Visitor)
+        // Not `deserialize_bytes`: ciborium gives no more than 4 KiB that way.
+        deserializer.deserialize_byte_buf(Visitor)
     }
 }
 
@@ -346,8 +374,8 @@ pub enum Deed {
     ApproveDeletions {
         /// Full name of the bundle.
         bundle: String,
-        /// Clusters and the goal that was shown; `None` is a removal.
-        moves: Vec<(u32, Option<Pair>)>,
+        /// Names what was shown, `check::held_digest`; anything else is not approved.
+        shown: Digest,
     },
 }
 
@@ -365,9 +393,7 @@ impl Deed {
             Self::ApproveRewind { source, commit } => {
                 format!("approved the rewind of {source} to {commit}")
             }
-            Self::ApproveDeletions { bundle, moves } => {
-                format!("approved deletions of {bundle} in {} clusters", moves.len())
-            }
+            Self::ApproveDeletions { bundle, .. } => format!("approved deletions of {bundle}"),
         }
     }
 }

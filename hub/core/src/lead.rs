@@ -4,13 +4,14 @@
 //! [`Waiting::next`] gives, one entry at a time, and carries on with the Fleet that results.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use proto_model::{Report, limits};
 
 use crate::catalog::Guard;
 use crate::check::{self, Facts};
-use crate::command::{Act, Command, Entry, Observation, Observations, Seen};
-use crate::fleet::Fleet;
+use crate::command::{Act, BundleMoves, Command, Deed, Entry, Observation, Observations, Seen};
+use crate::fleet::{Bundle, Fleet};
 use crate::plan;
 
 /// What waits for the leader's next entry.
@@ -20,7 +21,38 @@ pub struct Waiting {
     commands: VecDeque<Command>,
     dirty: BTreeSet<String>,
     all_dirty: bool,
+    /// Bundles of the publish under way: dirty once it takes effect.
+    coming: BTreeSet<String>,
+    /// Moves that are planned and found no room in an entry yet.
+    planned: VecDeque<Planned>,
+    /// Bundles to plan again once those have gone: what comes after them.
+    again: BTreeSet<String>,
+    /// Whether moves come next: what spokes and people say without a pause must not hold them up.
+    moves_next: bool,
     stopped: bool,
+}
+
+/// Moves of one bundle, and the state of it that they were made from.
+#[derive(Debug)]
+struct Planned {
+    moves: BundleMoves,
+    bundle: Arc<Bundle>,
+}
+
+impl Planned {
+    /// Whether the planner would give the same moves now.
+    fn holds(&self, fleet: &Fleet) -> bool {
+        let then = &self.bundle;
+        fleet.bundles.get(&self.moves.bundle).is_some_and(|now| {
+            let same_moves = now.goal.ptr_eq(&then.goal) && now.assigned.ptr_eq(&then.assigned);
+            let same_guard = now.held.ptr_eq(&then.held)
+                && now.approved.ptr_eq(&then.approved)
+                && now.deleted.ptr_eq(&then.deleted)
+                && now.emptied.ptr_eq(&then.emptied)
+                && now.guard == then.guard;
+            same_moves && same_guard && now.declared == then.declared
+        })
+    }
 }
 
 /// An entry to propose, and what of it somebody waits for.
@@ -73,54 +105,93 @@ impl Waiting {
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.reports.is_empty() && self.commands.is_empty() && self.dirty.is_empty() && !self.all_dirty
+        let nothing_to_plan = self.dirty.is_empty() && !self.all_dirty && self.planned.is_empty();
+        self.reports.is_empty() && self.commands.is_empty() && nothing_to_plan
     }
 
     /// The next entry to propose, if any. Commands and moves do not share an entry: moves are
-    /// planned from a Fleet that has taken the commands, and both name their parent.
+    /// planned from a Fleet that has taken the commands, and both name their parent. They take
+    /// turns.
     pub fn next(&mut self, fleet: &Fleet, facts: &impl Facts, hub: &Guard, now_unix_millis: u64) -> Option<Next> {
         let at_unix_millis = now_unix_millis.max(fleet.at_unix_millis);
         let entry = |commands| Entry { parent: fleet.revision, at_unix_millis, commands };
-        let commands = self.take_commands(fleet);
-        if !commands.is_empty() {
-            return Some(Next { entry: entry(commands), complaints: Vec::new() });
+        let mut complaints = Vec::new();
+        let moves_first = std::mem::take(&mut self.moves_next);
+        if moves_first {
+            let moves = self.take_moves(fleet, facts, hub, &mut complaints);
+            if !moves.is_empty() {
+                return Some(Next { entry: entry(moves), complaints });
+            }
         }
-        let (commands, complaints) = self.take_moves(fleet, facts, hub);
+        let mut commands = self.take_commands(fleet, at_unix_millis);
+        self.moves_next = !commands.is_empty();
+        if commands.is_empty() && !moves_first {
+            commands = self.take_moves(fleet, facts, hub, &mut complaints);
+        }
         (!commands.is_empty() || !complaints.is_empty()).then(|| Next { entry: entry(commands), complaints })
     }
 
-    fn take_commands(&mut self, fleet: &Fleet) -> Vec<Command> {
-        let mut out = Vec::new();
-        let mut bytes = 256;
+    fn take_commands(&mut self, fleet: &Fleet, at_unix_millis: u64) -> Vec<Command> {
+        let (mut out, mut bytes) = (Vec::new(), 256);
+        let mut tried = Fleet { at_unix_millis, ..fleet.clone() };
         while let Some(command) = self.commands.front() {
             let size = encoded_bytes(command);
-            // A refusal undoes a whole entry, so what may be refused travels alone.
-            let alone = matches!(command, Command::Operator(_) | Command::Enrol { .. } | Command::Attach { .. });
-            if !out.is_empty() && (alone || bytes + size > limits::ENTRY_BYTES_MAX) {
-                break;
+            // A refusal undoes a whole entry, so what will be refused travels alone, and is answered.
+            let is_act = matches!(command, Command::Operator(_));
+            let alone = is_act || bytes + size > limits::ENTRY_BYTES_MAX || !tried.tries(command);
+            if alone && !out.is_empty() {
+                return out;
             }
             bytes += size;
-            mark_dirty(&mut self.dirty, &mut self.all_dirty, command);
+            self.mark_dirty(fleet);
             out.extend(self.commands.pop_front());
             if alone {
                 return out;
             }
         }
-        let room = (limits::ENTRY_BYTES_MAX.saturating_sub(bytes)) / OBSERVATION_BYTES;
-        if let Some(observations) = self.take_reports(fleet, room) {
+        if let Some(observations) = self.take_reports(fleet, limits::ENTRY_BYTES_MAX.saturating_sub(bytes)) {
             out.push(Command::Observe(observations));
         }
         out
     }
 
+    /// What the first command makes dirty.
+    fn mark_dirty(&mut self, fleet: &Fleet) {
+        match self.commands.front() {
+            Some(Command::Heads(part)) => {
+                self.coming.extend(part.bundles.iter().map(|head| head.bundle.clone()));
+                self.coming.extend(part.gone.iter().cloned());
+            }
+            Some(Command::Publish(publish)) => {
+                self.dirty.append(&mut self.coming);
+                self.dirty.extend(publish.bundles.iter().map(|head| head.bundle.clone()));
+                self.dirty.extend(publish.gone.iter().cloned());
+            }
+            Some(Command::Operator(act)) => match &act.deed {
+                Deed::ApproveDeletions { bundle, .. } => {
+                    self.dirty.insert(bundle.clone());
+                }
+                Deed::RemoveCluster(_) | Deed::ReplaceCluster(_) => self.all_dirty = true,
+                Deed::CreateToken(_) | Deed::RevokeCluster(_) | Deed::ApproveRewind { .. } => {}
+            },
+            // Whoever is declared anew may be on the way to a goal.
+            Some(Command::Declare { declared, undeclared, .. }) => {
+                let back = declared.keys().any(|name| fleet.clusters.contains_key(name));
+                self.all_dirty |= back || !undeclared.is_empty();
+            }
+            _ => {}
+        }
+    }
+
     /// Reports that say something new about what is assigned now.
-    fn take_reports(&mut self, fleet: &Fleet, room: usize) -> Option<Observations> {
+    fn take_reports(&mut self, fleet: &Fleet, mut room_bytes: usize) -> Option<Observations> {
         let mut index: BTreeMap<String, u32> = BTreeMap::new();
         let mut items = Vec::new();
-        while items.len() < room.min(limits::OBSERVATIONS_PER_ENTRY_MAX) {
-            let Some(((cluster, name), report)) = self.reports.pop_first() else {
-                break;
-            };
+        while items.len() < limits::OBSERVATIONS_PER_ENTRY_MAX {
+            let Some(((_, name), _)) = self.reports.first_key_value() else { break };
+            let name_bytes = if index.contains_key(name) { 0 } else { name.len() + 4 };
+            let Some(left) = room_bytes.checked_sub(OBSERVATION_BYTES + name_bytes) else { break };
+            let Some(((cluster, name), report)) = self.reports.pop_first() else { break };
             let Some(item) = observe(fleet, &cluster, &report) else {
                 continue;
             };
@@ -129,6 +200,7 @@ impl Waiting {
             if item.seen.is_none() {
                 self.dirty.insert(name);
             }
+            room_bytes = left;
             items.push(Observation { bundle, ..item });
         }
         let mut bundles = vec![String::new(); index.len()];
@@ -140,40 +212,69 @@ impl Waiting {
         (!items.is_empty()).then_some(Observations { bundles, items })
     }
 
-    fn take_moves(&mut self, fleet: &Fleet, facts: &impl Facts, hub: &Guard) -> (Vec<Command>, Vec<check::Complaint>) {
-        let dirty = std::mem::take(&mut self.dirty);
-        if self.stopped {
-            self.all_dirty = false;
-            return (Vec::new(), Vec::new());
-        }
-        let moves = if std::mem::take(&mut self.all_dirty) {
-            plan::plan(fleet, facts, hub, fleet.bundles.keys())
-        } else {
-            plan::plan(fleet, facts, hub, &dirty)
-        };
-        let (mut out, mut complaints, mut bytes) = (Vec::new(), Vec::new(), 256);
-        for one in moves.bundles {
-            let found = check::lint(fleet, hub, facts, &one);
+    fn take_moves(
+        &mut self,
+        fleet: &Fleet,
+        facts: &impl Facts,
+        hub: &Guard,
+        complaints: &mut Vec<check::Complaint>,
+    ) -> Vec<Command> {
+        self.plan(fleet, facts, hub);
+        let (mut out, mut bytes, mut moved) = (Vec::new(), 256, 0);
+        while let Some(Planned { moves, .. }) = self.planned.front() {
+            let found = check::lint(fleet, hub, facts, moves);
             if !found.is_empty() {
                 complaints.extend(found);
+                self.planned.pop_front();
                 continue;
             }
-            let one = shrink(one);
-            let (name, full) = (one.bundle.clone(), one.clusters.0.len());
-            let command = Command::Move(one);
+            let moves = shrink(moves.clone());
+            let clusters = usize::try_from(moves.clusters.0.len()).unwrap_or(usize::MAX);
+            let name = moves.bundle.clone();
+            let command = Command::Move(moves);
             let size = encoded_bytes(&command);
-            if !out.is_empty() && bytes + size > limits::ENTRY_BYTES_MAX {
-                self.dirty.insert(name);
-                continue;
+            let fits = bytes + size <= limits::ENTRY_BYTES_MAX && moved + clusters <= limits::MOVES_PER_ENTRY_MAX;
+            if !out.is_empty() && !fits {
+                break;
             }
-            // What did not fit comes with the next entry.
-            if full > 0 {
-                self.dirty.insert(name);
+            (bytes, moved) = (bytes + size, moved + clusters);
+            // What did not fit of the bundle comes when the others have had their turn.
+            if clusters > 0 {
+                self.again.insert(name);
             }
-            bytes += size;
+            self.planned.pop_front();
             out.push(command);
         }
-        (out, complaints)
+        if self.planned.is_empty() {
+            self.dirty.append(&mut self.again);
+        }
+        out
+    }
+
+    /// Plans what is dirty, together with what was planned before and still waits: the hub-wide
+    /// guard looks at all of it.
+    fn plan(&mut self, fleet: &Fleet, facts: &impl Facts, hub: &Guard) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let all = std::mem::take(&mut self.all_dirty);
+        if self.stopped {
+            self.planned.clear();
+            self.again.clear();
+            return;
+        }
+        if dirty.is_empty() && !all && self.planned.iter().all(|one| one.holds(fleet)) {
+            return;
+        }
+        dirty.extend(self.planned.drain(..).map(|one| one.moves.bundle));
+        dirty.append(&mut self.again);
+        let moves = match all {
+            true => plan::plan(fleet, facts, hub, fleet.bundles.keys()),
+            false => plan::plan(fleet, facts, hub, &dirty),
+        };
+        let planned = moves.bundles.into_iter().filter_map(|moves| {
+            let bundle = Arc::clone(fleet.bundles.get(&moves.bundle)?);
+            Some(Planned { moves, bundle })
+        });
+        self.planned = planned.collect();
     }
 }
 
@@ -188,27 +289,15 @@ fn encoded_bytes(command: &Command) -> usize {
 }
 
 /// Takes moves away until they fit an entry; the planner gives them again.
-fn shrink(mut moves: crate::command::BundleMoves) -> crate::command::BundleMoves {
-    while encoded_bytes(&Command::Move(moves.clone())) + 512 > limits::ENTRY_BYTES_MAX {
+fn shrink(mut moves: BundleMoves) -> BundleMoves {
+    while !moves.clusters.0.is_empty() && encoded_bytes(&Command::Move(moves.clone())) + 512 > limits::ENTRY_BYTES_MAX {
         let half = moves.clusters.0.len() / 2;
         let keep: roaring::RoaringBitmap =
             moves.clusters.0.iter().take(usize::try_from(half).unwrap_or_default()).collect();
         moves.permits.retain(|(cluster, ..)| keep.contains(*cluster));
-        moves.held.truncate(moves.held.len() / 2);
         moves.clusters.0 = keep;
     }
     moves
-}
-
-fn mark_dirty(dirty: &mut BTreeSet<String>, all: &mut bool, command: &Command) {
-    match command {
-        Command::Publish(publish) => {
-            dirty.extend(publish.bundles.iter().map(|head| head.bundle.clone()));
-            dirty.extend(publish.gone.iter().cloned());
-        }
-        Command::Operator(_) | Command::Declare { .. } => *all = true,
-        _ => {}
-    }
 }
 
 /// What a report changes in Fleet; `None` where it is not about what is assigned now, or says

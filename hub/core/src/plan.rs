@@ -4,12 +4,13 @@
 //! clusters of a bundle move at once; what the guard holds stays where it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use proto_model::limits;
 use roaring::RoaringBitmap;
 
 use crate::catalog::Guard;
-use crate::check::{self, Facts, Loss};
+use crate::check::{self, Facts, Loss, Losses};
 use crate::command::{Bits, BundleMoves};
 use crate::fleet::{Bundle, Fleet};
 
@@ -30,11 +31,12 @@ pub fn plan<'a>(fleet: &Fleet, facts: &impl Facts, hub: &Guard, dirty: impl Into
         let Some(bundle) = fleet.bundles.get(name) else {
             continue;
         };
-        let losses = losses(fleet, bundle, facts);
+        let losses = losses(fleet, bundle, &mut Losses::new(fleet, facts));
         if losses.is_empty() && bundle.held.is_empty() {
             continue;
         }
-        let held = check::guarded(bundle, hub, &losses, fleet.at_unix_millis);
+        let mut held = check::guarded(bundle, hub, &losses, fleet.at_unix_millis);
+        held.extend(losses.keys().filter(|cluster| is_left_behind(fleet, bundle, **cluster)));
         drafts.push((name, &**bundle, losses, held));
     }
     hold_fleet_wide(fleet, facts, hub, &mut drafts);
@@ -42,27 +44,33 @@ pub fn plan<'a>(fleet: &Fleet, facts: &impl Facts, hub: &Guard, dirty: impl Into
         .into_iter()
         .map(|(name, bundle, losses, held)| moves_of(name, bundle, hub, &losses, &held))
         .filter(|moves| {
-            let before = fleet
-                .bundles
-                .get(&moves.bundle)
-                .map(|bundle| bundle.held.iter().map(|(cluster, hold)| (*cluster, hold.objects)).collect());
-            !moves.clusters.0.is_empty() || before.as_ref() != Some(&moves.held)
+            let bundle = fleet.bundles.get(&moves.bundle);
+            let before = bundle.into_iter().flat_map(|bundle| &bundle.held);
+            let before = by_objects(before.map(|(cluster, hold)| (*cluster, hold.objects)));
+            !moves.clusters.0.is_empty() || before != moves.held
         })
         .collect();
     Moves { parent: fleet.revision, bundles }
 }
 
-type Draft<'a> = (&'a String, &'a Bundle, BTreeMap<u32, Loss>, BTreeSet<u32>);
+type Draft<'a> = (&'a String, &'a Bundle, BTreeMap<u32, Arc<Loss>>, BTreeSet<u32>);
+
+/// A bundle that left Git together with the declaration of a cluster (an emptied repository) goes
+/// from it when an operator says so, and not before.
+fn is_left_behind(fleet: &Fleet, bundle: &Bundle, cluster: u32) -> bool {
+    let undeclared = fleet.by_number(cluster).is_some_and(|(_, known)| known.declaration_removed);
+    undeclared && !check::is_approved(bundle, cluster)
+}
 
 /// What each cluster off its goal would lose. Clusters whose declaration is gone keep what they
 /// have, and those of which a body is missing wait.
-fn losses(fleet: &Fleet, bundle: &Bundle, facts: &impl Facts) -> BTreeMap<u32, Loss> {
+fn losses(fleet: &Fleet, bundle: &Bundle, losses: &mut Losses<'_, impl Facts>) -> BTreeMap<u32, Arc<Loss>> {
     let clusters: BTreeSet<u32> = bundle.goal.keys().chain(bundle.assigned.keys()).copied().collect();
     clusters
         .into_iter()
         .filter(|cluster| bundle.goal.get(cluster) != bundle.assigned.get(cluster))
-        .filter(|cluster| fleet.by_number(*cluster).is_some_and(|(_, known)| !known.declaration_removed))
-        .filter_map(|cluster| Some((cluster, check::loss(fleet, bundle, cluster, facts)?)))
+        .filter(|cluster| fleet.by_number(*cluster).is_some_and(|(_, known)| !check::keeps(known, bundle)))
+        .filter_map(|cluster| Some((cluster, losses.of(bundle, cluster)?)))
         .collect()
 }
 
@@ -99,7 +107,7 @@ fn moves_of(
     name: &str,
     bundle: &Bundle,
     hub: &Guard,
-    losses: &BTreeMap<u32, Loss>,
+    losses: &BTreeMap<u32, Arc<Loss>>,
     held: &BTreeSet<u32>,
 ) -> BundleMoves {
     let mut clusters = RoaringBitmap::new();
@@ -117,6 +125,15 @@ fn moves_of(
         bundle: name.to_owned(),
         clusters: Bits(clusters),
         permits,
-        held: held.iter().filter_map(|cluster| Some((*cluster, losses.get(cluster)?.objects.len() as u64))).collect(),
+        held: by_objects(held.iter().filter_map(|cluster| Some((*cluster, losses.get(cluster)?.objects.len() as u64)))),
     }
+}
+
+/// Clusters by how many objects would go: few numbers, however many clusters.
+fn by_objects(held: impl Iterator<Item = (u32, u64)>) -> Vec<(u64, Bits)> {
+    let mut sets: BTreeMap<u64, RoaringBitmap> = BTreeMap::new();
+    for (cluster, objects) in held {
+        sets.entry(objects).or_default().insert(cluster);
+    }
+    sets.into_iter().map(|(objects, clusters)| (objects, Bits(clusters))).collect()
 }

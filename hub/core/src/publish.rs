@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto_model::Digest;
+use proto_model::{Digest, limits};
 use roaring::RoaringBitmap;
 
 use crate::catalog::Guard;
-use crate::command::{BundleHead, Command, GoalPart, Pair, Publish};
+use crate::command::{BundleHead, Command, GoalPart, HeadsPart, Pair, Publish};
 use crate::fleet::Fleet;
+use crate::release::Goals;
 
 /// What a source wants of one bundle.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,7 +47,8 @@ impl Wanted {
     }
 }
 
-/// What a source declares of clusters, as far as it differs from Fleet; `None` where it does not.
+/// What a source declares of clusters, as far as it differs from Fleet and fits an entry; the rest
+/// comes when this has taken effect. `None` where nothing differs.
 #[must_use]
 pub fn declare(fleet: &Fleet, source: &str, clusters: &BTreeMap<String, BTreeMap<String, String>>) -> Option<Command> {
     let is_new = |name: &String, labels: &BTreeMap<String, String>| {
@@ -55,9 +57,14 @@ pub fn declare(fleet: &Fleet, source: &str, clusters: &BTreeMap<String, BTreeMap
             .get(name)
             .is_none_or(|known| known.declared.as_ref() != Some(labels) || known.declaration_removed)
     };
+    let mut room = Room::default();
     let declared: BTreeMap<_, _> = clusters
         .iter()
         .filter(|(name, labels)| is_new(name, labels))
+        .take_while(|(name, labels)| {
+            let labels: usize = labels.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+            room.takes(name.len() + labels + 16)
+        })
         .map(|(name, labels)| (name.clone(), labels.clone()))
         .collect();
     let undeclared: BTreeSet<String> = fleet
@@ -66,6 +73,7 @@ pub fn declare(fleet: &Fleet, source: &str, clusters: &BTreeMap<String, BTreeMap
         .filter(|(name, known)| {
             known.declared_by.as_deref() == Some(source) && !known.declaration_removed && !clusters.contains_key(*name)
         })
+        .take_while(|(name, _)| room.takes(name.len() + 8))
         .map(|(name, _)| name.clone())
         .collect();
     let changes = !declared.is_empty() || !undeclared.is_empty();
@@ -110,6 +118,8 @@ pub fn publish(fleet: &Fleet, head: &Head) -> Vec<Command> {
     if same_head && bundles.is_empty() && gone.is_empty() {
         return Vec::new();
     }
+    let (bundles, gone, heads) = heads(id, bundles, gone);
+    parts.extend(heads.into_iter().map(Command::Heads));
     parts.push(Command::Publish(Publish {
         publish: id,
         source: head.source.clone(),
@@ -118,8 +128,73 @@ pub fn publish(fleet: &Fleet, head: &Head) -> Vec<Command> {
         defects: head.defects,
         bundles,
         gone,
+        parts: u32::try_from(parts.len()).unwrap_or(u32::MAX),
     }));
     parts
+}
+
+/// What the end of a publish says of bundles, and the parts that come before it for want of room.
+fn heads(
+    publish: Digest,
+    bundles: Vec<BundleHead>,
+    gone: Vec<String>,
+) -> (Vec<BundleHead>, Vec<String>, Vec<HeadsPart>) {
+    let (mut room, mut full) = (Room::default(), Vec::new());
+    let mut part = HeadsPart { publish, bundles: Vec::new(), gone: Vec::new() };
+    let mut make_room = |part: &mut HeadsPart, bytes| {
+        if !room.takes(bytes) {
+            let next = HeadsPart { publish, bundles: Vec::new(), gone: Vec::new() };
+            full.push(std::mem::replace(part, next));
+            room = Room::default();
+            room.takes(bytes);
+        }
+    };
+    for head in bundles {
+        let kinds: usize = head.guard.protected_kinds.iter().map(|kind| kind.len() + 4).sum();
+        make_room(&mut part, head.bundle.len() + head.path.len() + kinds + 256);
+        part.bundles.push(head);
+    }
+    for name in gone {
+        make_room(&mut part, name.len() + 8);
+        part.gone.push(name);
+    }
+    (part.bundles, part.gone, full)
+}
+
+/// Half an entry: what is counted is an estimate, and the rest of a command needs room, too.
+#[derive(Default)]
+struct Room {
+    bytes: usize,
+}
+
+impl Room {
+    /// Whether there is room for so many bytes more; the first thing always fits.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let fits = self.bytes == 0 || self.bytes + bytes <= limits::ENTRY_BYTES_MAX / 2;
+        self.bytes += bytes;
+        fits
+    }
+}
+
+/// Bundles for which some cluster has no room: newcomers first, those that run already stay.
+#[must_use]
+pub fn crowded(fleet: &Fleet, goals: &Goals) -> Vec<String> {
+    if goals.bundles.len() <= limits::BUNDLES_PER_CLUSTER_MAX {
+        return Vec::new();
+    }
+    let runs = |name: &str| fleet.bundles.get(name).is_some_and(|bundle| !bundle.goal.is_empty());
+    let (old, new): (Vec<_>, Vec<_>) = goals.bundles.iter().partition(|(name, _)| runs(name));
+    let (mut load, mut out): (BTreeMap<u32, usize>, _) = (BTreeMap::new(), Vec::new());
+    for (name, bundle) in old.into_iter().chain(new) {
+        let clusters = || bundle.pairs.iter().flat_map(|(_, clusters)| clusters);
+        let is_full = |cluster| load.get(&cluster).is_some_and(|load| *load >= limits::BUNDLES_PER_CLUSTER_MAX);
+        if clusters().any(is_full) {
+            out.push(name.clone());
+            continue;
+        }
+        clusters().for_each(|cluster| *load.entry(cluster).or_default() += 1);
+    }
+    out
 }
 
 fn publish_id(fleet: &Fleet, head: &Head) -> Digest {
@@ -171,4 +246,4 @@ fn goal_parts(publish: Digest, bundle: &str, wanted: &Wanted) -> Vec<GoalPart> {
         .collect()
 }
 
-const _: () = assert!(PART_CLUSTERS * 128 < proto_model::limits::ENTRY_BYTES_MAX);
+const _: () = assert!(PART_CLUSTERS * 128 < limits::ENTRY_BYTES_MAX);

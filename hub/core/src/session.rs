@@ -202,6 +202,14 @@ impl Session {
         }
     }
 
+    /// Sends once more what the spoke refused: the reason may have passed.
+    pub fn try_again(&mut self) {
+        if self.refused.take().is_some() {
+            self.asked_again = None;
+            self.advance();
+        }
+    }
+
     /// The next item to send, if any.
     pub fn next(&mut self, variants: &impl Variants) -> Option<Item> {
         loop {

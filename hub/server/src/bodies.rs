@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use hub_core::check::Facts;
 use hub_core::command::Pair;
 use hub_core::release::VariantMeta;
 use hub_core::session::Variants;
-use hub_store::Store;
+use hub_store::{Kind, Store, StoreError};
 use proto_model::delta::{BodyPart, ToSpoke, VariantPart};
 use proto_model::{Digest, Identity, Object, Variables, Variant, limits};
 use proto_wire::{Encoded, compress, sync as msg, to_spoke};
@@ -26,6 +27,8 @@ type Once = Arc<OnceLock<Option<Part>>>;
 /// Bodies, and what was made of them.
 pub struct Bodies {
     store: Arc<Store>,
+    /// Bodies that were put lately: the entry that names them may be on its way.
+    recent: Mutex<BTreeMap<Digest, Instant>>,
     variables: Cache<Digest, Arc<Variables>>,
     metas: Cache<Digest, Arc<VariantMeta>>,
     objects: Cache<Digest, Objects>,
@@ -40,12 +43,41 @@ impl Bodies {
         let bytes = limits::SHARED_BODIES_BYTES_MAX / 4;
         Self {
             store,
+            recent: Mutex::default(),
             variables: Cache::new(bytes),
             metas: Cache::new(bytes),
             objects: Cache::new(bytes),
             identities: Cache::new(bytes),
             parts: Cache::new(limits::SHARED_PARTS_BYTES_MAX),
         }
+    }
+
+    /// Stores bodies durably, and keeps them from being collected until the log may name them.
+    ///
+    /// # Errors
+    /// As [`Store::put`].
+    pub fn put(&self, bodies: &[(Digest, Kind, &[u8])]) -> Result<(), StoreError> {
+        let now = Instant::now();
+        // Before the look whether they are there: from here on they stay.
+        self.lock_recent().extend(bodies.iter().map(|(digest, ..)| (*digest, now)));
+        self.store.put(bodies)
+    }
+
+    /// Removes those bodies that were not put lately. How many there were.
+    ///
+    /// # Errors
+    /// As [`Store::collect`].
+    pub fn collect(&self, digests: &[Digest], now: Instant) -> Result<usize, StoreError> {
+        let mut recent = self.lock_recent();
+        let kept = Duration::from_secs(limits::UNREFERENCED_BODY_SECS);
+        recent.retain(|_, at| now.saturating_duration_since(*at) < kept);
+        let old: Vec<Digest> = digests.iter().filter(|digest| !recent.contains_key(*digest)).copied().collect();
+        // The lock is held meanwhile: what is put now is stored anew afterwards.
+        self.store.collect(&old)
+    }
+
+    fn lock_recent(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Instant>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The store beneath.

@@ -35,7 +35,7 @@ use crate::node::Node;
 use crate::rate::Rate;
 use crate::source::{self, Spec};
 use crate::tls::{self, Acceptor, Certificate};
-use crate::{control, enroll, sync};
+use crate::{collect, control, enroll, sync};
 
 /// What the services of a replica share.
 pub struct Hub {
@@ -194,7 +194,11 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
     let leader = tokio::spawn(leader.run());
     let (tls, fresh) = certificates(&hub)?;
     let acceptor = Acceptor::new(tls, &hub.identity.hub.hub_id, routes(&hub)?, tls::Limits::default(), metrics);
-    let mut others = vec![tokio::spawn(fresh), tokio::spawn(sync::dispatch(Arc::clone(&hub)))];
+    let mut others = vec![
+        tokio::spawn(fresh),
+        tokio::spawn(sync::dispatch(Arc::clone(&hub))),
+        tokio::spawn(collect::run(Arc::clone(&hub))),
+    ];
     if let Some(spec) = spec(&hub, &dir, &args).await? {
         others.push(tokio::spawn(source::follow(Arc::clone(&hub), spec, fetcher)));
     }

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod bodies;
+mod collect;
 pub mod control;
 pub mod dir;
 pub mod enroll;

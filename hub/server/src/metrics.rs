@@ -43,6 +43,8 @@ pub struct Metrics {
     pub planning_stopped: Gauge,
     /// Bytes of deltas, variants and bodies given to streams.
     pub delta_bytes: Counter,
+    /// Deltas that spokes hold durably.
+    pub acks: Counter,
     /// Reports received.
     pub reports: Counter,
     /// Time from a report's arrival until the log holds it, in seconds.
@@ -102,6 +104,7 @@ impl Default for Metrics {
                 "Bytes of deltas, variants and bodies given to streams",
                 Counter::default()
             ),
+            acks: metric!("acks", "Deltas that spokes hold durably", Counter::default()),
             reports: metric!("reports", "Reports received", Counter::default()),
             report_lag: metric!("report_lag_seconds", "Time from a report's arrival until the log holds it", seconds()),
             enrolments: metric!(

@@ -50,6 +50,8 @@ pub struct Stream {
 pub struct SourceState {
     /// What went wrong with the last fetch; `None` where it went well.
     pub error: Option<String>,
+    /// Why its head is not in the log; `None` where it is, or none was read.
+    pub unpublished: Option<String>,
     /// When it was last fetched with success, milliseconds since 1970.
     pub fetched_unix_millis: Option<u64>,
 }
@@ -135,6 +137,16 @@ impl Node {
         self.with(cluster, |live| live.reports.clear());
     }
 
+    /// All reports that are remembered, by cluster.
+    #[must_use]
+    pub fn reports(&self) -> Vec<(String, Arc<Report>)> {
+        let clusters = self.lock();
+        let of = |(name, live): (&String, &Live)| {
+            live.reports.values().map(|report| (name.clone(), Arc::clone(report))).collect::<Vec<_>>()
+        };
+        clusters.iter().flat_map(of).collect()
+    }
+
     /// Remembers a report. `false`: the cluster has more bundles than one can have.
     pub fn report(&self, cluster: &str, report: &Report) -> bool {
         let mut taken = true;
@@ -189,6 +201,12 @@ impl Node {
         self.changed();
     }
 
+    /// Whether the head of a source is known not to be in the log.
+    #[must_use]
+    pub fn is_unpublished(&self, source: &str) -> bool {
+        self.source_state(source).is_some_and(|state| state.unpublished.is_some())
+    }
+
     fn with(&self, cluster: &str, change: impl FnOnce(&mut Live)) {
         change(self.lock().entry(cluster.to_owned()).or_default());
         self.changed();
@@ -228,7 +246,8 @@ impl Memory for Node {
     }
 
     fn source_error(&self, source: &str) -> Option<String> {
-        self.source_state(source)?.error
+        let state = self.source_state(source)?;
+        state.error.or(state.unpublished)
     }
 
     fn fetched_unix_millis(&self, source: &str) -> Option<u64> {

@@ -174,6 +174,10 @@ async fn a_revoked_stream_ends_within_a_second() {
     assert_eq!(ended.unwrap(), Refusal::Revoked);
     let mut again = spoke.connect(&world).await.unwrap();
     assert_eq!(again.refusal().await, Refusal::Revoked);
+    let unknown = Operator::RevokeCluster(RevokeCluster { cluster: "nobody".into() });
+    let error = world.execute("another", unknown).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound);
+    assert!(error.message().contains("nobody") && error.message().contains("drover cluster list"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

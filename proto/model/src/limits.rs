@@ -102,6 +102,14 @@ pub const YAML_NODES_MAX: usize = 2_000_000;
 pub const BUNDLES_PER_SOURCE_MAX: usize = 10_000;
 /// Bundles assigned to one cluster.
 pub const BUNDLES_PER_CLUSTER_MAX: usize = 1_000;
+/// Labels of one cluster.
+pub const CLUSTER_LABELS_MAX: usize = 64;
+/// Protected kinds that one rollout policy names.
+pub const PROTECTED_KINDS_MAX: usize = 64;
+/// Renderings that are remembered beside those that the present heads need.
+pub const RENDERINGS_SPARE_MAX: usize = 10_000;
+/// Time before a delta that a spoke refused is sent again, in seconds.
+pub const NACK_RETRY_SECS: u64 = 60;
 /// Clusters of one hub.
 pub const CLUSTERS_MAX: usize = 20_000;
 /// Defects kept and shown for one source; the rest are counted.
@@ -167,6 +175,10 @@ pub const REQUEST_KEPT_SECS: u64 = 24 * 3600;
 pub const AUDIT_KEPT: usize = 1_000;
 /// Operator commands waiting at the leader.
 pub const OPERATOR_QUEUE_MAX: usize = 256;
+/// Time between looks at which bodies nothing needs any more, in seconds.
+pub const COLLECT_SECS: u64 = 600;
+/// Bodies that are looked at, or removed, at once.
+pub const COLLECT_BODIES: usize = 1_000;
 /// How long an unreferenced body is kept, in seconds.
 pub const UNREFERENCED_BODY_SECS: u64 = 3600;
 
@@ -330,6 +342,7 @@ const _: () = assert!(2 * ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BUNDLE_BYTES_MAX < DELTA_BYTES_MAX);
 const _: () = assert!(GUARD_FLOOR_OBJECTS > 0);
+const _: () = assert!(COLLECT_SECS < UNREFERENCED_BODY_SECS);
 const _: () = assert!(RECONNECT_MILLIS_MIN <= RECONNECT_MILLIS_MAX);
 const _: () = assert!(PROBLEM_BYTES_MAX <= FAILURE_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < API_ANSWER_BYTES_MAX);

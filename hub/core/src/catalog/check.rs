@@ -133,6 +133,14 @@ pub(super) fn policy(item: &Declared<RolloutPolicySpec>, out: &mut Vec<Finding>)
     let spec = &item.spec;
     let mut findings = Findings { item, out };
     findings.at_most("spec.waves", spec.waves.len(), limits::WAVES_PER_POLICY_MAX);
+    let kinds = spec.guard.protected_kinds.iter().flatten();
+    findings.at_most("spec.guard.protectedKinds", kinds.clone().count(), limits::PROTECTED_KINDS_MAX);
+    for kind in kinds.filter(|kind| kind.len() > 253) {
+        findings.defect(
+            "spec.guard.protectedKinds",
+            format!("{:?}… is longer than a kind can be", kind.chars().take(40).collect::<String>()),
+        );
+    }
     for (at, wave) in spec.waves.iter().enumerate() {
         let path = format!("spec.waves.{at}");
         findings.selector(&format!("{path}.selector"), &wave.selector);

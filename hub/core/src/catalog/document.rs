@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proto_model::name;
+use proto_model::{limits, name};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -166,6 +166,10 @@ fn metadata(root: &Node, kind: Kind) -> Result<Metadata, Finding> {
         }
     };
     checked.map_err(|error| Finding::defect(at(["metadata", "name"]), error.to_string()))?;
+    if metadata.labels.len() > limits::CLUSTER_LABELS_MAX {
+        let message = format!("{} labels are more than {}", metadata.labels.len(), limits::CLUSTER_LABELS_MAX);
+        return Err(Finding::defect(at(["metadata", "labels"]), message));
+    }
     for (key, value) in &metadata.labels {
         check_label(key, value)
             .map_err(|message| Finding::defect(root.line_at(["metadata", "labels", key]), message))?;

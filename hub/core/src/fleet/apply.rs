@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto_model::{Digest, limits, name};
+use proto_model::{Digest, Permit, limits, name};
 
 use super::{Bundle, Cluster, Fleet, Head, Rewind, Source, Staged};
-use crate::command::{BundleMoves, Command, Entry, GoalPart, Observations, Pair, Publish, Quarantine};
+use crate::command::{
+    BundleHead, BundleMoves, Command, Entry, GoalPart, Observation, Observations, Pair, Publish, Quarantine,
+};
 
 /// What a command answers to whoever proposed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +79,12 @@ impl Fleet {
         Ok(answers)
     }
 
+    /// Whether an entry could carry a command after those that were tried before: tries it on this
+    /// clone.
+    pub(crate) fn tries(&mut self, command: &Command) -> bool {
+        self.command(command, &mut BTreeSet::new()).is_ok()
+    }
+
     /// Carries out one command; clusters whose assignments change are added to `moved`.
     fn command(&mut self, command: &Command, moved: &mut BTreeSet<u32>) -> Result<Answer, Refused> {
         match command {
@@ -90,11 +98,17 @@ impl Fleet {
             Command::Rendered { renderings } => {
                 self.renderings.extend(renderings.iter().copied());
             }
-            Command::Goal(part) => self.stage(part),
+            Command::Collect { renderings } => {
+                for input in renderings {
+                    self.renderings.remove(input);
+                }
+            }
+            Command::Heads(part) => self.stage(part.publish).heads.push_back(Arc::new(part.clone())),
+            Command::Goal(part) => self.stage(part.publish).parts.push_back(Arc::new(part.clone())),
             Command::Publish(publish) => self.publish(publish)?,
             Command::Token(token) => self.add_token(token)?,
             Command::Enrol { cluster, token, key } => self.enrol(cluster, token, *key)?,
-            Command::Attach { cluster, session, uid } => self.attach(cluster, *session, uid)?,
+            Command::Attach { cluster, session, presented, uid } => self.attach(cluster, *session, *presented, uid)?,
             Command::Quarantine { cluster, reason } => self.quarantine(cluster, *reason)?,
             Command::Observe(observations) => self.observe(observations, moved)?,
             Command::Move(moves) => self.make_moves(moves, moved)?,
@@ -117,28 +131,36 @@ impl Fleet {
     fn hold_rewind(&mut self, source: &str, commit: &str) -> Result<(), Refused> {
         let at = self.at_unix_millis;
         let known = self.sources.get_mut(source).ok_or_else(|| Refused::unknown("source", source))?;
-        if known.rewind.as_ref().is_none_or(|rewind| rewind.commit != commit) {
+        if known.head.as_ref().is_some_and(|head| head.commit == commit) {
+            // The source came back by itself: a rewind to the same commit later is another one.
+            known.rewind = None;
+        } else if known.rewind.as_ref().is_none_or(|rewind| rewind.commit != commit) {
             known.rewind = Some(Rewind { commit: commit.into(), since_unix_millis: at, approved: false });
         }
         Ok(())
     }
 
-    fn stage(&mut self, part: &GoalPart) {
-        let same = self.staged.as_ref().is_some_and(|staged| staged.publish == part.publish);
-        if !same {
-            self.staged = Some(Staged { publish: part.publish, parts: imbl::Vector::new() });
+    /// What lies here of a publish; what lay here of another one is dropped.
+    fn stage(&mut self, publish: Digest) -> &mut Staged {
+        let fresh = || Staged { publish, parts: imbl::Vector::new(), heads: imbl::Vector::new() };
+        let staged = self.staged.get_or_insert_with(fresh);
+        if staged.publish != publish {
+            *staged = fresh();
         }
-        if let Some(staged) = &mut self.staged {
-            staged.parts.push_back(Arc::new(part.clone()));
-        }
+        staged
     }
 
     fn publish(&mut self, publish: &Publish) -> Result<(), Refused> {
         let at = self.at_unix_millis;
-        let parts = match self.staged.take() {
-            Some(staged) if staged.publish == publish.publish => staged.parts,
-            _ => imbl::Vector::new(),
-        };
+        self.stage(publish.publish);
+        let staged = self.staged.take().ok_or_else(|| Refused::unknown("publish", &publish.source))?;
+        let here = staged.parts.len() + staged.heads.len();
+        if here != publish.parts as usize {
+            return Err(Refused::Because(format!(
+                "{here} of {} parts of commit {} are here; it is published anew",
+                publish.parts, publish.commit
+            )));
+        }
         let source =
             self.sources.get_mut(&publish.source).ok_or_else(|| Refused::unknown("source", &publish.source))?;
         if source.head.as_ref().is_none_or(|head| head.commit != publish.commit) {
@@ -146,6 +168,8 @@ impl Fleet {
             while source.heads.len() > limits::HEADS_KEPT {
                 source.heads.pop_front();
             }
+            // The same head once more, for a cluster that joined, says nothing about a rewind.
+            source.rewind = None;
         }
         source.head = Some(Head {
             commit: publish.commit.clone(),
@@ -153,35 +177,38 @@ impl Fleet {
             defects: publish.defects,
             at_unix_millis: at,
         });
-        source.rewind = None;
-        for head in &publish.bundles {
-            let mut bundle = self.bundle_or_new(&head.bundle);
-            bundle.goal = imbl::OrdMap::new();
-            bundle.declared = true;
-            bundle.path.clone_from(&head.path);
-            bundle.goal_guard = head.guard.clone();
-            if bundle.releases.is_empty() {
-                bundle.guard = head.guard.clone();
-            }
-            bundle.note_release(head.release, &publish.commit, at);
-            self.bundles.insert(head.bundle.clone(), Arc::new(bundle));
-        }
-        for gone in &publish.gone {
-            let mut bundle = self.bundle_or_new(gone);
+        let heads = || staged.heads.iter().flat_map(|part| &part.bundles).chain(&publish.bundles);
+        let gone = || staged.heads.iter().flat_map(|part| &part.gone).chain(&publish.gone);
+        heads().for_each(|head| self.begin(head, &publish.commit));
+        for name in gone() {
+            let mut bundle = self.bundle_or_new(name);
             bundle.declared = false;
             bundle.goal = imbl::OrdMap::new();
             bundle.note_release(Digest::default(), &publish.commit, at);
-            self.bundles.insert(gone.clone(), Arc::new(bundle));
+            self.bundles.insert(name.clone(), Arc::new(bundle));
         }
-        for part in &parts {
+        for part in &staged.parts {
             self.add_goals(part)?;
         }
-        let names = publish.bundles.iter().map(|head| &head.bundle).chain(&publish.gone);
-        for name in names {
+        for name in heads().map(|head| &head.bundle).chain(gone()) {
             self.tidy_bundle(name);
         }
         self.sweep();
         Ok(())
+    }
+
+    /// A bundle with a new goal, of which the parts come.
+    fn begin(&mut self, head: &BundleHead, commit: &str) {
+        let mut bundle = self.bundle_or_new(&head.bundle);
+        bundle.goal = imbl::OrdMap::new();
+        bundle.declared = true;
+        bundle.path.clone_from(&head.path);
+        bundle.goal_guard = head.guard.clone();
+        if bundle.releases.is_empty() {
+            bundle.guard = head.guard.clone();
+        }
+        bundle.note_release(head.release, commit, self.at_unix_millis);
+        self.bundles.insert(head.bundle.clone(), Arc::new(bundle));
     }
 
     fn declare(
@@ -231,6 +258,8 @@ impl Fleet {
     /// or held; one that is declared nowhere and runs nowhere is forgotten.
     fn tidy_bundle(&mut self, name: &str) {
         let mut bundle = self.bundle_or_new(name);
+        bundle.drop_stale_approvals();
+        bundle.forget_deleted(self.at_unix_millis);
         if bundle.is_at_goal() {
             bundle.guard = bundle.goal_guard.clone();
             bundle.held.clear();
@@ -262,7 +291,7 @@ impl Fleet {
         self.pairs.sweep(&used);
     }
 
-    fn attach(&mut self, cluster: &str, session: u64, uid: &str) -> Result<(), Refused> {
+    fn attach(&mut self, cluster: &str, session: u64, presented: u64, uid: &str) -> Result<(), Refused> {
         let known = self.clusters.get_mut(cluster).ok_or_else(|| Refused::unknown("cluster", cluster))?;
         if session <= known.session {
             return Err(Refused::Because(format!(
@@ -271,6 +300,7 @@ impl Fleet {
             )));
         }
         known.session = session;
+        known.presented = known.presented.max(presented);
         if known.uid.is_none() {
             known.uid = Some(uid.into());
         }
@@ -284,18 +314,24 @@ impl Fleet {
     }
 
     fn observe(&mut self, observations: &Observations, moved: &mut BTreeSet<u32>) -> Result<(), Refused> {
-        for (index, name) in observations.bundles.iter().enumerate() {
+        let mut by_bundle: Vec<Vec<&Observation>> = vec![Vec::new(); observations.bundles.len()];
+        for item in &observations.items {
+            if let Some(list) = by_bundle.get_mut(item.bundle as usize) {
+                list.push(item);
+            }
+        }
+        for (name, items) in observations.bundles.iter().zip(by_bundle) {
             let Some(known) = self.bundles.get(name) else {
                 continue;
             };
             let mut bundle = (**known).clone();
-            for item in observations.items.iter().filter(|item| item.bundle as usize == index) {
+            for item in items {
+                // A report from before this assignment says nothing about it.
+                if bundle.unseen.get(&item.cluster).is_some_and(|at| item.generation < *at) {
+                    continue;
+                }
                 match item.seen {
                     Some(seen) if bundle.assigned.contains_key(&item.cluster) => {
-                        // A report from before this assignment says nothing about it.
-                        if bundle.unseen.get(&item.cluster).is_some_and(|at| item.generation < *at) {
-                            continue;
-                        }
                         bundle.unseen.remove(&item.cluster);
                         bundle.see(item.cluster, seen);
                     }
@@ -303,7 +339,7 @@ impl Fleet {
                         bundle.see(item.cluster, seen);
                     }
                     None if bundle.removing.contains(item.cluster) => {
-                        bundle.forget(item.cluster);
+                        bundle.gone(item.cluster);
                         moved.insert(item.cluster);
                     }
                     _ => {}
@@ -319,21 +355,20 @@ impl Fleet {
         let at = self.at_unix_millis;
         let known = self.bundles.get(&moves.bundle).ok_or_else(|| Refused::unknown("bundle", &moves.bundle))?;
         let mut bundle = (**known).clone();
+        let permits: BTreeMap<u32, (&Permit, u64)> =
+            moves.permits.iter().map(|(one, permit, counted)| (*one, (permit, *counted))).collect();
         for number in &moves.clusters.0 {
             let (_, cluster) =
                 self.by_number(number).ok_or_else(|| Refused::unknown("cluster", &number.to_string()))?;
-            let permit = moves.permits.iter().find(|(one, ..)| *one == number);
-            let permit = permit.map(|(_, permit, counted)| (permit, *counted));
-            bundle.assign(number, permit, cluster.generation + 1, at);
+            bundle.assign(number, permits.get(&number).copied(), cluster.generation + 1, at);
             moved.insert(number);
         }
         let since = |number: &u32| bundle.held.get(number).map_or(at, |hold| hold.since_unix_millis);
         bundle.held = moves
             .held
             .iter()
-            .map(|(number, objects)| {
-                (*number, super::bundle::GuardHold { objects: *objects, since_unix_millis: since(number) })
-            })
+            .flat_map(|(objects, clusters)| clusters.0.iter().map(|number| (number, *objects)))
+            .map(|(number, objects)| (number, super::bundle::GuardHold { objects, since_unix_millis: since(&number) }))
             .collect();
         self.bundles.insert(moves.bundle.clone(), Arc::new(bundle));
         self.tidy_bundle(&moves.bundle);
@@ -366,6 +401,7 @@ impl Fleet {
             token: None,
             uid: None,
             session: 0,
+            presented: 0,
             revoked: false,
             revoked_at: 0,
             quarantine: None,

@@ -131,18 +131,38 @@ impl Bundle {
         self.suspended.0.remove(cluster);
     }
 
-    /// Forgets a cluster altogether.
-    pub(super) fn forget(&mut self, cluster: u32) {
+    /// A cluster has nothing of the bundle any more. Its goal stays: it may be wanted again.
+    pub(super) fn gone(&mut self, cluster: u32) {
         self.forget_seen(cluster);
         self.installed.0.remove(cluster);
         self.removing.0.remove(cluster);
-        for map in [&mut self.goal, &mut self.assigned] {
-            map.remove(&cluster);
-        }
+        self.assigned.remove(&cluster);
         self.unseen.remove(&cluster);
         self.permits.remove(&cluster);
         self.held.remove(&cluster);
         self.approved.remove(&cluster);
+    }
+
+    /// Forgets a cluster altogether.
+    pub(super) fn forget(&mut self, cluster: u32) {
+        self.gone(cluster);
+        self.goal.remove(&cluster);
+        self.deleted.remove(&cluster);
+        self.emptied.remove(&cluster);
+    }
+
+    /// What was approved is exactly what was shown: a move to another goal, or one that is no move
+    /// any more, needs a new word.
+    pub(super) fn drop_stale_approvals(&mut self) {
+        if self.approved.is_empty() {
+            return;
+        }
+        let approved = std::mem::take(&mut self.approved);
+        let stands = |cluster: &u32, goal: &Option<u32>| {
+            let wanted = self.goal.get(cluster);
+            *goal == wanted.copied() && wanted != self.assigned.get(cluster)
+        };
+        self.approved = approved.into_iter().filter(|(cluster, goal)| stands(cluster, goal)).collect();
     }
 
     /// Keeps what a cluster reported.
@@ -187,6 +207,20 @@ impl Bundle {
             _ => list.push((hour, count)),
         }
         self.deleted.insert(cluster, list);
+    }
+
+    /// Forgets what went before the guard's span.
+    pub(super) fn forget_deleted(&mut self, now_unix_millis: u64) {
+        let first = (now_unix_millis / 3_600_000).saturating_sub(limits::GUARD_SPAN_SECS / 3600);
+        let is_late = |list: &[(u64, u64)]| list.last().is_some_and(|(hour, _)| *hour > first);
+        if !self.deleted.values().all(|list| is_late(list)) {
+            let late = self.deleted.iter().filter(|(_, list)| is_late(list));
+            self.deleted = late.map(|(cluster, list)| (*cluster, list.clone())).collect();
+        }
+        if !self.emptied.values().all(|hour| *hour > first) {
+            let late = self.emptied.iter().filter(|(_, hour)| **hour > first);
+            self.emptied = late.map(|(cluster, hour)| (*cluster, *hour)).collect();
+        }
     }
 
     /// Whether every cluster is assigned its goal, and nothing else.

@@ -16,7 +16,7 @@ mod operate;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet, Vector};
@@ -28,7 +28,7 @@ pub use apply::{Answer, Refused};
 pub use bundle::{Bundle, Release};
 pub use intern::Interner;
 
-use crate::command::{GoalPart, Pair, Quarantine, Token};
+use crate::command::{GoalPart, HeadsPart, Pair, Quarantine, Token};
 
 /// The format that this version writes.
 pub const FORMAT: u8 = 1;
@@ -146,6 +146,9 @@ pub struct Cluster {
     pub uid: Option<String>,
     /// Counter of its sessions.
     pub session: u64,
+    /// The newest session of which the spoke has shown the token: one with an older token is a
+    /// clone. Welcomes after it may all have been lost on their way.
+    pub presented: u64,
     /// Whether its certificates are worth nothing any more.
     pub revoked: bool,
     /// The revision that revoked them last; 0: none did. Nobody joins under the name with a token
@@ -179,8 +182,10 @@ impl Cluster {
 pub struct Staged {
     /// Which publish.
     pub publish: Digest,
-    /// Its parts, in order.
+    /// Its goals, in order.
     pub parts: Vector<Arc<GoalPart>>,
+    /// What it says of bundles beside.
+    pub heads: Vector<Arc<HeadsPart>>,
 }
 
 /// A join token and what became of it.
@@ -334,17 +339,29 @@ impl Fleet {
         self.pairs.pair(*bundle.goal.get(&number)?)
     }
 
-    /// Digests of all bodies that must be kept.
+    /// Digests of all variants that must be kept: what is assigned or wanted, the last releases,
+    /// what a publish under way names, renderings.
     #[must_use]
-    pub fn referenced(&self) -> std::collections::BTreeSet<Digest> {
-        let mut out = std::collections::BTreeSet::new();
+    pub fn variants(&self) -> BTreeSet<Digest> {
+        let mut out: BTreeSet<Digest> = self.pairs.iter().map(|pair| pair.variant).collect();
+        out.extend(self.renderings.values().copied());
+        let releases = self.bundles.values().flat_map(|bundle| &bundle.releases);
+        out.extend(releases.flat_map(|release| &release.variants).copied());
+        let staged = self.staged.iter().flat_map(|staged| &staged.parts);
+        out.extend(staged.flat_map(|part| &part.pairs).map(|pair| pair.variant));
+        out
+    }
+
+    /// Digests of all bodies that must be kept, without those of the objects that variants list.
+    #[must_use]
+    pub fn referenced(&self) -> BTreeSet<Digest> {
+        let mut out = self.variants();
         for head in self.sources.values().filter_map(|source| source.head.as_ref()) {
             out.extend([head.catalog, head.defects]);
         }
-        for pair in self.pairs.iter() {
-            out.extend([pair.variant, pair.variables]);
-        }
-        out.extend(self.renderings.values().copied());
+        out.extend(self.pairs.iter().map(|pair| pair.variables));
+        let staged = self.staged.iter().flat_map(|staged| &staged.parts);
+        out.extend(staged.flat_map(|part| &part.pairs).map(|pair| pair.variables));
         out
     }
 }

@@ -7,13 +7,19 @@ use globset::Glob;
 use proto_model::{Digest, limits, name};
 
 use super::{Answer, Audit, Fleet, Refused, Request, TokenState};
+use crate::check;
 use crate::command::{Act, Deed, Token};
+use crate::select::check_label;
 
 impl Fleet {
     pub(super) fn add_token(&mut self, token: &Token) -> Result<(), Refused> {
         let now = self.at_unix_millis;
-        // A token that ran out is kept while clusters that joined with it can be told apart by it.
-        let kept = self.tokens.iter().filter(|(_, one)| one.token.expires_unix_millis > now || !one.used.is_empty());
+        // A token that ran out is shown with the clusters that joined with it while there is room.
+        let is_full = self.tokens.len() >= limits::JOIN_TOKENS_MAX;
+        let kept = self
+            .tokens
+            .iter()
+            .filter(|(_, one)| one.token.expires_unix_millis > now || !(one.used.is_empty() || is_full));
         self.tokens = kept.map(|(id, one)| (id.clone(), one.clone())).collect();
         if self.tokens.len() >= limits::JOIN_TOKENS_MAX {
             return Err(Refused::Because(format!(
@@ -33,8 +39,12 @@ impl Fleet {
                 name::check_cluster(glob).map_err(|error| Refused::Because(error.to_string()))?;
             }
         }
-        if token.labels.len() > 64 {
-            return Err(Refused::Because("a join token carries at most 64 labels".into()));
+        if token.labels.len() > limits::CLUSTER_LABELS_MAX {
+            let max = limits::CLUSTER_LABELS_MAX;
+            return Err(Refused::Because(format!("a join token carries at most {max} labels")));
+        }
+        for (key, value) in &token.labels {
+            check_label(key, value).map_err(|error| Refused::Because(format!("--label: {error}")))?;
         }
         let fresh = TokenState { token: token.clone(), made_at: self.revision + 1, used: imbl::OrdSet::new() };
         self.tokens.entry(token.id.clone()).or_insert(fresh);
@@ -153,20 +163,24 @@ impl Fleet {
                     None => Err(Refused::Because(format!("{source} holds no rewind"))),
                 }
             }
-            Deed::ApproveDeletions { bundle, moves } => {
-                let known = self.bundles.get(bundle).ok_or_else(|| Refused::unknown("bundle", bundle))?;
-                let mut next = (**known).clone();
-                for (cluster, pair) in moves {
-                    if next.held.contains_key(cluster) {
-                        let goal = pair.map(|pair| self.pairs.intern(pair));
-                        next.approved.insert(*cluster, goal);
-                    }
-                }
-                let count = next.approved.len();
-                self.bundles.insert(bundle.clone(), Arc::new(next));
-                Ok(format!("approved the deletions of {bundle} in {count} clusters"))
-            }
+            Deed::ApproveDeletions { bundle, shown } => self.approve_deletions(bundle, *shown),
         }
+    }
+
+    fn approve_deletions(&mut self, bundle: &str, shown: Digest) -> Result<String, Refused> {
+        let known = self.bundles.get(bundle).ok_or_else(|| Refused::unknown("bundle", bundle))?;
+        let held = check::held(self, known);
+        if held.is_empty() || check::held_digest(&held) != shown {
+            return Err(Refused::Because(format!(
+                "what the guard holds of {bundle} has changed since it was shown; look again with `drover explain`"
+            )));
+        }
+        let mut next = (**known).clone();
+        for (cluster, _) in &held {
+            next.approved.insert(*cluster, next.goal.get(cluster).copied());
+        }
+        self.bundles.insert(bundle.into(), Arc::new(next));
+        Ok(format!("approved the deletions of {bundle} in {} clusters", held.len()))
     }
 
     /// The cluster leaves; what runs there stays.
@@ -199,6 +213,7 @@ impl Fleet {
         cluster.uid = None;
         // Session tokens name their incarnation, so the counter may begin anew.
         cluster.session = 0;
+        cluster.presented = 0;
         cluster.quarantine = None;
         cluster.revoked = false;
         let (number, incarnation) = (cluster.number, cluster.incarnation);
@@ -206,6 +221,8 @@ impl Fleet {
         for (bundle, known) in self.bundles.clone() {
             let mut next = (*known).clone();
             next.forget_seen(number);
+            // What was approved was shown for the cluster before.
+            next.approved.remove(&number);
             next.installed.0.remove(number);
             // What may be removed stays so: where the same cluster goes on under the name, it is
             // still to do, and in another one there is nothing to remove.

@@ -4,14 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto_model::{Digest, GroupKind, Health, Identity, Report, Sync};
+use proto_model::{Digest, GroupKind, Health, Identity, Report, Sync, limits};
 
 use super::*;
 use crate::catalog::Guard;
+use crate::check;
 use crate::check::Facts;
 use crate::command::{Act, Command, Deed, Entry, Pair, Token};
 use crate::lead::Waiting;
 use crate::publish::{self, Wanted};
+
+mod queue;
+mod whole;
 
 /// Facts of a world in which a variant's digest names its objects.
 #[derive(Default)]
@@ -59,8 +63,9 @@ impl Hub {
         });
         let labels = |_: &&str| BTreeMap::from([("a".to_owned(), "b".to_owned())]);
         let declared = clusters.iter().map(|name| ((*name).to_owned(), labels(name))).collect();
-        let declare = publish::declare(&hub.fleet, "main", &declared).unwrap();
-        hub.waiting.push(declare);
+        if let Some(declare) = publish::declare(&hub.fleet, "main", &declared) {
+            hub.waiting.push(declare);
+        }
         hub.run();
         hub
     }
@@ -78,7 +83,19 @@ impl Hub {
     }
 
     fn publish(&mut self, commit: &str, bundles: &[(&str, Pair)]) {
-        let clusters: roaring::RoaringBitmap = self.fleet.clusters.values().map(|cluster| cluster.number).collect();
+        let all: Vec<String> = self.fleet.clusters.keys().cloned().collect();
+        self.publish_to(commit, bundles, &all.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    fn publish_to(&mut self, commit: &str, bundles: &[(&str, Pair)], to: &[&str]) {
+        for command in self.commands(commit, bundles, to) {
+            self.waiting.push(command);
+        }
+        self.run();
+    }
+
+    fn commands(&self, commit: &str, bundles: &[(&str, Pair)], to: &[&str]) -> Vec<Command> {
+        let clusters: roaring::RoaringBitmap = to.iter().map(|name| self.fleet.clusters[*name].number).collect();
         let head = publish::Head {
             source: "main".into(),
             commit: commit.into(),
@@ -93,10 +110,7 @@ impl Hub {
                 .collect(),
             ..publish::Head::default()
         };
-        for command in publish::publish(&self.fleet, &head) {
-            self.waiting.push(command);
-        }
-        self.run();
+        publish::publish(&self.fleet, &head)
     }
 
     fn bundle(&self, name: &str) -> Arc<Bundle> {
@@ -107,21 +121,31 @@ impl Hub {
         self.fleet.clusters[cluster].generation
     }
 
-    fn report(&mut self, cluster: &str, bundle: &str, generation: u64, pair: Option<Pair>) {
-        let report = Report {
-            bundle: format!("main/{bundle}"),
-            generation,
-            variant: pair.map(|pair| pair.variant),
-            variables: pair.map(|pair| pair.variables).unwrap_or_default(),
-            sync: if pair.is_some() { Sync::Applied } else { Sync::Removing },
+    /// Applied and Healthy at the first generation.
+    fn a_report(&self, pair: &Pair) -> Report {
+        Report {
+            bundle: String::new(),
+            generation: 1,
+            variant: Some(pair.variant),
+            variables: pair.variables,
+            sync: Sync::Applied,
             health: Health::Healthy,
             drifted: false,
             suspended: false,
             installed: true,
-            objects: u64::from(pair.is_some()),
+            objects: 1,
             problems: Vec::new(),
             problems_more: 0,
             since_unix_millis: 0,
+        }
+    }
+
+    fn report(&mut self, cluster: &str, bundle: &str, generation: u64, pair: Option<Pair>) {
+        let about = self.a_report(&pair.unwrap_or(Pair { variant: Digest::default(), variables: Digest::default() }));
+        let about = Report { bundle: format!("main/{bundle}"), generation, ..about };
+        let report = match pair {
+            Some(_) => about,
+            None => Report { variant: None, sync: Sync::Removing, objects: 0, ..about },
         };
         self.waiting.report(cluster.into(), report);
         self.run();
@@ -130,12 +154,12 @@ impl Hub {
     fn approve(&mut self, bundle: &str, request: &str) -> Vec<Answer> {
         let full = format!("main/{bundle}");
         let known = self.bundle(bundle);
-        let moves = known.held.keys().map(|cluster| (*cluster, self.fleet.goal(&known, *cluster))).collect();
+        let shown = check::held_digest(&check::held(&self.fleet, &known));
         let act = Act {
             request: request.into(),
             who: "ann".into(),
             why: "meant".into(),
-            deed: Deed::ApproveDeletions { bundle: full, moves },
+            deed: Deed::ApproveDeletions { bundle: full, shown },
         };
         assert!(self.waiting.operate(act));
         let next = self.waiting.next(&self.fleet, &self.world, &Guard::default(), self.now).unwrap();
@@ -285,9 +309,16 @@ fn an_undeclared_cluster_keeps_what_it_has() {
     hub.waiting.push(publish::declare(&hub.fleet, "main", &only_a).unwrap());
     hub.run();
     assert!(hub.fleet.clusters["b"].declaration_removed);
-    hub.publish("c2", &[]);
-    assert!(!hub.bundle("web").held.contains_key(&1));
+    let old = hub.world.variant("ConfigMap", &names(3));
+    hub.publish_to("c2", &[("web", old)], &["a"]);
+    assert_eq!(hub.fleet.assigned(&hub.bundle("web"), 1), Some(pair), "neither an update nor a removal");
+    assert!(hub.bundle("web").held.is_empty());
+    // What left Git altogether goes when an operator has seen it, here as everywhere.
+    hub.publish("c3", &[]);
+    assert!(hub.bundle("web").held.contains_key(&1));
     assert!(hub.bundle("web").assigned.contains_key(&1));
+    hub.approve("web", "r1");
+    assert!(hub.bundle("web").removing.contains(1));
 }
 
 fn token(uses: u32) -> Token {
@@ -388,8 +419,10 @@ fn an_entry_made_from_another_state_changes_nothing() {
 #[test]
 fn a_refused_command_takes_its_whole_entry_along() {
     let mut fleet = Fleet::new("h");
-    let commands =
-        vec![Command::Token(token(1)), Command::Attach { cluster: "none".into(), session: 1, uid: String::new() }];
+    let commands = vec![
+        Command::Token(token(1)),
+        Command::Attach { cluster: "none".into(), session: 1, presented: 0, uid: String::new() },
+    ];
     let before = fleet.clone();
     assert!(fleet.apply(&Entry { parent: 0, at_unix_millis: 1, commands }).is_err());
     assert_eq!(fleet, before);

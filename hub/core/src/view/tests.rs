@@ -220,7 +220,7 @@ fn the_guard_names_what_would_go_and_the_command() {
     desk.publish("c2", None);
     let moves = crate::command::BundleMoves {
         bundle: "main/web".into(),
-        held: vec![(0, 1)],
+        held: vec![(1, crate::command::Bits([0].into()))],
         ..crate::command::BundleMoves::default()
     };
     desk.apply(Command::Move(moves));

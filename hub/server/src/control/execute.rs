@@ -33,14 +33,24 @@ pub(super) async fn execute(hub: &Arc<Hub>, who: String, request: ExecuteRequest
         )));
     }
     let command = command.ok_or_else(|| Status::invalid_argument("name a command"))?;
+    // A repetition may come when the cluster is gone already: the log knows its result.
+    let known = |cluster: String| {
+        let state = hub.state();
+        let fleet = state.fleet();
+        if fleet.clusters.contains_key(&cluster) || fleet.requests.contains_key(&request_id) {
+            return Ok(cluster);
+        }
+        let message = format!("there is no cluster {cluster:?}; `drover cluster list` shows all");
+        Err(Status::not_found(message))
+    };
     let (deed, token) = match command {
         Command::CreateJoinToken(ask) => {
             let (token, text) = join_token(hub, &who, &request_id, ask);
             (Deed::CreateToken(token), text)
         }
-        Command::RemoveCluster(ask) => (Deed::RemoveCluster(ask.cluster), String::new()),
-        Command::ReplaceCluster(ask) => (Deed::ReplaceCluster(ask.cluster), String::new()),
-        Command::RevokeCluster(ask) => (Deed::RevokeCluster(ask.cluster), String::new()),
+        Command::RemoveCluster(ask) => (Deed::RemoveCluster(known(ask.cluster)?), String::new()),
+        Command::ReplaceCluster(ask) => (Deed::ReplaceCluster(known(ask.cluster)?), String::new()),
+        Command::RevokeCluster(ask) => (Deed::RevokeCluster(known(ask.cluster)?), String::new()),
         Command::ApproveRewind(ask) => (Deed::ApproveRewind { source: ask.source, commit: ask.head }, String::new()),
         Command::ApproveDeletions(ask) => (approve_deletions(hub.state().fleet(), &request_id, &ask)?, String::new()),
     };
@@ -75,9 +85,10 @@ fn approve_deletions(fleet: &Fleet, request_id: &str, ask: &ApproveDeletions) ->
     let known = fleet.bundles.get(&ask.bundle);
     let moves = known.map(|bundle| check::held(fleet, bundle)).unwrap_or_default();
     let shown = check::held_digest(&moves);
+    let deed = Deed::ApproveDeletions { bundle: ask.bundle.clone(), shown };
     // A repetition may come when nothing is held any more: the log knows its result.
     if fleet.requests.contains_key(request_id) {
-        return Ok(Deed::ApproveDeletions { bundle: ask.bundle.clone(), moves });
+        return Ok(deed);
     }
     if moves.is_empty() {
         return Err(Status::failed_precondition(format!(
@@ -92,5 +103,5 @@ fn approve_deletions(fleet: &Fleet, request_id: &str, ask: &ApproveDeletions) ->
             ask.bundle
         )));
     }
-    Ok(Deed::ApproveDeletions { bundle: ask.bundle.clone(), moves })
+    Ok(deed)
 }

@@ -12,7 +12,7 @@ use hub_core::catalog::Guard;
 use hub_core::command::{Command, Entry};
 use hub_core::lead::{Next, Waiting};
 use hub_raft::ProposeError;
-use proto_model::limits;
+use proto_model::{Report, limits};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_blocking;
 use tracing::{error, warn};
@@ -45,6 +45,7 @@ pub struct Leader {
     /// Who waits for each of the commands that wait, in their order.
     answers: VecDeque<Option<Answer>>,
     publisher: Publisher,
+    node: Arc<Node>,
     /// When the oldest report that was not proposed yet arrived.
     oldest_report: Option<Instant>,
 }
@@ -58,7 +59,8 @@ impl Leader {
         let leader = Self {
             applied: raft.applied(),
             raft,
-            publisher: Publisher::new(Arc::clone(&bodies), node, guard.clone()),
+            publisher: Publisher::new(Arc::clone(&bodies), Arc::clone(&node), guard.clone()),
+            node,
             bodies,
             metrics,
             guard,
@@ -85,7 +87,10 @@ impl Leader {
                             None => return "the hub stops".into(),
                         },
                         () = self.reports.some() => {}
-                        _ = plan_again.tick() => self.waiting.plan_all(),
+                        _ = plan_again.tick() => {
+                            self.waiting.plan_all();
+                            self.publisher.retry();
+                        }
                     }
                 }
                 Err(reason) => return reason,
@@ -188,6 +193,12 @@ impl Leader {
                 Err(Refused::Because(error.to_string()))
             }
         };
+        if result.is_err() && observes {
+            // What spokes said stays true, and they say it once.
+            for (cluster, report) in self.node.reports() {
+                self.waiting.report(cluster, Report::clone(&report));
+            }
+        }
         self.publisher.settled(&entry, result.as_ref().err());
         settle(answers, &result);
         Ok(())

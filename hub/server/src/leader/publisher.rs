@@ -73,6 +73,8 @@ pub(super) struct Publisher {
     guard: Guard,
     heads: BTreeMap<String, Arc<Prepared>>,
     dirty: BTreeSet<String>,
+    /// Sources of which the head could not be published; they are tried again.
+    failed: BTreeSet<String>,
     /// The clusters that the last goals were made for.
     clusters: OrdMap<String, Cluster>,
     /// Commands on their way, and the source that they speak of.
@@ -87,6 +89,7 @@ impl Publisher {
             guard,
             heads: BTreeMap::new(),
             dirty: BTreeSet::new(),
+            failed: BTreeSet::new(),
             clusters: OrdMap::new(),
             under_way: None,
         }
@@ -96,6 +99,11 @@ impl Publisher {
     pub(super) fn prepared(&mut self, prepared: Arc<Prepared>) {
         self.dirty.insert(prepared.source.clone());
         self.heads.insert(prepared.source.clone(), prepared);
+    }
+
+    /// Tries again what could not be published.
+    pub(super) fn retry(&mut self) {
+        self.dirty.append(&mut self.failed);
     }
 
     /// The commands to bring into the log now, if any.
@@ -118,9 +126,11 @@ impl Publisher {
                 self.under_way = Some((source, 1));
                 Ok(Some(vec![command]))
             }
-            Ok(Made::Goals(commands)) => {
+            Ok(Made::Goals(mut commands)) => {
                 self.dirty.remove(&source);
+                commands.extend(self.collect(state.fleet()));
                 if commands.is_empty() {
+                    self.published(&source);
                     return Ok(None);
                 }
                 info!(source, commands = commands.len(), "publishing");
@@ -143,14 +153,39 @@ impl Publisher {
         if let Some(refused) = error.filter(|_| ours > 0) {
             self.dirty.remove(&source);
             self.failed(&source, &refused.to_string());
+        } else if left == 0 && !self.dirty.contains(&source) && !self.failed.contains(&source) {
+            self.published(&source);
         }
         self.under_way = (left > 0).then_some((source, left));
     }
 
-    fn failed(&self, source: &str, reason: &str) {
-        error!(source, reason, "the head could not be published");
+    fn failed(&mut self, source: &str, reason: &str) {
+        error!(source, reason, "the head could not be published; it is tried again");
+        self.failed.insert(source.to_owned());
         let reason = format!("its head could not be published: {reason}");
-        self.node.source(source, |state| state.error = Some(reason));
+        self.node.source(source, |state| state.unpublished = Some(reason));
+    }
+
+    fn published(&self, source: &str) {
+        if self.node.is_unpublished(source) {
+            self.node.source(source, |state| state.unpublished = None);
+        }
+    }
+
+    /// Forgets renderings once there are far more than the present heads need. While a head was
+    /// not read yet, nobody knows what it needs.
+    fn collect(&self, fleet: &Fleet) -> Vec<Command> {
+        if fleet.sources.keys().any(|source| !self.heads.contains_key(source)) {
+            return Vec::new();
+        }
+        let inputs = self.heads.values().flat_map(|head| head.wanted.inputs.values());
+        let needed: BTreeSet<Digest> = inputs.map(|input| input.digest).collect();
+        if fleet.renderings.len() <= needed.len() + limits::RENDERINGS_SPARE_MAX {
+            return Vec::new();
+        }
+        let old: Vec<Digest> = fleet.renderings.keys().filter(|input| !needed.contains(*input)).copied().collect();
+        let parts = old.chunks(2 * RENDERINGS_PER_COMMAND);
+        parts.map(|part| Command::Collect { renderings: part.to_vec() }).collect()
     }
 
     /// All goals are worked out again where a change of clusters can change them.
@@ -167,7 +202,8 @@ impl Publisher {
 }
 
 fn is_ours(command: &Command) -> bool {
-    matches!(command, Command::Declare { .. } | Command::Rendered { .. } | Command::Goal(_) | Command::Publish(_))
+    use Command::{Collect, Declare, Goal, Heads, Publish, Rendered};
+    matches!(command, Declare { .. } | Rendered { .. } | Collect { .. } | Heads(_) | Goal(_) | Publish(_))
 }
 
 /// What of a cluster selectors see; `None` where nothing may be assigned to it.
@@ -196,11 +232,25 @@ fn commands(fleet: &Fleet, prepared: &Prepared, bodies: &Bodies, guard: &Guard) 
         })
         .collect();
     let Prepared { catalog, wanted, renderings, .. } = prepared;
-    let goals = release::goals(catalog, wanted, &clusters, renderings, guard);
+    let mut goals = release::goals(catalog, wanted, &clusters, renderings, guard);
+    hold_crowded(fleet, catalog, &mut goals);
     let head = store(prepared, goals, bodies).map_err(|error| error.to_string())?;
     let mut commands = rendered(fleet, prepared);
     commands.extend(publish::publish(fleet, &head));
     Ok(Made::Goals(commands))
+}
+
+/// Holds the bundles for which a cluster that they select has no room.
+fn hold_crowded(fleet: &Fleet, catalog: &Catalog, goals: &mut Goals) {
+    for name in publish::crowded(fleet, goals) {
+        let max = limits::BUNDLES_PER_CLUSTER_MAX;
+        let message = format!("a cluster that it selects would run more than {max} bundles; select fewer clusters");
+        if let Some(item) = catalog.bundles.get(&name) {
+            goals.defects.push(item.defect("spec.targets", message.clone()).holding(&name));
+        }
+        goals.bundles.remove(&name);
+        goals.held.insert(name, message);
+    }
 }
 
 /// What was rendered and the log does not know yet.
@@ -235,7 +285,7 @@ fn store(prepared: &Prepared, goals: Goals, bodies: &Bodies) -> Result<Head, hub
         bundles.insert(name, wanted);
     }
     let put: Vec<(Digest, Kind, &[u8])> = put.iter().map(|(digest, kind, body)| (*digest, *kind, &**body)).collect();
-    bodies.store().put(&put)?;
+    bodies.put(&put)?;
     Ok(Head {
         source: prepared.source.clone(),
         commit: prepared.commit.clone(),

@@ -71,12 +71,17 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
     let mut schedule = Schedule::new(place);
     let start = Instant::now();
     let millis = || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut poked = None;
     loop {
         let wait = Duration::from_millis(schedule.next_millis().saturating_sub(millis()));
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(wait) => {}
-            _ = applied.wait_for(|now| approved(&now.machine.0, &follower).is_some()) => {
+            // Once for each: where the source cannot be reached, the schedule says when to try again.
+            Ok(now) = applied.wait_for(|now| {
+                approved(&now.machine.0, &follower).is_some_and(|commit| poked.as_deref() != Some(commit))
+            }) => {
+                poked = approved(&now.machine.0, &follower).map(str::to_owned);
                 schedule.poke();
             }
         }
@@ -131,9 +136,13 @@ impl Follower {
     }
 
     async fn arrived(&mut self, commit: String, accepted: Option<String>) -> Result<(), String> {
+        if accepted.as_ref() == Some(&commit) {
+            self.came_back(&commit).await?;
+        }
         if self.given.as_ref() == Some(&commit) {
             return Ok(());
         }
+        info!(source = self.spec.name, %commit, "saw a new head");
         if let Some(accepted) = accepted.filter(|accepted| *accepted != commit) {
             let descends = hub_git::is_descendant(self.preparer.mirror(), &accepted, &commit).await;
             if !descends.map_err(|error| error.to_string())? && !self.is_approved(&commit) {
@@ -141,6 +150,17 @@ impl Follower {
             }
         }
         self.give(commit).await
+    }
+
+    /// A rewind that waited is over once the source is at the accepted head again.
+    async fn came_back(&self, commit: &str) -> Result<(), String> {
+        let state = self.hub.state();
+        if state.fleet().sources.get(&self.spec.name).is_none_or(|source| source.rewind.is_none()) {
+            return Ok(());
+        }
+        info!(source = self.spec.name, %commit, "the source is at the accepted head again");
+        let command = Command::Rewind { source: self.spec.name.clone(), commit: commit.to_owned() };
+        self.hub.leader.command(command).await.map(drop).map_err(|refused| refused.to_string())
     }
 
     fn is_approved(&self, commit: &str) -> bool {

@@ -124,7 +124,7 @@ impl Preparer {
         let body = catalog.encode();
         let digest = Digest::of(&body);
         let bodies = Arc::clone(&self.hub.bodies);
-        let put = spawn_blocking(move || bodies.store().put(&[(digest, Kind::Catalog, &body)]));
+        let put = spawn_blocking(move || bodies.put(&[(digest, Kind::Catalog, &body)]));
         put.await.map_err(|_| panicked("storing"))?.map_err(|error| error.to_string())?;
         Ok(digest)
     }
@@ -166,7 +166,7 @@ fn store(rendered: Rendered, bodies: &Bodies) -> Result<Rendering, String> {
         })
         .collect();
     put.push((variant, Kind::Variant, &list));
-    bodies.store().put(&put).map_err(|error| error.to_string())?;
+    bodies.put(&put).map_err(|error| error.to_string())?;
     Ok(Rendering { variant, meta: Arc::new(rendered.meta) })
 }
 

@@ -35,8 +35,9 @@ pub fn standing<'a>(fleet: &'a Fleet, cluster: &str, peer: &Peer) -> Result<&'a 
     }
 }
 
-/// Whether a Hello may open a session; `confirmed` is the last session in which the spoke has
-/// shown that it got its token.
+/// Whether a Hello may open a session, and the counter of the session whose token it presents.
+/// `confirmed` is the last session in which the spoke spoke after its Welcome, as far as this
+/// replica remembers: it speaks once the token lies durably with it.
 ///
 /// # Errors
 /// Why not.
@@ -47,7 +48,7 @@ pub(super) fn admit(
     hello: &Hello,
     mac: &Mac,
     confirmed: u64,
-) -> Result<(), Denied> {
+) -> Result<u64, Denied> {
     if !hello.fence.hub_id.is_empty() {
         if hello.fence.hub_id != fleet.hub_id {
             return Err(Denied::Refused(Refusal::ForeignFence));
@@ -72,11 +73,13 @@ pub(super) fn admit(
     if presented > known.session {
         return Err(Denied::Ahead);
     }
-    // The Welcome with the newest token may have been lost on its way: then the one before still
-    // counts, as long as nobody spoke with the newest.
-    let is_current = presented == known.session;
-    let was_lost = presented + 1 == known.session && confirmed < known.session;
-    if is_current || was_lost { Ok(()) } else { Err(Denied::Quarantined(Quarantine::DuplicateIdentity)) }
+    // Any number of Welcomes may have been lost on their way. A token is too old once the spoke has
+    // shown a newer one, now or in a session before.
+    if presented >= known.presented.max(confirmed) {
+        Ok(presented)
+    } else {
+        Err(Denied::Quarantined(Quarantine::DuplicateIdentity))
+    }
 }
 
 /// What a quarantine tells the spoke.
@@ -121,6 +124,7 @@ mod tests {
             token: None,
             uid: (session > 0).then(|| "uid".into()),
             session,
+            presented: session.saturating_sub(1),
             revoked: false,
             revoked_at: 0,
             quarantine: None,
@@ -141,16 +145,16 @@ mod tests {
         }
     }
 
-    fn admitted(session: u64, presented: Option<u64>, confirmed: u64) -> Result<(), Denied> {
+    fn admitted(session: u64, presented: Option<u64>, confirmed: u64) -> Result<u64, Denied> {
         admit(&Fleet::new(HUB), &cluster(session), "a", &hello(presented), &mac(), confirmed)
     }
 
-    const DUPLICATE: Result<(), Denied> = Err(Denied::Quarantined(Quarantine::DuplicateIdentity));
+    const DUPLICATE: Result<u64, Denied> = Err(Denied::Quarantined(Quarantine::DuplicateIdentity));
 
     #[test]
     fn the_current_token_takes_over_and_an_older_one_is_a_duplicate() {
-        assert_eq!(admitted(0, None, 0), Ok(()));
-        assert_eq!(admitted(5, Some(5), 5), Ok(()));
+        assert_eq!(admitted(0, None, 0), Ok(0));
+        assert_eq!(admitted(5, Some(5), 5), Ok(5));
         assert_eq!(admitted(5, Some(4), 5), DUPLICATE);
         assert_eq!(admitted(5, Some(3), 0), DUPLICATE);
         assert_eq!(admitted(5, None, 5), DUPLICATE);
@@ -162,8 +166,12 @@ mod tests {
 
     #[test]
     fn a_welcome_that_was_lost_makes_no_duplicate() {
-        assert_eq!(admitted(5, Some(4), 4), Ok(()));
-        assert_eq!(admitted(1, None, 0), Ok(()));
+        assert_eq!(admitted(5, Some(4), 4), Ok(4));
+        assert_eq!(admitted(1, None, 0), Ok(0));
+        // Nor do several, one after another; what was shown before a restart is known from the log.
+        let lost = Cluster { presented: 2, ..cluster(5) };
+        let with = |token| admit(&Fleet::new(HUB), &lost, "a", &hello(Some(token)), &mac(), 0);
+        assert_eq!((with(2), with(1)), (Ok(2), DUPLICATE));
     }
 
     #[test]
@@ -180,9 +188,9 @@ mod tests {
     #[test]
     fn after_a_replacement_the_first_session_needs_no_token() {
         let replaced = Cluster { incarnation: 2, ..cluster(0) };
-        assert_eq!(admit(&Fleet::new(HUB), &replaced, "a", &hello(None), &mac(), 0), Ok(()));
+        assert_eq!(admit(&Fleet::new(HUB), &replaced, "a", &hello(None), &mac(), 0), Ok(0));
         // Even with a token of the incarnation before.
-        assert_eq!(admit(&Fleet::new(HUB), &replaced, "a", &hello(Some(5)), &mac(), 0), Ok(()));
+        assert_eq!(admit(&Fleet::new(HUB), &replaced, "a", &hello(Some(5)), &mac(), 0), Ok(0));
     }
 
     #[test]
@@ -191,7 +199,7 @@ mod tests {
         let mut known = hello(Some(5));
         known.fence_mac = mac().fence("a", &fence);
         known.fence = fence;
-        assert_eq!(admit(&Fleet::new(HUB), &cluster(5), "a", &known, &mac(), 5), Ok(()));
+        assert_eq!(admit(&Fleet::new(HUB), &cluster(5), "a", &known, &mac(), 5), Ok(5));
 
         let mut forged = known.clone();
         forged.fence.generation = 9;

@@ -51,6 +51,9 @@ pub(super) async fn serve(hub: Arc<Hub>, cluster: String, peer: Arc<Peer>, inbou
             let end = live.run(&mut inbound, &out).await;
             hub.metrics.streams.dec();
             hub.node.detach(&cluster, &live.stream);
+            if !hub.state().fleet().clusters.contains_key(&cluster) {
+                hub.node.forget(&cluster);
+            }
             end
         }
         Err(end) => {
@@ -135,8 +138,9 @@ impl<'a> Live<'a> {
     /// From the Hello to a session that stands in the log.
     async fn attach(hub: &'a Hub, cluster: &'a str, peer: &'a Peer, inbound: &mut Inbound) -> Result<Self, End> {
         let hello = inbound.hello().await?;
-        let session = admitted(hub, cluster, peer, &hello).await?;
-        let command = Command::Attach { cluster: cluster.to_owned(), session, uid: hello.cluster_uid.clone() };
+        let (session, presented) = admitted(hub, cluster, peer, &hello).await?;
+        let uid = hello.cluster_uid.clone();
+        let command = Command::Attach { cluster: cluster.to_owned(), session, presented, uid };
         hub.leader.command(command).await.map_err(|refused| {
             debug!(cluster, %refused, "attach refused");
             End::Refused(Refusal::Retry)
@@ -174,6 +178,8 @@ impl<'a> Live<'a> {
         let mut stop = self.hub.stop.clone();
         let left = self.peer.not_after.duration_since(SystemTime::now()).unwrap_or_default();
         let mut expired = std::pin::pin!(tokio::time::sleep(left));
+        let again = Duration::from_secs(limits::NACK_RETRY_SECS);
+        let mut again = tokio::time::interval_at(tokio::time::Instant::now() + again, again);
         loop {
             if let Err(end) = self.prepare() {
                 return end;
@@ -183,6 +189,10 @@ impl<'a> Live<'a> {
                 () = stream.displaced.notified() => Err(End::Refused(Refusal::Displaced)),
                 () = stopping(&mut stop) => Err(End::Refused(Refusal::Retry)),
                 () = expired.as_mut() => Err(End::Refused(Refusal::Retry)),
+                _ = again.tick() => {
+                    self.session.try_again();
+                    Ok(())
+                }
                 () = stream.changed.notified() => self.look_again(),
                 room = out.reserve(), if self.going.is_some() => match room {
                     Ok(room) => {
@@ -253,10 +263,13 @@ impl<'a> Live<'a> {
         self.hub.node.heard(self.cluster, self.incarnation, self.number);
         match self.session.receive(word) {
             None => {}
-            Some(News::Acked(generation)) => self.hub.node.update(self.cluster, |connection| {
-                connection.acked_generation = generation;
-                connection.nack = None;
-            }),
+            Some(News::Acked(generation)) => {
+                self.hub.metrics.acks.inc();
+                self.hub.node.update(self.cluster, |connection| {
+                    connection.acked_generation = generation;
+                    connection.nack = None;
+                });
+            }
             Some(News::Nacked(generation, message)) => {
                 warn!(cluster = self.cluster, generation, "the spoke refused a delta: {message}");
                 let nack = Some(message);
@@ -264,7 +277,9 @@ impl<'a> Live<'a> {
             }
             Some(News::Report(report)) => {
                 self.hub.metrics.reports.inc();
-                if self.hub.node.report(self.cluster, &report) {
+                // Whatever else a spoke makes up takes no place in the leader's queue.
+                let is_known = self.hub.state().fleet().bundles.contains_key(&report.bundle);
+                if self.hub.node.report(self.cluster, &report) && is_known {
                     self.hub.leader.report(self.cluster, report, Instant::now()).await;
                 }
             }
@@ -308,14 +323,15 @@ impl<'a> Live<'a> {
     }
 }
 
-/// Checks a Hello against Fleet; gives the number of the session that it may open.
-async fn admitted(hub: &Hub, cluster: &str, peer: &Peer, hello: &Hello) -> Result<u64, End> {
+/// Checks a Hello against Fleet; gives the number of the session that it may open, and of the one
+/// whose token it presents.
+async fn admitted(hub: &Hub, cluster: &str, peer: &Peer, hello: &Hello) -> Result<(u64, u64), End> {
     let state = hub.state();
     let known = admit::standing(state.fleet(), cluster, peer).map_err(End::Refused)?;
     let confirmed = hub.node.confirmed(cluster, known.incarnation);
     let mac = &hub.identity.mac;
     match admit::admit(state.fleet(), known, cluster, hello, mac, confirmed) {
-        Ok(()) => Ok(known.session + 1),
+        Ok(presented) => Ok((known.session + 1, presented)),
         Err(Denied::Refused(reason)) => Err(End::Refused(reason)),
         Err(Denied::Ahead) => {
             error!(
