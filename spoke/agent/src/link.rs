@@ -223,6 +223,11 @@ impl Link {
                 warn!(address, "the hub ends the session: {}", refusal.message());
                 self.must_join = self.has_another_token()
                     && matches!(refusal, Refusal::Revoked | Refusal::Removed);
+                if self.must_join {
+                    // It joins at most once with each token, so soon is not often.
+                    info!("joining again, with the token that was given");
+                    return self.backoff.next(rand::random());
+                }
                 self.backoff.slow(rand::random())
             }
         }
