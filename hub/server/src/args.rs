@@ -18,9 +18,9 @@ pub struct Cli {
     /// How the log on stderr is written.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// End when the process that started this one ends.
-    #[arg(long, global = true, hide = true)]
-    pub die_with_parent: bool,
+    /// End when the process that started this one, of this id, ends.
+    #[arg(long, global = true, hide = true, value_name = "PID")]
+    pub die_with_parent: Option<u32>,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -142,8 +142,8 @@ mod tests {
         };
         assert_eq!((run.reference.as_str(), run.kube_version.as_str()), ("main", "1.36"));
         assert!(run.print_ready);
-        let cli = parse("drover-hub --die-with-parent --dir d").unwrap();
-        assert!(cli.die_with_parent && matches!(cli.verb, Verb::Run(_)));
+        let cli = parse("drover-hub --die-with-parent=7 --dir d").unwrap();
+        assert!(cli.die_with_parent == Some(7) && matches!(cli.verb, Verb::Run(_)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `drover-hub`: reads Git, works out what each cluster should run, and streams it to the spokes.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -18,8 +19,8 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse_from(with_verb(std::env::args_os()));
     log_to_stderr(cli.log_format);
-    if cli.die_with_parent {
-        die_with_parent();
+    if let Some(parent) = cli.die_with_parent {
+        die_with(parent);
     }
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -80,21 +81,24 @@ fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        LogFormat::Text => builder.with_target(false).init(),
+        LogFormat::Text => {
+            let has_colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            builder.with_target(false).with_ansi(has_colour && std::io::stderr().is_terminal()).init();
+        }
         LogFormat::Json => builder.json().init(),
     }
 }
 
 /// Asks the kernel to kill this process when its parent ends, however that ends.
 #[allow(unsafe_code, reason = "there is no other way to ask the kernel")]
-fn die_with_parent() {
+fn die_with(parent: u32) {
     // SAFETY: both calls take plain numbers, touch no memory and cannot fail with these.
-    let parent = unsafe {
+    let now = unsafe {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         libc::getppid()
     };
-    // The parent may have ended before the request: then init has adopted this process.
-    if parent == 1 {
+    // The parent may have ended before the request: then somebody else has adopted this process.
+    if u32::try_from(now) != Ok(parent) {
         std::process::exit(1);
     }
 }

@@ -31,9 +31,9 @@ pub(crate) struct Args {
     /// How to write the log, on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log: LogFormat,
-    /// End when the parent process ends
-    #[arg(long, hide = true)]
-    pub(crate) die_with_parent: bool,
+    /// End when the process that started this one, of this id, ends
+    #[arg(long, hide = true, value_name = "PID")]
+    pub(crate) die_with_parent: Option<u32>,
 }
 
 /// A format of the log.
@@ -98,7 +98,7 @@ mod tests {
         assert!(parse("--dir d --cluster c --memory --kubeconfig f").is_err());
         assert!(parse("--dir d --cluster c --context x").is_err());
         let args =
-            parse("--dir d --cluster c --kubeconfig f --context x --die-with-parent").unwrap();
-        assert!(args.die_with_parent && args.log == LogFormat::Text);
+            parse("--dir d --cluster c --kubeconfig f --context x --die-with-parent=7").unwrap();
+        assert!(args.die_with_parent == Some(7) && args.log == LogFormat::Text);
     }
 }

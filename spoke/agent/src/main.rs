@@ -30,8 +30,8 @@ fn main() -> ExitCode {
 }
 
 fn start(args: Args) -> anyhow::Result<()> {
-    if args.die_with_parent {
-        die_with_parent()?;
+    if let Some(parent) = args.die_with_parent {
+        die_with(parent)?;
     }
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -87,16 +87,16 @@ fn log_to_stderr(format: LogFormat) {
 
 /// Asks the kernel to kill this process when its parent ends, however that ends.
 #[cfg(target_os = "linux")]
-fn die_with_parent() -> anyhow::Result<()> {
+fn die_with(parent: u32) -> anyhow::Result<()> {
     use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-    let before = getppid();
     set_parent_process_death_signal(Some(Signal::KILL)).context("ask to end with the parent")?;
     // The parent may have ended before the request: then somebody else has adopted this process.
-    anyhow::ensure!(getppid() == before, "the parent process has ended");
+    let now = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    anyhow::ensure!(u32::try_from(now) == Ok(parent), "the parent process {parent} has ended");
     Ok(())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn die_with_parent() -> anyhow::Result<()> {
+fn die_with(_: u32) -> anyhow::Result<()> {
     anyhow::bail!("--die-with-parent works on Linux only")
 }

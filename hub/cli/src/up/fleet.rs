@@ -154,7 +154,7 @@ impl Fleet {
         }
         let mut command = Command::new(&program);
         command.arg("run").arg("--dir").arg(self.folder.hub());
-        command.args(["--listen", "127.0.0.1:0", "--print-ready", "--die-with-parent"]);
+        command.args(["--listen", "127.0.0.1:0", "--print-ready", &die_with_us()]);
         command.arg("--source").arg(&self.source);
         match &self.arguments.reference {
             Some(reference) => command.arg("--ref").arg(reference),
@@ -338,7 +338,7 @@ async fn init_hub(program: &Path, folder: &Folder) -> Result<()> {
     let file = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut command = Command::new(program);
     command.arg("init").arg("--dir").arg(folder.hub()).arg("--context").arg(folder.context());
-    command.args(["--advertise", "127.0.0.1:0", "--die-with-parent"]);
+    command.args(["--advertise", "127.0.0.1:0", &die_with_us()]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).kill_on_drop(true);
     let status = command.status().await.with_context(|| format!("cannot run {}", program.display()))?;
     if !status.success() {
@@ -361,7 +361,7 @@ async fn join_token(client: &mut Client, name: &str, start: &Start) -> Result<St
 
 fn start_spoke(folder: &Folder, name: &str, start: &Start, token: Option<String>) -> Result<Child> {
     let mut command = Command::new(Program::Spoke.path()?);
-    command.arg("--dir").arg(folder.spoke(name)).args(["--cluster", name, "--die-with-parent"]);
+    command.arg("--dir").arg(folder.spoke(name)).args(["--cluster", name, &die_with_us()]);
     match &start.kubeconfig {
         None => {
             command.arg("--memory");
@@ -398,4 +398,9 @@ async fn follow(mut client: Client, sender: watch::Sender<News>) {
         sender.send_modify(|news| news.error = Some(error));
         tokio::time::sleep(WATCH_PAUSE).await;
     }
+}
+
+/// Tells a child to end with this very process; whoever adopts an orphan has another id.
+fn die_with_us() -> String {
+    format!("--die-with-parent={}", std::process::id())
 }
