@@ -21,7 +21,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// It was not built.
 pub fn program(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe().context("cannot tell where this test lies")?;
-    let folder = test.parent().and_then(Path::parent).context("this test lies in no target folder")?;
+    let own = test.parent().context("this test lies in no target folder")?;
+    // Tests lie in a folder of their own, programs that test do not.
+    let folder = if own.ends_with("deps") { own.parent().context("this test lies in no target folder")? } else { own };
     let program = folder.join(name);
     ensure!(program.is_file(), "{} is missing: run `make build` first", program.display());
     Ok(program)
@@ -224,6 +226,12 @@ impl Fleet {
     #[must_use]
     pub fn hub_pid(&self) -> Option<u32> {
         self.hub.as_ref().map(Process::pid)
+    }
+
+    /// The hub's log so far, of its last start.
+    #[must_use]
+    pub fn hub_log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("hub-{}.log", self.starts))).unwrap_or_default()
     }
 
     /// Makes a token for a cluster and starts its spoke.

@@ -88,7 +88,16 @@ impl Hub {
     /// # Errors
     /// A program is missing or fails.
     pub fn start_with(files: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with_args(files, &[])
+    }
+
+    /// A hub over a repository with these files, started with more arguments.
+    ///
+    /// # Errors
+    /// A program is missing or fails.
+    pub fn start_with_args(files: &[(&str, &str)], args: &[&str]) -> Result<Self> {
         let mut fleet = Fleet::new()?;
+        fleet.hub_args(args);
         for (path, text) in files {
             fleet.repo.write(path, text)?;
         }

@@ -62,17 +62,28 @@ pub fn rss_bytes(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
-/// Processor time that a process took so far, in itself and in the kernel.
+/// Processor time, in programs and in the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// Of the process itself.
+    pub own: Duration,
+    /// Of those that it started and that have ended.
+    pub children: Duration,
+}
+
+/// Processor time that a process took so far.
 ///
 /// # Errors
 /// It does not run.
-pub fn cpu_time(pid: u32) -> Result<Duration> {
+pub fn cpu_time(pid: u32) -> Result<CpuTime> {
     /// What the kernel counts times in for programs, on every architecture of Linux.
     const TICKS_PER_SEC: u64 = 100;
     let fields = stat(pid).with_context(|| format!("no process {pid}"))?;
     let ticks =
         |at: usize| -> Result<u64> { fields.get(at).context("a short line in /proc")?.parse().context("ticks") };
-    Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 1000 / TICKS_PER_SEC))
+    let time =
+        |at: usize| Ok::<_, anyhow::Error>(Duration::from_millis((ticks(at)? + ticks(at + 1)?) * 1000 / TICKS_PER_SEC));
+    Ok(CpuTime { own: time(11)?, children: time(13)? })
 }
 
 /// The fields of `/proc/PID/stat` after the name, which may hold anything: state first.

@@ -38,19 +38,8 @@ fn bundles(status: &Json) -> Vec<Json> {
 /// Git: whatever it says then is what the log has.
 fn cut(hub: &mut Hub, before: &str, value: &str, delay: Duration) -> Result<()> {
     let head = change_all(hub, value)?;
-    let log = |hub: &Hub| -> Result<String> {
-        let mut text = String::new();
-        for entry in std::fs::read_dir(hub.fleet.dir())? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with("hub-") {
-                text.push_str(&std::fs::read_to_string(&path)?);
-            }
-        }
-        Ok(text)
-    };
     let read = |line: &str| line.contains("read a head") && line.contains(&head);
-    wait_for("the hub reads the commit", || Ok(log(hub)?.lines().any(read)))?;
+    wait_for("the hub reads the commit", || Ok(hub.fleet.hub_log().lines().any(read)))?;
     std::thread::sleep(delay);
     hub.fleet.kill_hub();
     let (source, away) = (hub.fleet.repo.dir().to_owned(), hub.fleet.dir().join("away"));
