@@ -123,6 +123,27 @@ async fn silent_peers_hold_their_places_no_longer_than_a_handshake_may_take() {
 }
 
 #[tokio::test]
+async fn who_shakes_hands_and_asks_for_nothing_loses_its_place() {
+    let limits = Limits { handshake: Duration::from_millis(300), ..Limits::default() };
+    let server = server(limits).await;
+    let connector = client(&server.authority, None);
+    let silent = connect(&connector, server.address).await.unwrap();
+    let mut polite = connect(&connector, server.address).await.unwrap();
+    // It speaks HTTP/2, and still asks for nothing.
+    assert!(is_served(&mut polite).await);
+    for mut idle in [silent, polite] {
+        let mut rest = Vec::new();
+        timeout(PATIENCE, idle.read_to_end(&mut rest)).await.expect("the server closes").ok();
+    }
+    let all_gone = async {
+        while server.metrics.connections.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, all_gone).await.expect("their places are free");
+}
+
+#[tokio::test]
 async fn above_the_cap_connections_are_closed_at_accept() {
     let server = server(Limits { connections: 1, ..Limits::default() }).await;
     let connector = client(&server.authority, None);

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -149,8 +150,8 @@ impl Acceptor {
         drop(handshake);
         self.metrics.connections.inc();
         let remote = Remote { address, peer: self.peer(&stream) };
-        let service = WithRemote { routes: self.routes.clone(), remote };
-        if let Err(error) = serve_http(stream, service, stop).await {
+        let service = WithRemote { routes: self.routes.clone(), remote, has_asked: Arc::default() };
+        if let Err(error) = serve_http(stream, service, self.limits.handshake, stop).await {
             debug!(%address, %error, "connection ended");
         }
         self.metrics.connections.dec();
@@ -165,8 +166,10 @@ impl Acceptor {
 async fn serve_http(
     stream: TlsStream<TcpStream>,
     service: WithRemote,
+    patience: Duration,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), hyper::Error> {
+    let has_asked = Arc::clone(&service.has_asked);
     let mut http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         .initial_stream_window_size(limits::SYNC_WINDOW_BYTES)
@@ -178,9 +181,25 @@ async fn serve_http(
         .keep_alive_timeout(Duration::from_secs(limits::SYNC_PING_TIMEOUT_SECS));
     let connection = http.serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    let stopped = async {
+        // A sender that is gone has stopped, too.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let mut stopped = std::pin::pin!(stopped);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        () = stopped.as_mut() => connection.as_mut().graceful_shutdown(),
+        () = tokio::time::sleep(patience) => {
+            // Anybody can shake hands, and a place is worth as much as a spoke's: who asks for nothing loses it.
+            if !has_asked.load(Ordering::Relaxed) {
+                debug!("a connection asked for nothing in time");
+                return Ok(());
+            }
+            tokio::select! {
+                ended = connection.as_mut() => return ended,
+                () = stopped => connection.as_mut().graceful_shutdown(),
+            }
+        }
     }
     connection.await
 }
@@ -195,6 +214,8 @@ fn ping_interval() -> Duration {
 struct WithRemote {
     routes: Routes,
     remote: Remote,
+    /// Whether a request came on this connection.
+    has_asked: Arc<AtomicBool>,
 }
 
 impl hyper::service::Service<hyper::Request<Incoming>> for WithRemote {
@@ -203,6 +224,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for WithRemote {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        self.has_asked.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(self.remote.clone());
         let mut routes = self.routes.clone();
