@@ -50,5 +50,7 @@ lint: build
 	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
 	else echo 'cargo-deny is not installed, so licences were not looked at (cargo install cargo-deny)' >&2; fi
 
-bench: build
-	$(CARGO) run --quiet -p tests-bench
+# In the release profile, with the hub as a process of its own.
+bench:
+	$(CARGO) build --release -p hub-server -p tests-bench
+	target/release/tests-bench
