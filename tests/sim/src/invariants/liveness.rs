@@ -113,7 +113,7 @@ pub fn differences(world: &World, cluster: &str) -> Vec<String> {
         let Some(live) = state.object(identity) else { continue };
         let is_wanted = |bundle: &String| wanted.contains(&(bundle.clone(), identity.clone()));
         let marked = owners(&live);
-        if !marked.is_empty() && !marked.iter().any(is_wanted) && !world.is_stray(cluster, identity) {
+        if !marked.is_empty() && !marked.iter().any(is_wanted) && !world.is_copy(cluster, identity) {
             out.push(format!("{cluster} still has {identity} of {marked:?}"));
         }
     }

@@ -141,7 +141,7 @@ impl World {
         let all: Vec<(Identity, Json)> = site
             .state
             .identities()
-            .filter(|identity| !site.strays.contains(*identity))
+            .filter(|identity| !site.copies.contains(*identity))
             .filter_map(|identity| Some((identity.clone(), site.state.object(identity)?)))
             .filter(|(_, live)| !owners(live).is_empty())
             .collect();
@@ -258,7 +258,7 @@ impl World {
         if let Some(site) = self.sites.get_mut(cluster)
             && site.state.create(&copy, "kubectl-create", now).is_ok()
         {
-            site.strays.insert(Identity { name, ..identity.clone() });
+            site.copies.insert(Identity { name, ..identity.clone() });
             self.counts.fault(Fault::MarksCopied);
             self.tell(|| format!("{cluster}: somebody copies {identity}"));
         }
@@ -295,6 +295,7 @@ impl World {
         if let Some(site) = self.sites.get_mut(cluster) {
             site.ledger.clear();
         }
+        self.orphan(cluster);
         self.forget(cluster);
     }
 
@@ -303,18 +304,14 @@ impl World {
     pub(super) fn forget(&mut self, cluster: &str) {
         self.histories.insert(cluster.to_owned(), History::default());
         self.people.suspects.insert(cluster.to_owned());
-        self.orphan(cluster);
         self.see(&Seen::Forgotten { cluster });
     }
 
     /// What is in a cluster may stay there for ever.
     pub(super) fn orphan(&mut self, cluster: &str) {
-        let Some(site) = self.sites.get_mut(cluster) else { return };
-        let marked = site.state.identities().filter(|identity| {
-            site.state.object(identity).is_some_and(|live| !owners(&live).is_empty())
-        });
-        let marked: Vec<Identity> = marked.cloned().collect();
-        site.strays.extend(marked);
+        if let Some(site) = self.sites.get_mut(cluster) {
+            site.has_leftovers = true;
+        }
     }
 
     fn lose_pack(&mut self, cluster: &str) {
@@ -359,7 +356,8 @@ impl World {
             site.life += 1;
             site.state = super::site::fresh_state(cluster, site.life);
             site.ledger.clear();
-            site.strays.clear();
+            site.copies.clear();
+            site.has_leftovers = false;
             site.foreign = BTreeMap::new();
             site.edits = BTreeMap::new();
             site.advances_at = None;

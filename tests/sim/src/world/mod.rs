@@ -99,8 +99,11 @@ struct Site {
     /// The key that the spoke enrolled, or would.
     key: Digest,
     advances_at: Option<u64>,
-    /// Objects that bear our mark and that nobody owns.
-    strays: BTreeSet<Identity>,
+    /// Copies that somebody made of our objects, marks included: nobody owns them.
+    copies: BTreeSet<Identity>,
+    /// Whether objects of ours were left behind in it that no assignment will ever let go: it lost
+    /// its ledger, or was replaced or removed.
+    has_leftovers: bool,
     /// When somebody else made or replaced an object.
     foreign: BTreeMap<Identity, u64>,
     /// When each of them was last changed by somebody else, so that nobody fights for ever.
@@ -315,7 +318,7 @@ impl World {
 
     /// Whether nobody owns an object although it bears our mark.
     #[must_use]
-    pub fn is_stray(&self, cluster: &str, identity: &Identity) -> bool {
-        self.sites.get(cluster).is_some_and(|site| site.strays.contains(identity))
+    pub fn is_copy(&self, cluster: &str, identity: &Identity) -> bool {
+        self.sites.get(cluster).is_some_and(|site| site.copies.contains(identity))
     }
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_core::check;
 use hub_core::command::{Act, Command, Deed, Entry, Token};
 use hub_core::fleet::Fleet;
-use proto_model::{Digest, Identity};
+use proto_model::{Digest, Identity, Sync};
 
 use super::{Happening, World};
 use crate::counts::Event;
-use crate::invariants::Seen;
+use crate::invariants::{Seen, owners};
 
 /// What people remember.
 #[derive(Debug, Default)]
@@ -59,7 +59,9 @@ impl World {
     }
 
     pub(super) fn operates(&mut self) {
-        self.soon(700, 4_000, Happening::Operates);
+        // In calm times they look less often.
+        let last = if self.is_rough { 4_000 } else { 15_000 };
+        self.soon(700, last, Happening::Operates);
         let Some(node) = &self.hub.node else { return };
         let fleet = node.fleet.clone();
         let names: Vec<String> = self.sites.keys().cloned().collect();
@@ -68,7 +70,7 @@ impl World {
         }
         self.approve(&fleet);
         if !self.is_rough {
-            self.clear_strays();
+            self.clear_leftovers();
         }
         if self.is_rough {
             self.meddle(&fleet);
@@ -98,20 +100,30 @@ impl World {
         }
     }
 
-    /// Takes away by hand what was left behind in clusters that were replaced, removed or lost their
-    /// ledger: no assignment will ever let it go, and it may stand in the way.
-    fn clear_strays(&mut self) {
+    /// Takes away by hand what no assignment will ever let go, and what lost its marks and stands in
+    /// the way of what is wanted.
+    fn clear_leftovers(&mut self) {
         let now = self.unix_millis();
         for name in self.clusters() {
             let Some(site) = self.sites.get(&name) else { continue };
-            let is_copy = |identity: &&Identity| identity.name.ends_with("-copy");
-            let strays: Vec<Identity> = site.strays.iter().filter(|one| !is_copy(one)).cloned().collect();
-            for identity in strays {
-                if !self.is_named_by_its_owner(&name, &identity)
-                    && let Some(site) = self.sites.get_mut(&name)
-                    && site.state.remove(&identity, now)
-                {
-                    self.tell(|| format!("{name}: somebody clears {identity} away"));
+            // Nobody looks where nothing is amiss.
+            let reports = self.hub.node.as_ref().and_then(|node| node.reports.get(&name));
+            let is_amiss = reports.is_some_and(|all| all.values().any(|one| one.sync != Sync::Applied));
+            if !site.has_leftovers && !is_amiss {
+                continue;
+            }
+            let is_left = |identity: &&Identity| {
+                let owners = site.state.object(identity).map(|live| owners(&live)).unwrap_or_default();
+                let in_the_way = owners.is_empty() && self.names(&name, identity);
+                let is_leftover = site.has_leftovers && !owners.is_empty();
+                let is_ours = self.is_named_by_its_owner(&name, identity) || site.copies.contains(*identity);
+                in_the_way || (is_leftover && !is_ours)
+            };
+            let left: Vec<Identity> = site.state.identities().filter(is_left).cloned().collect();
+            for identity in left {
+                self.tell(|| format!("{name}: somebody clears {identity} away"));
+                if let Some(site) = self.sites.get_mut(&name) {
+                    site.state.remove(&identity, now);
                 }
             }
             self.after_change(&name);
@@ -123,7 +135,7 @@ impl World {
         let live = self.sites.get(cluster).and_then(|site| site.state.object(identity));
         let last = self.histories.get(cluster).and_then(|history| history.last());
         let (Some(live), Some(root)) = (live, last) else { return false };
-        crate::invariants::owners(&live).iter().any(|bundle| {
+        owners(&live).iter().any(|bundle| {
             let all = crate::history::expected(&self.bodies, root.entries.get(bundle));
             all.is_some_and(|all| all.contains_key(identity))
         })

@@ -39,7 +39,8 @@ impl World {
             boot: 0,
             key: Digest::of(cluster.as_bytes()),
             advances_at: None,
-            strays: BTreeSet::new(),
+            copies: BTreeSet::new(),
+            has_leftovers: false,
             foreign: BTreeMap::new(),
             edits: BTreeMap::new(),
         };
