@@ -1,0 +1,267 @@
+//! What the documents tell people to type, typed: docs/getting-started.md from the first block to
+//! the last, and the manifests of deploy/ with the rights that they give.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value as Json, json};
+use tests_tools::fleet::{self, Fleet, WAIT, Where, program, wait_for};
+use tests_tools::{Cluster, Options, Program, process};
+
+const PAGE: &str = include_str!("../../../docs/getting-started.md");
+const MANIFESTS: &str = include_str!("../../../deploy/spoke/spoke.yaml");
+/// Printed after a block, so that its end is seen.
+const MARK: &str = "--- end of block";
+/// The port of the page.
+const PORT: &str = "7443";
+
+/// The blocks of a page that are marked as shell, in order.
+fn blocks(page: &str) -> VecDeque<String> {
+    let mut blocks = VecDeque::new();
+    let mut open: Option<String> = None;
+    for line in page.lines() {
+        match (line, open.take()) {
+            ("```sh", _) => open = Some(String::new()),
+            ("```", Some(block)) => blocks.push_back(block),
+            (_, Some(block)) => open = Some(block + line + "\n"),
+            (_, None) => {}
+        }
+    }
+    blocks
+}
+
+/// One shell, in which one block runs after the other. What it started ends with it.
+struct Shell {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Shell {
+    fn start(mut command: Command) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut child = process::spawn(command)?;
+        let stdout = BufReader::new(child.stdout.take().context("no stdout")?);
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut shell = Self { child, lines };
+        shell.run("set -euo pipefail; exec 2>&1")?;
+        Ok(shell)
+    }
+
+    /// Runs a block; what it printed is the answer.
+    fn run(&mut self, block: &str) -> Result<String> {
+        let stdin = self.child.stdin.as_mut().context("no stdin")?;
+        write!(stdin, "{block}\necho '{MARK}'\n").and_then(|()| stdin.flush()).context("the shell ended")?;
+        let mut text = String::new();
+        loop {
+            match self.lines.recv_timeout(WAIT) {
+                Ok(line) if line == MARK => return Ok(text),
+                Ok(line) => text = text + &line + "\n",
+                Err(RecvTimeoutError::Disconnected) => bail!("this failed:\n{block}\nIt said:\n{text}"),
+                Err(RecvTimeoutError::Timeout) => bail!("this takes too long:\n{block}\nIt said:\n{text}"),
+            }
+        }
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        // The group has the hub and the spoke that blocks started.
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// The page as it is typed: a kubeconfig where `FILE` stands, and a free port for the one that it
+/// names, since tests run side by side.
+struct Reader {
+    blocks: VecDeque<String>,
+    shell: Shell,
+    cluster: Cluster,
+    home: tempfile::TempDir,
+    port: String,
+}
+
+impl Reader {
+    fn start() -> Result<Self> {
+        let cluster = Cluster::start(Options::bare("kitchen"))?;
+        let home = tempfile::tempdir()?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+        let mut bash = Command::new("bash");
+        bash.args(["--noprofile", "--norc"]);
+        Self::environment(&mut bash, home.path(), &cluster)?;
+        let (blocks, shell) = (blocks(PAGE), Shell::start(bash)?);
+        Ok(Self { blocks, shell, cluster, home, port })
+    }
+
+    fn environment(command: &mut Command, home: &Path, cluster: &Cluster) -> Result<()> {
+        let drover = program("drover")?;
+        let kubectl = cluster.tools().program(Program::Kubectl);
+        let mut folders: Vec<_> = [&drover, &kubectl].into_iter().filter_map(|path| path.parent()).collect();
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let rest: Vec<_> = std::env::split_paths(&path).collect();
+        folders.extend(rest.iter().map(std::path::PathBuf::as_path));
+        command.current_dir(home).env("PATH", std::env::join_paths(folders)?).env("HOME", home);
+        for variable in ["XDG_CONFIG_HOME", "DROVER_CONTEXT", "DROVER_TOKEN", "KUBECONFIG", "BASH_ENV"] {
+            command.env_remove(variable);
+        }
+        for who in ["AUTHOR", "COMMITTER"] {
+            command.env(format!("GIT_{who}_NAME"), "Test").env(format!("GIT_{who}_EMAIL"), "test@example.com");
+        }
+        Ok(())
+    }
+
+    /// Types the next block.
+    fn next(&mut self) -> Result<String> {
+        let block = self.blocks.pop_front().context("the page has fewer blocks than this test knows")?;
+        let kubeconfig = self.cluster.kubeconfig();
+        let kubeconfig = kubeconfig.to_str().context("a path that is not UTF-8")?;
+        self.shell.run(&block.replace("FILE", kubeconfig).replace(PORT, &self.port))
+    }
+
+    /// `drover` beside the shell; `None` where it fails.
+    fn drover(&self, args: &[&str]) -> Result<Option<String>> {
+        let mut command = Command::new(program("drover")?);
+        Self::environment(&mut command, self.home.path(), &self.cluster)?;
+        let output = process::output(command_with(command, args))?;
+        Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
+    /// Waits until the status is as it should be.
+    fn wait_status(&self, what: &str, is_so: impl Fn(&Json) -> bool) -> Result<()> {
+        let mut last = Json::Null;
+        let found = wait_for(what, || {
+            if let Some(text) = self.drover(&["status", "-o", "json"])? {
+                last = serde_json::from_str(&text)?;
+            }
+            Ok(is_so(&last))
+        });
+        found.with_context(|| format!("{last:#}"))
+    }
+
+    fn wait_settled(&self) -> Result<()> {
+        self.wait_status("hello is settled", |status| {
+            fleet::bundle(status, "kitchen", "main/hello").is_some_and(|hello| {
+                hello["sync"] == "Applied" && hello["health"] == "Healthy" && hello["hold"].is_null()
+            })
+        })
+    }
+
+    /// The text in the cluster; `None` where the ConfigMap is not there.
+    fn text(&self) -> Result<Option<String>> {
+        let get = ["-n", "hello", "get", "configmap", "hello", "-o", "jsonpath={.data.text}"];
+        let output = self.cluster.kubectl(get)?;
+        Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
+    fn wait_text(&self, expected: Option<&str>) -> Result<()> {
+        wait_for(&format!("the text {expected:?}"), || Ok(self.text()?.as_deref() == expected))
+    }
+}
+
+fn command_with(mut command: Command, args: &[&str]) -> Command {
+    command.args(args);
+    command
+}
+
+fn ensure_all(text: &str, parts: &[&str]) -> Result<()> {
+    for part in parts {
+        ensure!(text.contains(part), "{part:?} is missing in:\n{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn getting_started_does_what_it_says() -> Result<()> {
+    let mut page = Reader::start()?;
+    page.next().context("the files")?;
+    ensure_all(&page.next()?, &["1 bundle, 1 cluster: 0 defects, 0 notes", "text: Hello, world"])?;
+    page.next().context("the first commit")?;
+    ensure_all(&page.next()?, &["made hub", "first administrator", "context.json"])?;
+    page.next().context("the hub")?;
+    page.wait_status("the hub has read the source", |status| status["sources"][0]["commit"].is_string())?;
+    page.next().context("the spoke")?;
+    page.wait_settled()?;
+    ensure_all(&page.next()?, &["main/hello", "Applied", "Healthy", "Cluster kitchen", "text: Hello, world"])?;
+
+    page.next().context("the change")?;
+    page.wait_text(Some("Hello, wide world"))?;
+    page.next().context("the deletion by hand")?;
+    page.wait_text(Some("Hello, wide world"))?;
+    page.next().context("the deletion without a hub")?;
+    page.wait_text(Some("Hello, wide world"))?;
+    page.next().context("the hub once more")?;
+    page.wait_settled()?;
+    let clusters: Json = serde_json::from_str(&page.drover(&["get", "clusters", "-o", "json"])?.context("no answer")?)?;
+    ensure!(clusters["clusters"][0]["sent_delta_bytes"] == 0, "{clusters:#}");
+
+    page.next().context("the bundle leaves Git")?;
+    page.wait_status("the guard holds hello", |status| {
+        fleet::bundle(status, "kitchen", "main/hello").is_some_and(|hello| hello["hold"]["kind"] == "guard")
+    })?;
+    ensure_all(&page.next()?, &["drover rollout approve main/hello --deletions", "ConfigMap hello/hello"])?;
+    ensure!(page.text()?.is_some(), "nothing goes before somebody says so");
+    ensure_all(&page.next()?, &["ConfigMap hello/hello", "approved"])?;
+    page.wait_text(None)?;
+    page.next().context("the end")?;
+    ensure!(page.blocks.is_empty(), "the page has more blocks than this test knows: {:?}", page.blocks);
+    Ok(())
+}
+
+/// The kubeconfig of a service account, made from that of the administrator.
+fn kubeconfig_of(cluster: &Cluster, token: &str) -> Result<Json> {
+    let mut config: Json = serde_json::from_str(&cluster.kubectl_text(["config", "view", "--raw", "-o", "json"], "")?)?;
+    let users = config["users"].as_array_mut().context("a kubeconfig without users")?;
+    for user in users {
+        user["user"] = json!({"token": token.trim()});
+    }
+    Ok(config)
+}
+
+#[test]
+fn the_manifests_of_deploy_are_accepted_and_give_what_a_spoke_needs() -> Result<()> {
+    const NAME: &str = "store-berlin";
+    const USER: &str = "system:serviceaccount:drover-system:drover-spoke";
+    let cluster = Cluster::start(Options::full(NAME))?;
+    ensure!(MANIFESTS.contains("EDIT"), "the file says where to put names");
+    cluster.kubectl_text(["create", "namespace", "drover-system"], "")?;
+    let secret = ["-n", "drover-system", "create", "secret", "generic", "drover-join", "--from-literal=token=x"];
+    cluster.kubectl_text(secret, "")?;
+    // Strict: a field that the API server does not know is an error.
+    cluster.kubectl_text(["apply", "--validate=strict", "-f", "-"], &MANIFESTS.replace("EDIT", NAME))?;
+
+    let token = cluster.kubectl_text(["-n", "drover-system", "create", "token", "drover-spoke"], "")?;
+    let mut fleet = Fleet::new()?;
+    let kubeconfig = fleet.dir().join("kubeconfig.json");
+    std::fs::write(&kubeconfig, kubeconfig_of(&cluster, &token)?.to_string())?;
+    fleet.repo.copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/retail"))?;
+    let commit = fleet.repo.commit("the retail example")?;
+    fleet.start_hub()?;
+    fleet.join(NAME, Where::Kube(kubeconfig))?;
+    fleet.wait("the spoke is there", |status| {
+        let all = status["clusters"].as_array().map(Vec::as_slice).unwrap_or_default();
+        all.iter().any(|one| one["cluster"] == NAME && one["connected"] == true)
+    })?;
+    fleet.wait_settled(&commit)?;
+
+    let audit = cluster.audit()?;
+    let ours = || audit.iter().filter(|entry| entry.user == USER);
+    ensure!(ours().any(|entry| entry.verb == "patch" && entry.resource == "deployments"), "it was not this account");
+    let refused: Vec<_> = ours().filter(|entry| entry.code == 403).collect();
+    ensure!(refused.is_empty(), "{refused:#?}\n{}", fleet.spoke_log(NAME));
+    Ok(())
+}
