@@ -30,8 +30,12 @@ pub const CLUSTER_UID_BYTES_MAX: usize = 64;
 pub const VERSION_BYTES_MAX: usize = 64;
 /// What the transport may hold for one stream before the next message is encoded, in bytes.
 pub const SYNC_SEND_BUFFER_BYTES: usize = 8 * 1024;
-/// HTTP/2 window of a sync connection, in bytes.
+/// HTTP/2 window of a sync stream, in bytes: what a side may have received and not read yet.
 pub const SYNC_WINDOW_BYTES: u32 = 64 * 1024;
+/// HTTP/2 window of a spoke's connection, in bytes. A spoke has one stream there, so that the
+/// stream's window is what counts; h2 takes half of this one as the most that small frames which
+/// were not read yet may cost, at 256 bytes a frame, and ends the connection above it.
+pub const SYNC_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Time between HTTP/2 pings of an idle connection, in seconds, before jitter.
 pub const SYNC_PING_SECS: u64 = 30;
 /// Time for an answer to a ping before the connection counts as lost, in seconds.
@@ -313,6 +317,8 @@ pub const JOIN_TOKENS_MAX: usize = 1_000;
 
 const _: () = assert!(SYNC_CHUNK_BYTES_MAX + 128 <= SYNC_MESSAGE_BYTES_MAX);
 const _: () = assert!(SYNC_MESSAGE_BYTES_MAX <= SYNC_SEND_BUFFER_BYTES);
+// A window full of the smallest messages: a header of five bytes and something to say.
+const _: () = assert!(SYNC_WINDOW_BYTES / 8 * 256 <= SYNC_CONNECTION_WINDOW_BYTES / 2);
 const _: () = assert!(
     "drover//".len() + SOURCE_NAME_BYTES_MAX + BUNDLE_NAME_BYTES_MAX <= FIELD_MANAGER_BYTES_MAX
 );

@@ -26,7 +26,7 @@ pub(crate) async fn connect(
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(Duration::from_secs(limits::CONNECT_SECS_MAX))
         .initial_stream_window_size(limits::SYNC_WINDOW_BYTES)
-        .initial_connection_window_size(limits::SYNC_WINDOW_BYTES)
+        .initial_connection_window_size(limits::SYNC_CONNECTION_WINDOW_BYTES)
         .http2_keep_alive_interval(ping)
         .keep_alive_timeout(Duration::from_secs(limits::SYNC_PING_TIMEOUT_SECS))
         .keep_alive_while_idle(true);

@@ -29,14 +29,23 @@ fn cluster() -> Arc<dyn Cluster> {
     Arc::new(Memory::volatile("edge-1"))
 }
 
+fn config_map(name: &str) -> Object {
+    Object::new(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": "default"},
+    }))
+    .unwrap()
+}
+
 /// Sends one bundle with one ConfigMap, from nothing; the root afterwards.
 async fn assign(session: &Session) -> Digest {
-    let object = Object::new(&json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "settings", "namespace": "default"}, "data": {"a": "1"},
-    }))
-    .unwrap();
-    let variant = Variant { settings: Settings::default(), objects: vec![object.digest] };
+    assign_all(session, &[config_map("settings")]).await
+}
+
+/// Sends one bundle with these objects, from nothing; the root afterwards.
+async fn assign_all(session: &Session, objects: &[Object]) -> Digest {
+    let digests = objects.iter().map(|object| object.digest).collect();
+    let variant = Variant { settings: Settings::default(), objects: digests };
     let entry = Entry::Run(Assignment {
         variant: variant.digest(),
         variables: Variables::default(),
@@ -58,8 +67,11 @@ async fn assign(session: &Session) -> Digest {
     session
         .say(ToSpoke::Variant(VariantPart { digest: variant.digest(), base: None, bytes }))
         .await;
-    let bytes = compress(&object.body, None).unwrap().into();
-    session.say(ToSpoke::Body(BodyPart { digest: object.digest, base: None, bytes })).await;
+    let part = |object: &Object| {
+        let bytes = compress(&object.body, None).unwrap().into();
+        ToSpoke::Body(BodyPart { digest: object.digest, base: None, bytes })
+    };
+    session.say_all(&objects.iter().map(part).collect::<Vec<_>>()).await;
     after
 }
 
@@ -93,6 +105,24 @@ async fn what_is_assigned_is_acked_applied_and_still_there_after_a_restart_of_th
     assert_eq!(again.hello.fence.generation, 1);
     assert_eq!(again.hello.session_token, b"first");
     assert_eq!(hub.joins(), ["edge-1"], "it joins once");
+    spoke.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_small_bodies_come_in_one_stream() {
+    let mut hub = Hub::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let spoke = Spoke::start(dir.path().join("s"), Some(hub.token("t1")), cluster());
+    let mut session = hub.accept().await;
+    session.welcome("first").await;
+    let objects: Vec<Object> = (0..8_000).map(|n| config_map(&format!("m{n}"))).collect();
+    let after = assign_all(&session, &objects).await;
+    let acked = |word| match word {
+        ToHub::Ack { root, .. } => Some(root),
+        ToHub::Nack { message, .. } => panic!("{message}"),
+        _ => None,
+    };
+    assert_eq!(session.hears(acked).await, after);
     spoke.stop().await;
 }
 

@@ -40,7 +40,14 @@ pub struct Session {
 
 impl Session {
     pub async fn say(&self, word: ToSpoke) {
-        for message in to_spoke::encode(&word).unwrap() {
+        self.say_all(&[word]).await;
+    }
+
+    /// Words that are encoded beforehand, so that they come as fast as they can.
+    pub async fn say_all(&self, words: &[ToSpoke]) {
+        let encoded: Vec<_> =
+            words.iter().flat_map(|word| to_spoke::encode(word).unwrap()).collect();
+        for message in encoded {
             self.say.send(Ok(message)).await.unwrap();
         }
     }
