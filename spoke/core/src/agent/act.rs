@@ -143,6 +143,8 @@ impl Agent {
             if let Some(slot) = self.slot_mut(name, identity) {
                 slot.stand_back(objection.unwrap_or_default(), &seed, now);
             }
+            // When to try again is decided anew.
+            self.dirty.insert(name.to_owned());
             return true;
         }
         let manifest = self.marked_manifest(name, identity);

@@ -292,6 +292,19 @@ impl Agent {
             }
             // Others may have waited for it to go.
             self.wake_removals();
+            self.wake_successors(identity);
+        }
+    }
+
+    /// Bundles that want an object which another one of this cluster had look at it again.
+    fn wake_successors(&mut self, identity: &Identity) {
+        let now = self.now.mono_millis;
+        for (name, bundle) in &mut self.bundles {
+            let slot = bundle.slots.get_mut(identity).filter(|slot| slot.sight == Sight::Foreign);
+            if let Some(trouble) = slot.and_then(|slot| slot.trouble.as_mut()) {
+                trouble.retry_at = now;
+                self.dirty.insert(name.clone());
+            }
         }
     }
 

@@ -48,7 +48,7 @@ pub async fn a_namespace_tells_what_is_foreign_in_it(world: &World) {
     world.create(&role).await;
     let found = contents(&*world.cluster, &namespace, &[&ours.uid]).await;
     let theirs = world.identity("rbac.authorization.k8s.io", "Role", "theirs");
-    assert_eq!(found.foreign, [theirs.clone()]);
+    assert_eq!(found.foreign, std::slice::from_ref(&theirs));
     world.remove(&theirs).await;
     assert!(contents(&*world.cluster, &namespace, &[&ours.uid]).await.is_empty());
 }
@@ -104,11 +104,11 @@ pub async fn a_definition_tells_whose_objects_it_has(world: &World) {
     let widget = world.applied_once_known(&world.widget(&group, "w", json!({"size": 1}))).await;
     assert!(widget.has_status);
     let found = contents(&*world.cluster, of, &[]).await;
-    assert_eq!(found.foreign, [widget.identity.clone()]);
+    assert_eq!(found.foreign, std::slice::from_ref(&widget.identity));
     assert!(contents(&*world.cluster, of, &[&widget.uid]).await.is_empty());
     // A namespace holds it, too.
     let found = contents(&*world.cluster, &own_namespace(world), &[]).await;
-    assert_eq!(found.foreign, [widget.identity.clone()]);
+    assert_eq!(found.foreign, std::slice::from_ref(&widget.identity));
 
     assert_eq!(world.delete(&defined.identity, &defined.uid).await, Outcome::Deleted);
     let kind = Kind { kind: widget.identity.kind.clone(), version: "v1".into() };

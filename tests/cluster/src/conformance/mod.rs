@@ -54,6 +54,7 @@ macro_rules! conformance_cases {
             refusals: workloads_without_what_they_need
             refusals: fields_that_do_not_exist
             refusals: values_out_of_range
+            refusals: bytes_that_are_none
             refusals: names_that_are_none
             refusals: what_cannot_change
             refusals: a_missing_namespace_in_the_manifest

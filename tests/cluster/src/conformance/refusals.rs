@@ -39,6 +39,12 @@ pub async fn workloads_without_what_they_need(world: &World) {
     let mounts = json!([{"name": "nowhere", "mountPath": "/x"}]);
     let mounting = with(good, "/spec/template/spec/containers/0/volumeMounts", mounts);
     check(world, &mounting, "spec.template.spec.containers[0].volumeMounts[0].name").await;
+    let claim = json!({"metadata": {"name": "nowhere"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+    }});
+    let mut claiming = with(mounting, "/spec/volumeClaimTemplates", json!([claim]));
+    claiming["kind"] = "StatefulSet".into();
+    world.applied(&claiming).await;
     let job = world.job("j", "registry.example/app:1");
     check(
         world,
@@ -80,6 +86,21 @@ pub async fn values_out_of_range(world: &World) {
         "spec.accessModes",
     )
     .await;
+}
+
+pub async fn bytes_that_are_none(world: &World) {
+    let with_bytes = |name: &str, field: &str, text: &str| {
+        let kind = if field == "data" { "Secret" } else { "ConfigMap" };
+        let mut manifest = world.manifest("v1", kind, name, json!({}));
+        manifest[field] = json!({"key": text});
+        manifest
+    };
+    check(world, &with_bytes("a", "data", "no base64"), "base64").await;
+    check(world, &with_bytes("a", "binaryData", "no base64"), "base64").await;
+    // As `base64` prints it, and with bits to spare in the last letter.
+    let live = world.applied(&with_bytes("a", "data", "aGVs\nbG9=\n")).await;
+    assert_eq!(world.object(&live.identity).await["data"], json!({"key": "aGVsbG8="}));
+    world.applied(&with_bytes("a", "binaryData", "aGVs\nbG8=\n")).await;
 }
 
 pub async fn names_that_are_none(world: &World) {

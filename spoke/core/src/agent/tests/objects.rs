@@ -168,6 +168,29 @@ fn an_object_of_another_bundle_is_named() {
 }
 
 #[test]
+fn an_object_goes_from_one_bundle_to_another_as_soon_as_it_may() {
+    let mut world = World::new();
+    world.assign("main/one", Settings::default(), &[config("a", "1")]);
+    world.assign("main/two", Settings::default(), &[config("a", "2")]);
+    world.assign_with("main/one", Settings::default(), &[], super::fake::permit(1));
+    assert_eq!(world.words("main/two"), "Applied Healthy");
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
+}
+
+#[test]
+fn who_stands_back_before_an_apply_looks_again_by_itself() {
+    let mut world = World::new();
+    world.is_held = true;
+    world.assign("main/one", Settings::default(), &[config("a", "1")]);
+    world.assign("main/two", Settings::default(), &[config("a", "2")]);
+    world.release();
+    assert!(world.words("main/two").contains("belongs to bundle main/one"), "{}", world.words("main/two"));
+    world.log();
+    world.pass(limits::RETRY_MILLIS_MAX * 2);
+    assert!(world.log().iter().any(|line| line == "get ConfigMap shop/a"));
+}
+
+#[test]
 fn two_bundles_that_look_at_the_same_moment_do_not_both_apply() {
     let mut world = World::new();
     world.is_held = true;
