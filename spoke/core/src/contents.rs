@@ -91,13 +91,7 @@ impl Survey {
     /// Begins; `inventoried` are the uids of all objects in inventories.
     #[must_use]
     pub fn new(inventoried: Arc<BTreeSet<String>>) -> Self {
-        Self {
-            inventoried,
-            owned: BTreeSet::new(),
-            kin: BTreeMap::new(),
-            seen: 0,
-            contents: Contents::default(),
-        }
+        Self { inventoried, owned: BTreeSet::new(), kin: BTreeMap::new(), seen: 0, contents: Contents::default() }
     }
 
     /// Takes in one object.

@@ -53,9 +53,7 @@ impl Seen {
                     Assessment::healthy()
                 }
             }
-            (None, Sight::Live(seen))
-                if seen.uid == live.uid && seen.resource_version == resource_version =>
-            {
+            (None, Sight::Live(seen)) if seen.uid == live.uid && seen.resource_version == resource_version => {
                 seen.assessment.clone()
             }
             (None, _) => Assessment::unknown("its status was not seen yet"),
@@ -109,9 +107,7 @@ pub fn verdict(bound: Digest, tracked: &Tracked, sight: &Sight, look: bool) -> V
         Sight::Live(seen) if seen.deleting.is_some() => Verdict::Going,
         Sight::Live(_) if tracked.uid.is_none() => Verdict::Look,
         Sight::Live(_) if !is_applied => Verdict::Apply(Why::Content),
-        Sight::Live(seen)
-            if Some(&seen.uid) != tracked.uid.as_ref() || seen.managed != tracked.managed =>
-        {
+        Sight::Live(seen) if Some(&seen.uid) != tracked.uid.as_ref() || seen.managed != tracked.managed => {
             Verdict::Apply(Why::Drifted)
         }
         Sight::Live(_) => Verdict::Settled,
@@ -177,8 +173,7 @@ mod tests {
     fn a_finished_job_may_vanish() {
         let finished = Tracked { finished: Some(true), ..tracked() };
         assert_eq!(judge(&finished, Sight::Absent), Verdict::Settled);
-        let of_old_content =
-            Tracked { applied: Some(Digest::of(b"old")), finished: Some(true), ..tracked() };
+        let of_old_content = Tracked { applied: Some(Digest::of(b"old")), finished: Some(true), ..tracked() };
         assert_eq!(judge(&of_old_content, Sight::Absent), Verdict::Apply(Why::Content));
     }
 

@@ -46,11 +46,7 @@ impl Inbox {
     ///
     /// # Errors
     /// Why it is refused, for the hub. Nothing changes then.
-    pub fn open(
-        delta: Delta,
-        ledger: &Ledger,
-        contents: &Contents,
-    ) -> Result<Option<Self>, String> {
+    pub fn open(delta: Delta, ledger: &Ledger, contents: &Contents) -> Result<Option<Self>, String> {
         let root = ledger.root();
         let is_same = delta.root == root || Some(delta.root) == ledger.root_with_lost();
         ledger.fence.admits(&delta.fence, is_same).map_err(|error| error.to_string())?;
@@ -166,15 +162,12 @@ impl Inbox {
             if contents.get(name).is_some_and(|content| content.digest() == digest) {
                 continue;
             }
-            let variant =
-                self.variants.get(&digest).or_else(|| find_variant(contents, &digest)).cloned();
-            let variant =
-                variant.ok_or_else(|| format!("variant {} is missing", digest.short()))?;
+            let variant = self.variants.get(&digest).or_else(|| find_variant(contents, &digest)).cloned();
+            let variant = variant.ok_or_else(|| format!("variant {} is missing", digest.short()))?;
             let content = Content::new(variant, |digest| {
                 self.bodies.get(digest).or_else(|| find_body(contents, digest)).cloned()
             });
-            let content =
-                content.map_err(|digest| format!("object {} is missing", digest.short()))?;
+            let content = content.map_err(|digest| format!("object {} is missing", digest.short()))?;
             fresh.insert(name.clone(), content);
         }
         Ok(Change {
@@ -251,10 +244,7 @@ impl Inbox {
             Some(Ok(plain)) if Digest::of(&plain) == digest => {
                 self.bytes += plain.len();
                 if self.bytes > limits::DELTA_BYTES_MAX {
-                    return Err(format!(
-                        "the change is larger than {} bytes",
-                        limits::DELTA_BYTES_MAX
-                    ));
+                    return Err(format!("the change is larger than {} bytes", limits::DELTA_BYTES_MAX));
                 }
                 return Ok(Some(plain));
             }

@@ -93,10 +93,8 @@ impl Inventory {
     /// The bytes of the record.
     #[must_use]
     pub fn encode(&self, bundle: &str) -> Vec<u8> {
-        let line = |(identity, tracked): (&Identity, &Tracked)| Line {
-            identity: identity.clone(),
-            tracked: tracked.clone(),
-        };
+        let line =
+            |(identity, tracked): (&Identity, &Tracked)| Line { identity: identity.clone(), tracked: tracked.clone() };
         let record = Record {
             version: VERSION,
             bundle: bundle.into(),
@@ -119,17 +117,12 @@ impl Inventory {
                  spoke that wrote it, or restore the records in namespace drover-system"
             ))
         };
-        let record: Record =
-            serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
+        let record: Record = serde_json::from_slice(bytes).map_err(|error| unreadable(error.to_string()))?;
         if record.version != VERSION || record.bundle != bundle {
             return Err(unreadable(format!("format {} of {}", record.version, record.bundle)));
         }
         let objects = record.objects.into_iter().map(|line| (line.identity, line.tracked));
-        Ok(Self {
-            installed: record.installed,
-            variant: record.variant,
-            objects: objects.collect(),
-        })
+        Ok(Self { installed: record.installed, variant: record.variant, objects: objects.collect() })
     }
 }
 
@@ -142,11 +135,8 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let identity = Identity {
-            kind: GroupKind::of("apps/v1", "Deployment"),
-            namespace: "shop".into(),
-            name: "web".into(),
-        };
+        let identity =
+            Identity { kind: GroupKind::of("apps/v1", "Deployment"), namespace: "shop".into(), name: "web".into() };
         let tracked = Tracked {
             version: "v1".into(),
             uid: Some("u".into()),

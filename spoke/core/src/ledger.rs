@@ -116,8 +116,7 @@ impl Ledger {
 
     /// Leaves out entries whose content is not held, so that the hub sends them again.
     pub fn drop_lost(&mut self, is_held: impl Fn(&str, &Digest) -> bool) {
-        let is_lost =
-            |name: &String, entry: &mut Entry| variant(entry).is_some_and(|digest| !is_held(name, &digest));
+        let is_lost = |name: &String, entry: &mut Entry| variant(entry).is_some_and(|digest| !is_held(name, &digest));
         self.lost = self.entries.extract_if(.., is_lost).collect();
     }
 
@@ -141,9 +140,7 @@ impl Ledger {
 
     /// The keys of the packs that the root names.
     pub fn pack_keys(&self) -> impl Iterator<Item = String> + '_ {
-        self.entries
-            .iter()
-            .filter_map(|(name, entry)| variant(entry).map(|digest| Content::key(name, &digest)))
+        self.entries.iter().filter_map(|(name, entry)| variant(entry).map(|digest| Content::key(name, &digest)))
     }
 }
 

@@ -41,9 +41,7 @@ impl Stage {
     /// border between them.
     #[must_use]
     pub fn is_after_border(&self, before: &Self) -> bool {
-        self.class == EVERYTHING_ELSE
-            && before.class == EVERYTHING_ELSE
-            && self.order > before.order
+        self.class == EVERYTHING_ELSE && before.class == EVERYTHING_ELSE && self.order > before.order
     }
 }
 
@@ -90,10 +88,9 @@ pub fn leans_on(object: &Identity, other: &Identity) -> bool {
     }
     let of = |kind: &GroupKind, all: &[(&str, &str)]| all.iter().any(|(group, name)| kind.is(group, name));
     match (object.kind.group.as_str(), object.kind.kind.as_str()) {
-        ("rbac.authorization.k8s.io", _) => of(
-            &other.kind,
-            &[("rbac.authorization.k8s.io", "Role"), ("rbac.authorization.k8s.io", "ClusterRole")],
-        ),
+        ("rbac.authorization.k8s.io", _) => {
+            of(&other.kind, &[("rbac.authorization.k8s.io", "Role"), ("rbac.authorization.k8s.io", "ClusterRole")])
+        }
         ("", "Pod") => of(
             &other.kind,
             &[

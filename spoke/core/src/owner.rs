@@ -40,11 +40,7 @@ pub fn label(owner: Owner<'_>, identity: &Identity) -> String {
 
 /// The value of [`OWNER_ANNOTATION`] for these claimants, which come in order.
 #[must_use]
-pub fn annotation<'a>(
-    hub_id: &str,
-    incarnation: u64,
-    claimants: impl IntoIterator<Item = &'a str>,
-) -> String {
+pub fn annotation<'a>(hub_id: &str, incarnation: u64, claimants: impl IntoIterator<Item = &'a str>) -> String {
     let marks: Vec<OwnerMark> = claimants
         .into_iter()
         .map(|bundle| OwnerMark { hub: hub_id.into(), bundle: bundle.into(), incarnation })
@@ -55,9 +51,7 @@ pub fn annotation<'a>(
 
 /// Puts label and annotation on a manifest.
 pub fn mark(manifest: &mut Json, label: &str, annotation: &str) {
-    for (map, name, value) in
-        [("labels", OWNER_LABEL, label), ("annotations", OWNER_ANNOTATION, annotation)]
-    {
+    for (map, name, value) in [("labels", OWNER_LABEL, label), ("annotations", OWNER_ANNOTATION, annotation)] {
         let Some(metadata) = manifest.get_mut("metadata").and_then(Json::as_object_mut) else {
             continue;
         };
@@ -80,11 +74,7 @@ pub fn ownership(live: &Live, owner: Owner<'_>) -> Ownership {
         Some(_) if live.identity.kind.is_shared() => Ownership::Ours,
         Some(first) => {
             let other = first.bundle.clone();
-            if of_hub.any(|mark| mark.bundle == owner.bundle) {
-                Ownership::Ours
-            } else {
-                Ownership::OtherBundle(other)
-            }
+            if of_hub.any(|mark| mark.bundle == owner.bundle) { Ownership::Ours } else { Ownership::OtherBundle(other) }
         }
         None => match live.owners.first() {
             Some(mark) => Ownership::OtherHub(mark.hub.clone()),
@@ -98,15 +88,13 @@ pub fn ownership(live: &Live, owner: Owner<'_>) -> Ownership {
 pub fn objection(ownership: &Ownership, identity: &Identity) -> Option<String> {
     match ownership {
         Ownership::Ours => None,
-        Ownership::OtherBundle(bundle) => Some(format!(
-            "belongs to bundle {bundle} of this cluster; remove it from one of the two"
-        )),
-        Ownership::OtherHub(hub) => Some(format!(
-            "exists, not ours: {identity} belongs to hub {hub}; delete it or rename yours"
-        )),
-        Ownership::Unmarked => {
-            Some(format!("exists, not ours: {identity}; delete it or rename yours"))
+        Ownership::OtherBundle(bundle) => {
+            Some(format!("belongs to bundle {bundle} of this cluster; remove it from one of the two"))
         }
+        Ownership::OtherHub(hub) => {
+            Some(format!("exists, not ours: {identity} belongs to hub {hub}; delete it or rename yours"))
+        }
+        Ownership::Unmarked => Some(format!("exists, not ours: {identity}; delete it or rename yours")),
     }
 }
 
@@ -123,11 +111,7 @@ mod tests {
 
     fn live(kind: &str, owners: &[(&str, &str)]) -> Live {
         Live {
-            identity: Identity {
-                kind: GroupKind::of("v1", kind),
-                namespace: String::new(),
-                name: "n".into(),
-            },
+            identity: Identity { kind: GroupKind::of("v1", kind), namespace: String::new(), name: "n".into() },
             version: "v1".into(),
             uid: "u".into(),
             resource_version: "1".into(),
@@ -135,11 +119,7 @@ mod tests {
             finalizers: Vec::new(),
             owners: owners
                 .iter()
-                .map(|(hub, bundle)| OwnerMark {
-                    hub: (*hub).into(),
-                    bundle: (*bundle).into(),
-                    incarnation: 1,
-                })
+                .map(|(hub, bundle)| OwnerMark { hub: (*hub).into(), bundle: (*bundle).into(), incarnation: 1 })
                 .collect(),
             managed: BTreeMap::new(),
             has_status: false,

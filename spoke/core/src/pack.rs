@@ -35,10 +35,7 @@ impl Content {
     ///
     /// # Errors
     /// The first digest without a body.
-    pub fn new(
-        variant: Variant,
-        mut body: impl FnMut(&Digest) -> Option<Arc<[u8]>>,
-    ) -> Result<Self, Digest> {
+    pub fn new(variant: Variant, mut body: impl FnMut(&Digest) -> Option<Arc<[u8]>>) -> Result<Self, Digest> {
         let mut bodies = BTreeMap::new();
         for digest in &variant.objects {
             if !bodies.contains_key(digest) {

@@ -190,26 +190,16 @@ impl Live {
     /// watch does not say), `metadata` its metadata, `object` the whole of it where that was read.
     #[must_use]
     pub fn read(kind: &Kind, metadata: &Json, object: Option<Arc<Json>>) -> Self {
-        let text =
-            |key: &str| metadata.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
+        let text = |key: &str| metadata.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
         let marks = metadata.get("annotations").and_then(|a| a.get(OWNER_ANNOTATION));
         Self {
-            identity: Identity {
-                kind: kind.kind.clone(),
-                namespace: text("namespace"),
-                name: text("name"),
-            },
+            identity: Identity { kind: kind.kind.clone(), namespace: text("namespace"), name: text("name") },
             version: kind.version.clone(),
             uid: text("uid"),
             resource_version: text("resourceVersion"),
             deleting: metadata.get("deletionTimestamp").is_some_and(|time| !time.is_null()),
-            finalizers: items(metadata, "finalizers")
-                .filter_map(|name| name.as_str().map(Into::into))
-                .collect(),
-            owners: marks
-                .and_then(Json::as_str)
-                .and_then(|text| serde_json::from_str(text).ok())
-                .unwrap_or_default(),
+            finalizers: items(metadata, "finalizers").filter_map(|name| name.as_str().map(Into::into)).collect(),
+            owners: marks.and_then(Json::as_str).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             managed: managed(metadata),
             has_status: false,
             object,

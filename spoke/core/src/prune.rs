@@ -124,10 +124,7 @@ pub fn judge(request: &Request<'_>) -> Verdict {
 ///
 /// # Errors
 /// What the permit lacks, for people.
-pub fn allow<'a>(
-    permit: &Permit,
-    going: impl IntoIterator<Item = &'a Identity>,
-) -> Result<(), String> {
+pub fn allow<'a>(permit: &Permit, going: impl IntoIterator<Item = &'a Identity>) -> Result<(), String> {
     let mut count = 0_u64;
     let mut protected: BTreeMap<&GroupKind, u64> = BTreeMap::new();
     for identity in going {
@@ -177,11 +174,7 @@ mod tests {
     }
 
     fn case(kind: &str) -> Case {
-        let identity = Identity {
-            kind: GroupKind::of("v1", kind),
-            namespace: "shop".into(),
-            name: "x".into(),
-        };
+        let identity = Identity { kind: GroupKind::of("v1", kind), namespace: "shop".into(), name: "x".into() };
         let live = Live {
             identity: identity.clone(),
             version: "v1".into(),

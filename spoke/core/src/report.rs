@@ -58,9 +58,8 @@ pub fn summarize(objects: &[ObjectState<'_>], circumstances: Circumstances) -> S
             ailing.push((object.health, problem(object.identity, false, object.message)));
         }
     }
-    let is_incomplete = circumstances.is_unplanned
-        || circumstances.is_pruning
-        || objects.iter().any(|object| !object.is_applied);
+    let is_incomplete =
+        circumstances.is_unplanned || circumstances.is_pruning || objects.iter().any(|object| !object.is_applied);
     let sync = if failed.iter().any(|problem| problem.is_final) {
         Sync::Failed
     } else if !failed.is_empty() {
@@ -119,11 +118,7 @@ mod tests {
     use super::*;
 
     fn identity(name: &str) -> Identity {
-        Identity {
-            kind: GroupKind::of("v1", "ConfigMap"),
-            namespace: "shop".into(),
-            name: name.into(),
-        }
+        Identity { kind: GroupKind::of("v1", "ConfigMap"), namespace: "shop".into(), name: name.into() }
     }
 
     fn good(identity: &Identity) -> ObjectState<'_> {
@@ -173,10 +168,8 @@ mod tests {
     fn problems_are_capped_and_counted() {
         let identities: Vec<Identity> = (0..20).map(|n| identity(&n.to_string())).collect();
         let long = "x".repeat(1000);
-        let objects: Vec<_> = identities
-            .iter()
-            .map(|one| ObjectState { trouble: Some((&long, false)), ..good(one) })
-            .collect();
+        let objects: Vec<_> =
+            identities.iter().map(|one| ObjectState { trouble: Some((&long, false)), ..good(one) }).collect();
         let summary = summarize(&objects, Circumstances::default());
         assert_eq!(summary.problems.len(), limits::PROBLEMS_PER_REPORT_MAX);
         assert_eq!(summary.problems_more, 20 - limits::PROBLEMS_PER_REPORT_MAX as u64);

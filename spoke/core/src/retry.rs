@@ -9,12 +9,7 @@ use proto_model::{Digest, limits};
 /// (`retry_after_millis`) is honoured up to [`limits::RETRY_AFTER_MILLIS_MAX`]. Up to a quarter is
 /// added, chosen by `seed` and the attempt, so that many objects and clusters spread out.
 #[must_use]
-pub fn wait_millis(
-    attempts: u32,
-    is_final: bool,
-    retry_after_millis: Option<u64>,
-    seed: &str,
-) -> u64 {
+pub fn wait_millis(attempts: u32, is_final: bool, retry_after_millis: Option<u64>, seed: &str) -> u64 {
     let doubled = limits::RETRY_MILLIS_MIN << attempts.saturating_sub(1).min(16);
     let wait = if is_final { limits::RETRY_MILLIS_MAX } else { doubled };
     let asked = retry_after_millis.unwrap_or(0).min(limits::RETRY_AFTER_MILLIS_MAX);

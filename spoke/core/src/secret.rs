@@ -21,10 +21,8 @@ pub(crate) fn encode(manifest: &mut Json) {
     if !is_map || !plain.values().all(is_text) {
         return;
     }
-    let encoded: Vec<(String, Json)> = plain
-        .iter()
-        .filter_map(|(key, value)| Some((key.clone(), STANDARD.encode(value.as_str()?).into())))
-        .collect();
+    let encoded: Vec<(String, Json)> =
+        plain.iter().filter_map(|(key, value)| Some((key.clone(), STANDARD.encode(value.as_str()?).into()))).collect();
     secret.remove("stringData");
     if encoded.is_empty() {
         return;

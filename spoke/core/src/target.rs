@@ -51,11 +51,7 @@ pub struct Wanted {
 ///
 /// # Errors
 /// A problem for each object that does not bind.
-pub fn bind_all(
-    content: &Content,
-    variables: &Variables,
-    scopes: &Scopes,
-) -> Result<Vec<Json>, Vec<ObjectProblem>> {
+pub fn bind_all(content: &Content, variables: &Variables, scopes: &Scopes) -> Result<Vec<Json>, Vec<ObjectProblem>> {
     let variant = content.variant();
     let mut bound = Vec::with_capacity(variant.objects.len());
     let mut was_bound = Vec::with_capacity(variant.objects.len());
@@ -98,11 +94,7 @@ pub fn bind_all(
 ///
 /// # Errors
 /// A problem for each object that can't be placed, or stands in the way of another.
-pub fn wanted(
-    bound: &[Json],
-    namespace: Option<&str>,
-    scopes: &Scopes,
-) -> Result<Wanted, Vec<ObjectProblem>> {
+pub fn wanted(bound: &[Json], namespace: Option<&str>, scopes: &Scopes) -> Result<Wanted, Vec<ObjectProblem>> {
     let defined = defined_scopes(bound);
     let mut wanted = Wanted::default();
     let mut problems = Vec::new();
@@ -174,8 +166,7 @@ fn defined_scope(manifest: &Json) -> Option<(GroupKind, bool)> {
         return None;
     }
     let text = |pointer| manifest.pointer(pointer).and_then(Json::as_str);
-    let kind =
-        GroupKind { group: text("/spec/group")?.to_owned(), kind: text("/spec/names/kind")?.to_owned() };
+    let kind = GroupKind { group: text("/spec/group")?.to_owned(), kind: text("/spec/names/kind")?.to_owned() };
     Some((kind, text("/spec/scope")? == "Namespaced"))
 }
 
@@ -192,8 +183,7 @@ fn place(manifest: &mut Json, namespaced: bool, namespace: Option<&str>) {
     let Some(metadata) = manifest.get_mut("metadata").and_then(Json::as_object_mut) else {
         return;
     };
-    let has_one =
-        metadata.get("namespace").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
+    let has_one = metadata.get("namespace").and_then(Json::as_str).is_some_and(|name| !name.is_empty());
     if !namespaced {
         metadata.remove("namespace");
     } else if !has_one {
@@ -217,9 +207,7 @@ mod tests {
             settings: Settings { namespace: namespace.map(Into::into), ..Settings::default() },
             objects: objects.iter().map(|object| object.digest).collect(),
         };
-        let body = |digest: &Digest| {
-            objects.iter().find(|one| one.digest == *digest).map(|one| Arc::clone(&one.body))
-        };
+        let body = |digest: &Digest| objects.iter().find(|one| one.digest == *digest).map(|one| Arc::clone(&one.body));
         Content::new(variant, body).unwrap()
     }
 
@@ -228,12 +216,8 @@ mod tests {
     }
 
     fn scopes() -> Scopes {
-        let kind =
-            |api: &str, kind: &str| Kind { kind: GroupKind::of(api, kind), version: "v1".into() };
-        BTreeMap::from([
-            (kind("v1", "ConfigMap"), true),
-            (kind("rbac.authorization.k8s.io/v1", "ClusterRole"), false),
-        ])
+        let kind = |api: &str, kind: &str| Kind { kind: GroupKind::of(api, kind), version: "v1".into() };
+        BTreeMap::from([(kind("v1", "ConfigMap"), true), (kind("rbac.authorization.k8s.io/v1", "ClusterRole"), false)])
     }
 
     fn plan(manifests: &[Json], namespace: Option<&str>) -> Result<Wanted, Vec<ObjectProblem>> {
@@ -269,16 +253,12 @@ mod tests {
         let found = plan(std::slice::from_ref(&widget), None).unwrap();
         assert_eq!(found.unknown.len(), 1);
         assert!(found.targets.is_empty());
-        let mut definition =
-            manifest("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com");
-        definition["spec"] =
-            json!({"group": "example.com", "names": {"kind": "Widget"}, "scope": "Cluster"});
+        let mut definition = manifest("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com");
+        definition["spec"] = json!({"group": "example.com", "names": {"kind": "Widget"}, "scope": "Cluster"});
         let found = plan(&[widget, definition], None).unwrap();
         assert!(found.unknown.is_empty());
         assert_eq!(found.defines.len(), 1);
-        assert!(
-            found.targets.keys().any(|identity| identity.to_string() == "Widget.example.com w")
-        );
+        assert!(found.targets.keys().any(|identity| identity.to_string() == "Widget.example.com w"));
     }
 
     #[test]
@@ -287,12 +267,10 @@ mod tests {
         secret["stringData"] = json!({"key": "store ${store}", "other": "${other}"});
         let binds = BTreeMap::from([("store".to_owned(), proto_model::variant::Binds::default())]);
         let object = Object::new(&secret).unwrap();
-        let variant =
-            Variant { settings: Settings { binds, ..Settings::default() }, objects: vec![object.digest] };
+        let variant = Variant { settings: Settings { binds, ..Settings::default() }, objects: vec![object.digest] };
         let content = Content::new(variant, |_| Some(Arc::clone(&object.body))).unwrap();
         let value = proto_model::variable::Value::Number("142".into());
-        let bound =
-            bind_all(&content, &Variables::from_iter([("store".to_owned(), value)]), &scopes()).unwrap();
+        let bound = bind_all(&content, &Variables::from_iter([("store".to_owned(), value)]), &scopes()).unwrap();
         assert_eq!(bound[0]["data"], json!({"key": "c3RvcmUgMTQy", "other": "JHtvdGhlcn0="}));
         assert_eq!(bound[0].get("stringData"), None);
     }

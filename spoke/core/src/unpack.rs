@@ -22,8 +22,7 @@ pub enum UnpackError {
 /// # Errors
 /// The bytes do not decompress, or to more than `bytes_max`.
 pub fn unpack(bytes: &[u8], prefix: &[u8], bytes_max: usize) -> Result<Vec<u8>, UnpackError> {
-    let decoder = zstd::stream::read::Decoder::with_ref_prefix(bytes, prefix)
-        .map_err(|_| UnpackError::Broken)?;
+    let decoder = zstd::stream::read::Decoder::with_ref_prefix(bytes, prefix).map_err(|_| UnpackError::Broken)?;
     let mut decoder = decoder.single_frame();
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(|_| UnpackError::Broken)?;
     let mut plain = Vec::new();
@@ -43,8 +42,7 @@ pub(crate) mod tests {
 
     /// Compresses as the hub does.
     pub(crate) fn pack(plain: &[u8], prefix: &[u8]) -> Vec<u8> {
-        let mut encoder =
-            zstd::stream::write::Encoder::with_ref_prefix(Vec::new(), 3, prefix).unwrap();
+        let mut encoder = zstd::stream::write::Encoder::with_ref_prefix(Vec::new(), 3, prefix).unwrap();
         encoder.write_all(plain).unwrap();
         encoder.finish().unwrap()
     }

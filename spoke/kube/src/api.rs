@@ -19,11 +19,9 @@ pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 /// Everything else.
 pub(crate) const JSON: &str = "application/json";
 /// Asks for metadata alone.
-pub(crate) const METADATA_LIST: &str =
-    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+pub(crate) const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
 /// Asks for all kinds of all groups in one answer.
-pub(crate) const DISCOVERY: &str =
-    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+pub(crate) const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// A client of one API server.
 pub(crate) struct Api {
@@ -44,36 +42,18 @@ pub(crate) struct Call<'a> {
 impl<'a> Call<'a> {
     /// A GET.
     pub(crate) fn get(path: impl Into<String>) -> Self {
-        Self {
-            method: Method::GET,
-            path: path.into(),
-            accept: JSON,
-            body: None,
-        }
+        Self { method: Method::GET, path: path.into(), accept: JSON, body: None }
     }
 
     /// Any other.
-    pub(crate) fn with(
-        method: Method,
-        path: String,
-        content: &'static str,
-        body: &'a Json,
-    ) -> Self {
-        Self {
-            method,
-            path,
-            accept: JSON,
-            body: Some((content, body)),
-        }
+    pub(crate) fn with(method: Method, path: String, content: &'static str, body: &'a Json) -> Self {
+        Self { method, path, accept: JSON, body: Some((content, body)) }
     }
 }
 
 impl Api {
     pub(crate) fn new(client: Client) -> Self {
-        Self {
-            client,
-            permits: Semaphore::new(limits::API_REQUESTS_MAX),
-        }
+        Self { client, permits: Semaphore::new(limits::API_REQUESTS_MAX) }
     }
 
     /// The client itself, for watches.
@@ -84,42 +64,24 @@ impl Api {
     /// Makes a request and reads its answer.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Json, Error> {
         let request = request(&call)?;
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|closed| unreachable(&closed))?;
+        let _permit = self.permits.acquire().await.map_err(|closed| unreachable(&closed))?;
         let time = Duration::from_secs(limits::API_REQUEST_SECS_MAX);
         match tokio::time::timeout(time, self.answer(request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(unreachable(&format_args!(
-                "no answer within {} s",
-                time.as_secs()
-            ))),
+            Err(_) => Err(unreachable(&format_args!("no answer within {} s", time.as_secs()))),
         }
     }
 
     async fn answer(&self, request: Request<Body>) -> Result<Json, Error> {
-        let response = self
-            .client
-            .send(request)
-            .await
-            .map_err(|error| of_client(&error))?;
+        let response = self.client.send(request).await.map_err(|error| of_client(&error))?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, limits::API_ANSWER_BYTES_MAX)
-            .collect()
-            .await;
-        let body = body
-            .map_err(|error| unreachable(&format_args!("reading its answer: {error}")))?
-            .to_bytes();
+        let body = Limited::new(body, limits::API_ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| unreachable(&format_args!("reading its answer: {error}")))?.to_bytes();
         if head.status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
                 // The position says nothing of the content.
                 let at = format!("line {} column {}", error.line(), error.column());
-                Error::Failed(plain(
-                    Reason::Server,
-                    format!("the API server's answer is no JSON at {at}"),
-                ))
+                Error::Failed(plain(Reason::Server, format!("the API server's answer is no JSON at {at}")))
             });
         }
         let retry_after = head.headers.get(header::RETRY_AFTER);
@@ -132,10 +94,7 @@ impl Api {
 }
 
 fn request(call: &Call<'_>) -> Result<Request<Body>, Error> {
-    let mut request = Request::builder()
-        .method(&call.method)
-        .uri(&call.path)
-        .header(header::ACCEPT, call.accept);
+    let mut request = Request::builder().method(&call.method).uri(&call.path).header(header::ACCEPT, call.accept);
     let body = match call.body {
         Some((content, json)) => {
             request = request.header(header::CONTENT_TYPE, content);
@@ -143,12 +102,9 @@ fn request(call: &Call<'_>) -> Result<Request<Body>, Error> {
         }
         None => Vec::new(),
     };
-    request.body(Body::from(body)).map_err(|error| {
-        Error::Failed(plain(
-            Reason::Invalid,
-            format!("no request can be made of it: {error}"),
-        ))
-    })
+    request
+        .body(Body::from(body))
+        .map_err(|error| Error::Failed(plain(Reason::Invalid, format!("no request can be made of it: {error}"))))
 }
 
 /// A text as a part of a path or query.

@@ -16,11 +16,7 @@ use crate::failure::{Subject, plain};
 
 impl Inner {
     /// Looks through a namespace, or through the objects of a definition.
-    pub(crate) async fn contents(
-        &self,
-        of: &Identity,
-        inventoried: Arc<BTreeSet<String>>,
-    ) -> Result<Outcome, Failure> {
+    pub(crate) async fn contents(&self, of: &Identity, inventoried: Arc<BTreeSet<String>>) -> Result<Outcome, Failure> {
         let time = Duration::from_secs(limits::CONTENTS_SECS_MAX);
         let survey = async {
             if of.kind.is("", "Namespace") {
@@ -31,18 +27,13 @@ impl Inner {
         };
         match tokio::time::timeout(time, survey).await {
             Ok(contents) => contents.map(Outcome::Contents),
-            Err(_) => Err(plain(
-                Reason::Unreachable,
-                format!("looking through {of} took longer than {} s", time.as_secs()),
-            )),
+            Err(_) => {
+                Err(plain(Reason::Unreachable, format!("looking through {of} took longer than {} s", time.as_secs())))
+            }
         }
     }
 
-    async fn survey_namespace(
-        &self,
-        namespace: &str,
-        inventoried: Arc<BTreeSet<String>>,
-    ) -> Result<Contents, Failure> {
+    async fn survey_namespace(&self, namespace: &str, inventoried: Arc<BTreeSet<String>>) -> Result<Contents, Failure> {
         let mut survey = Survey::new(inventoried);
         for listed in self.discovery.of_namespaces(&self.api).await? {
             if listed.can_list {
@@ -57,11 +48,7 @@ impl Inner {
         Ok(survey.finish())
     }
 
-    async fn survey_definition(
-        &self,
-        of: &Identity,
-        inventoried: Arc<BTreeSet<String>>,
-    ) -> Result<Contents, Failure> {
+    async fn survey_definition(&self, of: &Identity, inventoried: Arc<BTreeSet<String>>) -> Result<Contents, Failure> {
         let subject = Subject {
             verb: "get",
             resource: "customresourcedefinitions.apiextensions.k8s.io".into(),
@@ -93,12 +80,8 @@ impl Inner {
     /// Lists one kind, until something foreign is found. That the server refuses the list says that
     /// nobody can know; that it does not answer is a failure of the whole.
     async fn survey_kind(&self, survey: &mut Survey, resource: &Resource, namespace: &str) -> Result<(), Failure> {
-        let subject = Subject {
-            verb: "list",
-            resource: resource.named(),
-            namespace: namespace.into(),
-            ..Subject::default()
-        };
+        let subject =
+            Subject { verb: "list", resource: resource.named(), namespace: namespace.into(), ..Subject::default() };
         let kind = &resource.kind.kind;
         let base = format!("{}?limit={}", resource.path(namespace, ""), limits::API_PAGE_OBJECTS);
         let mut path = base.clone();

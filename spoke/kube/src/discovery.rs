@@ -96,22 +96,13 @@ impl Discovery {
         if entries.len() >= limits::DISCOVERY_ENTRIES_MAX {
             entries.clear();
         }
-        entries.insert(
-            key,
-            Entry {
-                at: Instant::now(),
-                resources,
-            },
-        );
+        entries.insert(key, Entry { at: Instant::now(), resources });
         found.ok_or_else(|| missing(kind))
     }
 
     /// Finds a kind at any version, the group's preferred first.
     pub(crate) async fn find_any(&self, api: &Api, kind: &GroupKind) -> Result<Resource, Failure> {
-        let unversioned = Kind {
-            kind: kind.clone(),
-            version: "any version".into(),
-        };
+        let unversioned = Kind { kind: kind.clone(), version: "any version".into() };
         if kind.group.is_empty() {
             return Err(missing(&unversioned));
         }
@@ -122,20 +113,13 @@ impl Discovery {
             answer => answer.map_err(|error| error.failure(&subject))?,
         };
         let preferred = group["preferredVersion"]["version"].as_str();
-        let all = group["versions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|v| v["version"].as_str());
+        let all = group["versions"].as_array().into_iter().flatten().filter_map(|v| v["version"].as_str());
         let mut seen = BTreeSet::new();
         for version in preferred.into_iter().chain(all) {
             if !seen.insert(version) {
                 continue;
             }
-            let kind = Kind {
-                kind: kind.clone(),
-                version: version.into(),
-            };
+            let kind = Kind { kind: kind.clone(), version: version.into() };
             match self.find(api, &kind).await {
                 Err(failure) if failure.reason == Reason::NoSuchKind => {}
                 found => return found,
@@ -155,10 +139,7 @@ impl Discovery {
         for answer in everything(api).await? {
             listable(&answer, &mut kinds);
         }
-        Ok(kinds
-            .into_iter()
-            .map(|(kind, version)| Kind { kind, version })
-            .collect())
+        Ok(kinds.into_iter().map(|(kind, version)| Kind { kind, version }).collect())
     }
 
     /// All kinds of which objects are deleted with their namespace, each at its preferred version.
@@ -173,26 +154,20 @@ impl Discovery {
 
 /// What the server says of all its kinds.
 async fn everything(api: &Api) -> Result<Vec<Json>, Failure> {
-        let mut answers = Vec::new();
-        for path in ["/api", "/apis"] {
-            let call = Call {
-                accept: DISCOVERY,
-                ..Call::get(path)
-            };
-            let subject = discovery_subject("");
-            let answer = api
-                .call(call)
-                .await
-                .map_err(|error| error.failure(&subject))?;
-            if answer["kind"] != "APIGroupDiscoveryList" {
-                return Err(plain(
-                    Reason::Server,
-                    "the API server does not tell all its kinds at once (aggregated discovery): Kubernetes 1.30 or newer is needed",
-                ));
-            }
-            answers.push(answer);
+    let mut answers = Vec::new();
+    for path in ["/api", "/apis"] {
+        let call = Call { accept: DISCOVERY, ..Call::get(path) };
+        let subject = discovery_subject("");
+        let answer = api.call(call).await.map_err(|error| error.failure(&subject))?;
+        if answer["kind"] != "APIGroupDiscoveryList" {
+            return Err(plain(
+                Reason::Server,
+                "the API server does not tell all its kinds at once (aggregated discovery): Kubernetes 1.30 or newer is needed",
+            ));
         }
-        Ok(answers)
+        answers.push(answer);
+    }
+    Ok(answers)
 }
 
 /// What a kind offers, by verb; with its group and version.
@@ -243,11 +218,7 @@ fn listable(answer: &Json, kinds: &mut BTreeMap<GroupKind, String>) {
     }
 }
 
-async fn fetch(
-    api: &Api,
-    group: &str,
-    version: &str,
-) -> Result<BTreeMap<String, Resource>, Failure> {
+async fn fetch(api: &Api, group: &str, version: &str) -> Result<BTreeMap<String, Resource>, Failure> {
     let answer = match api.call(Call::get(group_path(group, version))).await {
         Err(error) if error.is_code(404) => return Ok(BTreeMap::new()),
         answer => answer.map_err(|error| error.failure(&discovery_subject(group)))?,
@@ -262,18 +233,10 @@ fn resources(answer: &Json, group: &str, version: &str) -> BTreeMap<String, Reso
         all().filter_map(|resource| resource["name"].as_str()?.strip_suffix("/status")).collect();
     all()
         .filter_map(|resource| {
-            let plural = resource["name"]
-                .as_str()
-                .filter(|name| !name.contains('/'))?;
+            let plural = resource["name"].as_str().filter(|name| !name.contains('/'))?;
             let kind = resource["kind"].as_str()?;
             let found = Resource {
-                kind: Kind {
-                    kind: GroupKind {
-                        group: group.into(),
-                        kind: kind.into(),
-                    },
-                    version: version.into(),
-                },
+                kind: Kind { kind: GroupKind { group: group.into(), kind: kind.into() }, version: version.into() },
                 plural: plural.into(),
                 namespaced: resource["namespaced"] == true,
                 status: statuses.contains(plural),
@@ -284,18 +247,11 @@ fn resources(answer: &Json, group: &str, version: &str) -> BTreeMap<String, Reso
 }
 
 fn discovery_subject(group: &str) -> Subject {
-    Subject {
-        verb: "get",
-        resource: format!("the kinds of group {group:?}"),
-        ..Subject::default()
-    }
+    Subject { verb: "get", resource: format!("the kinds of group {group:?}"), ..Subject::default() }
 }
 
 fn missing(kind: &Kind) -> Failure {
-    plain(
-        Reason::NoSuchKind,
-        format!("the server has no kind {} at {}", kind.kind, kind.version),
-    )
+    plain(Reason::NoSuchKind, format!("the server has no kind {} at {}", kind.kind, kind.version))
 }
 
 #[cfg(test)]
@@ -307,21 +263,12 @@ mod tests {
     #[test]
     fn paths_are_those_of_the_api() {
         let mut resource = Resource {
-            kind: Kind {
-                kind: GroupKind {
-                    group: "apps".into(),
-                    kind: "Deployment".into(),
-                },
-                version: "v1".into(),
-            },
+            kind: Kind { kind: GroupKind { group: "apps".into(), kind: "Deployment".into() }, version: "v1".into() },
             plural: "deployments".into(),
             namespaced: true,
             status: false,
         };
-        assert_eq!(
-            resource.path("shop", "web"),
-            "/apis/apps/v1/namespaces/shop/deployments/web"
-        );
+        assert_eq!(resource.path("shop", "web"), "/apis/apps/v1/namespaces/shop/deployments/web");
         assert_eq!(resource.path("", ""), "/apis/apps/v1/deployments");
         resource.kind.kind.group.clear();
         resource.namespaced = false;
@@ -344,8 +291,10 @@ mod tests {
 
     #[test]
     fn what_goes_with_a_namespace_is_told_from_the_rest() {
-        let one = |kind: &str, scope: &str, verbs: &[&str]| json!({"resource": kind.to_lowercase(), "scope": scope,
-            "responseKind": {"kind": kind}, "verbs": verbs});
+        let one = |kind: &str, scope: &str, verbs: &[&str]| {
+            json!({"resource": kind.to_lowercase(), "scope": scope,
+            "responseKind": {"kind": kind}, "verbs": verbs})
+        };
         let answer = json!({"items": [{"metadata": {"name": "g"}, "versions": [{"version": "v1", "resources": [
             one("Both", "Namespaced", &["list", "delete"]),
             one("Blind", "Namespaced", &["deletecollection"]),
@@ -365,15 +314,6 @@ mod tests {
                                             {"responseKind": {"kind": "B"}, "verbs": ["create"]}]}]}]});
         let mut kinds = BTreeMap::new();
         listable(&answer, &mut kinds);
-        assert_eq!(
-            kinds,
-            BTreeMap::from([(
-                GroupKind {
-                    group: "g".into(),
-                    kind: "A".into()
-                },
-                "v2".into()
-            )])
-        );
+        assert_eq!(kinds, BTreeMap::from([(GroupKind { group: "g".into(), kind: "A".into() }, "v2".into())]));
     }
 }

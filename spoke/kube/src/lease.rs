@@ -31,12 +31,7 @@ struct Seen {
 
 impl Lease {
     /// Takes or renews the lease; `false` while another holder has it.
-    pub(crate) async fn renew(
-        &self,
-        inner: &Inner,
-        holder: &str,
-        secs: u32,
-    ) -> Result<bool, Failure> {
+    pub(crate) async fn renew(&self, inner: &Inner, holder: &str, secs: u32) -> Result<bool, Failure> {
         let subject = |verb| Subject {
             verb,
             resource: "leases.coordination.k8s.io".into(),
@@ -59,10 +54,7 @@ impl Lease {
             Some(_) => ("update", Method::PUT, one.as_str()),
             None => ("create", Method::POST, ALL),
         };
-        match inner
-            .in_system_namespace(&subject(verb), method, path, JSON, &body)
-            .await
-        {
+        match inner.in_system_namespace(&subject(verb), method, path, JSON, &body).await {
             Ok(_) => Ok(true),
             // Somebody else was first, or the lease was removed just now: the next try tells.
             Err(error) if error.is_code(409) => Ok(false),
@@ -79,19 +71,12 @@ impl Lease {
             *seen = None;
             return true;
         }
-        let version = found["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap_or_default();
+        let version = found["metadata"]["resourceVersion"].as_str().unwrap_or_default();
         let good_for = Duration::from_secs(spec["leaseDurationSeconds"].as_u64().unwrap_or(0));
         match &*seen {
-            Some(before) if before.resource_version == version => {
-                now.duration_since(before.at) >= good_for
-            }
+            Some(before) if before.resource_version == version => now.duration_since(before.at) >= good_for,
             _ => {
-                *seen = Some(Seen {
-                    resource_version: version.into(),
-                    at: now,
-                });
+                *seen = Some(Seen { resource_version: version.into(), at: now });
                 false
             }
         }

@@ -34,18 +34,12 @@ impl Packed {
 
 /// The name of a Secret.
 pub(crate) fn name(secret: &Json) -> String {
-    secret["metadata"]["name"]
-        .as_str()
-        .unwrap_or_default()
-        .into()
+    secret["metadata"]["name"].as_str().unwrap_or_default().into()
 }
 
 /// The name of a record's index.
 pub(crate) fn index_name(key: &str) -> String {
-    format!(
-        "drover-ledger-{}",
-        &Digest::of(key.as_bytes()).to_string()[..32]
-    )
+    format!("drover-ledger-{}", &Digest::of(key.as_bytes()).to_string()[..32])
 }
 
 /// Makes Secrets of a record.
@@ -55,13 +49,9 @@ pub(crate) fn index_name(key: &str) -> String {
 pub(crate) fn pack(key: &str, value: &[u8]) -> Result<Packed, String> {
     if value.len() > limits::LEDGER_RECORD_BYTES_MAX {
         let max = limits::LEDGER_RECORD_BYTES_MAX;
-        return Err(format!(
-            "ledger record {key:?} has {} bytes, more than {max}",
-            value.len()
-        ));
+        return Err(format!("ledger record {key:?} has {} bytes, more than {max}", value.len()));
     }
-    let body = zstd::bulk::compress(value, LEVEL)
-        .map_err(|error| format!("ledger record {key:?}: {error}"))?;
+    let body = zstd::bulk::compress(value, LEVEL).map_err(|error| format!("ledger record {key:?}: {error}"))?;
     let index_name = index_name(key);
     let mut chunks = Vec::new();
     if body.len() > limits::LEDGER_CHUNK_BYTES_MAX {
@@ -74,25 +64,15 @@ pub(crate) fn pack(key: &str, value: &[u8]) -> Result<Packed, String> {
     let names = json!(names).to_string();
     let digest = Digest::of(value).to_string();
     let bytes = value.len().to_string();
-    let mut data: Vec<(&str, &[u8])> = vec![
-        ("key", key.as_bytes()),
-        ("digest", digest.as_bytes()),
-        ("bytes", bytes.as_bytes()),
-    ];
-    data.push(if chunks.is_empty() {
-        ("body", &body)
-    } else {
-        ("chunks", names.as_bytes())
-    });
+    let mut data: Vec<(&str, &[u8])> =
+        vec![("key", key.as_bytes()), ("digest", digest.as_bytes()), ("bytes", bytes.as_bytes())];
+    data.push(if chunks.is_empty() { ("body", &body) } else { ("chunks", names.as_bytes()) });
     let index = secret(&index_name, "index", false, &data);
     Ok(Packed { chunks, index })
 }
 
 fn secret(name: &str, role: &str, immutable: bool, data: &[(&str, &[u8])]) -> Json {
-    let data: BTreeMap<&str, String> = data
-        .iter()
-        .map(|(key, value)| (*key, STANDARD.encode(value)))
-        .collect();
+    let data: BTreeMap<&str, String> = data.iter().map(|(key, value)| (*key, STANDARD.encode(value))).collect();
     json!({
         "apiVersion": "v1", "kind": "Secret", "type": TYPE, "immutable": immutable,
         "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE, "labels": {LABEL: role}},
@@ -115,21 +95,9 @@ pub(crate) struct Unpacked {
 /// # Errors
 /// A record is damaged: half a ledger must not pass for the whole.
 pub(crate) fn unpack(secrets: &[Json]) -> Result<Unpacked, String> {
-    let role = |secret: &Json| {
-        secret["metadata"]["labels"][LABEL]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let chunks: BTreeMap<String, &Json> = secrets
-        .iter()
-        .filter(|s| role(s) == "chunk")
-        .map(|s| (name(s), s))
-        .collect();
-    let mut out = Unpacked {
-        orphans: chunks.keys().cloned().collect(),
-        ..Unpacked::default()
-    };
+    let role = |secret: &Json| secret["metadata"]["labels"][LABEL].as_str().unwrap_or_default().to_owned();
+    let chunks: BTreeMap<String, &Json> = secrets.iter().filter(|s| role(s) == "chunk").map(|s| (name(s), s)).collect();
+    let mut out = Unpacked { orphans: chunks.keys().cloned().collect(), ..Unpacked::default() };
     for index in secrets.iter().filter(|secret| role(secret) == "index") {
         let damaged = |why: &str| {
             format!(
@@ -149,22 +117,17 @@ pub(crate) fn unpack(secrets: &[Json]) -> Result<Unpacked, String> {
                 let names: BTreeSet<String> = names(&text("chunks")?).into_iter().collect();
                 for chunk in self::names(&text("chunks")?) {
                     let piece = chunks.get(&chunk).and_then(|chunk| field_of(chunk, "body"));
-                    body.extend(
-                        piece.ok_or_else(|| damaged(&format!("chunk {chunk} is missing")))?,
-                    );
+                    body.extend(piece.ok_or_else(|| damaged(&format!("chunk {chunk} is missing")))?);
                     out.orphans.remove(&chunk);
                 }
                 out.chunks.insert(key.clone(), names);
             }
         }
-        let bytes: usize = text("bytes")?
-            .parse()
-            .map_err(|_| damaged("bytes is no number"))?;
+        let bytes: usize = text("bytes")?.parse().map_err(|_| damaged("bytes is no number"))?;
         if bytes > limits::LEDGER_RECORD_BYTES_MAX {
             return Err(damaged("it is too large"));
         }
-        let value =
-            zstd::bulk::decompress(&body, bytes).map_err(|_| damaged("it does not decompress"))?;
+        let value = zstd::bulk::decompress(&body, bytes).map_err(|_| damaged("it does not decompress"))?;
         if Digest::of(&value).to_string() != text("digest")? || index_name(&key) != name(index) {
             return Err(damaged("its digest is another"));
         }
@@ -199,12 +162,7 @@ mod tests {
     }
 
     fn secrets(packed: &Packed) -> Vec<Json> {
-        packed
-            .chunks
-            .iter()
-            .chain([&packed.index])
-            .cloned()
-            .collect()
+        packed.chunks.iter().chain([&packed.index]).cloned().collect()
     }
 
     #[test]
@@ -212,15 +170,10 @@ mod tests {
         for len in [0, 1, limits::LEDGER_CHUNK_BYTES_MAX + 1, 2 * 1024 * 1024] {
             let value = noise(len);
             let packed = pack("assignments/a.b", &value).unwrap();
-            let fits = |s: &Json| {
-                field_of(s, "body").is_none_or(|b| b.len() <= limits::LEDGER_CHUNK_BYTES_MAX)
-            };
+            let fits = |s: &Json| field_of(s, "body").is_none_or(|b| b.len() <= limits::LEDGER_CHUNK_BYTES_MAX);
             assert!(secrets(&packed).iter().all(fits));
             let read = unpack(&secrets(&packed)).unwrap();
-            assert_eq!(
-                read.records,
-                BTreeMap::from([("assignments/a.b".to_owned(), value)])
-            );
+            assert_eq!(read.records, BTreeMap::from([("assignments/a.b".to_owned(), value)]));
             assert!(read.orphans.is_empty());
         }
     }
@@ -239,11 +192,7 @@ mod tests {
     #[test]
     fn damage_is_told_not_skipped() {
         let packed = pack("k", &noise(2_000_000)).unwrap();
-        assert!(
-            unpack(&secrets(&packed)[1..])
-                .unwrap_err()
-                .contains("missing")
-        );
+        assert!(unpack(&secrets(&packed)[1..]).unwrap_err().contains("missing"));
         let mut one = pack("k", b"value").unwrap();
         one.index["data"]["digest"] = STANDARD.encode("0").into();
         assert!(unpack(&[one.index]).unwrap_err().contains("digest"));

@@ -21,20 +21,9 @@ impl Inner {
         let done = match op {
             Op::Discover(kind) => self.discover(&kind).await,
             Op::Get { identity, version } => self.get(&identity, &version).await,
-            Op::Apply {
-                manifest,
-                manager,
-                dry_run,
-            } => self.apply(&manifest, &manager, dry_run).await,
-            Op::Delete {
-                identity,
-                version,
-                uid,
-            } => self.delete(&identity, &version, &uid).await,
-            Op::EnsureNamespace(name) => self
-                .ensure_namespace(&name)
-                .await
-                .map(|()| Outcome::NamespaceReady),
+            Op::Apply { manifest, manager, dry_run } => self.apply(&manifest, &manager, dry_run).await,
+            Op::Delete { identity, version, uid } => self.delete(&identity, &version, &uid).await,
+            Op::EnsureNamespace(name) => self.ensure_namespace(&name).await.map(|()| Outcome::NamespaceReady),
             Op::Contents { of, inventoried } => self.contents(&of, inventoried).await,
         };
         done.unwrap_or_else(Outcome::Failed)
@@ -43,45 +32,26 @@ impl Inner {
     async fn discover(&self, kind: &Kind) -> Result<Outcome, Failure> {
         let resource = self.discovery.find(&self.api, kind).await?;
         self.watches.nudge(kind);
-        Ok(Outcome::Discovered {
-            namespaced: resource.namespaced,
-        })
+        Ok(Outcome::Discovered { namespaced: resource.namespaced })
     }
 
     async fn get(&self, identity: &Identity, version: &str) -> Result<Outcome, Failure> {
-        let kind = Kind {
-            kind: identity.kind.clone(),
-            version: version.into(),
-        };
+        let kind = Kind { kind: identity.kind.clone(), version: version.into() };
         let resource = self.discovery.find(&self.api, &kind).await?;
         let subject = subject("get", &resource, identity)?;
-        match self
-            .api
-            .call(Call::get(resource.path(&subject.namespace, &subject.name)))
-            .await
-        {
+        match self.api.call(Call::get(resource.path(&subject.namespace, &subject.name))).await {
             Ok(found) => Ok(Outcome::Got(Some(whole(&resource, found)))),
             Err(error) if error.is_missing_object(&subject) => Ok(Outcome::Got(None)),
             Err(error) => Err(self.failed(error, &subject, &resource)),
         }
     }
 
-    async fn apply(
-        &self,
-        manifest: &Json,
-        manager: &str,
-        dry_run: bool,
-    ) -> Result<Outcome, Failure> {
-        let identity = object::identity(manifest)
-            .map_err(|why| plain(Reason::Invalid, format!("the manifest {why}")))?;
+    async fn apply(&self, manifest: &Json, manager: &str, dry_run: bool) -> Result<Outcome, Failure> {
+        let identity =
+            object::identity(manifest).map_err(|why| plain(Reason::Invalid, format!("the manifest {why}")))?;
         let api_version = manifest["apiVersion"].as_str().unwrap_or_default();
-        let version = api_version
-            .rsplit_once('/')
-            .map_or(api_version, |(_, version)| version);
-        let kind = Kind {
-            kind: identity.kind.clone(),
-            version: version.into(),
-        };
+        let version = api_version.rsplit_once('/').map_or(api_version, |(_, version)| version);
+        let kind = Kind { kind: identity.kind.clone(), version: version.into() };
         let resource = self.discovery.find(&self.api, &kind).await?;
         let subject = subject("patch", &resource, &identity)?;
         let mut path = resource.path(&subject.namespace, &subject.name);
@@ -90,28 +60,15 @@ impl Inner {
             path.push_str("&dryRun=All");
         }
         let call = Call::with(Method::PATCH, path, APPLY, manifest);
-        let applied = self
-            .api
-            .call(call)
-            .await
-            .map_err(|error| self.failed(error, &subject, &resource))?;
+        let applied = self.api.call(call).await.map_err(|error| self.failed(error, &subject, &resource))?;
         if is_definition(&identity.kind) {
-            self.discovery
-                .forget(manifest["spec"]["group"].as_str().unwrap_or_default());
+            self.discovery.forget(manifest["spec"]["group"].as_str().unwrap_or_default());
         }
         Ok(Outcome::Applied(whole(&resource, applied)))
     }
 
-    async fn delete(
-        &self,
-        identity: &Identity,
-        version: &str,
-        uid: &str,
-    ) -> Result<Outcome, Failure> {
-        let kind = Kind {
-            kind: identity.kind.clone(),
-            version: version.into(),
-        };
+    async fn delete(&self, identity: &Identity, version: &str, uid: &str) -> Result<Outcome, Failure> {
+        let kind = Kind { kind: identity.kind.clone(), version: version.into() };
         let resource = match self.discovery.find(&self.api, &kind).await {
             // The version may be gone and the object still there at another.
             Err(failure) if failure.reason == Reason::NoSuchKind => {
@@ -131,71 +88,49 @@ impl Inner {
             "preconditions": {"uid": uid}, "propagationPolicy": "Background",
         });
         let path = resource.path(&subject.namespace, &subject.name);
-        match self
-            .api
-            .call(Call::with(Method::DELETE, path, JSON, &options))
-            .await
-        {
+        match self.api.call(Call::with(Method::DELETE, path, JSON, &options)).await {
             Ok(_) => {}
             Err(error) if error.is_missing_object(&subject) => {}
             Err(error) => return Err(self.failed(error, &subject, &resource)),
         }
         if is_definition(&identity.kind) {
-            self.discovery
-                .forget(identity.name.split_once('.').map_or("", |(_, group)| group));
+            self.discovery.forget(identity.name.split_once('.').map_or("", |(_, group)| group));
         }
         Ok(Outcome::Deleted)
     }
 
     /// Makes a namespace where it is missing.
     pub(crate) async fn ensure_namespace(&self, name: &str) -> Result<(), Failure> {
-        let subject = |verb| Subject {
-            verb,
-            resource: "namespaces".into(),
-            namespace: String::new(),
-            name: name.into(),
-        };
+        let subject =
+            |verb| Subject { verb, resource: "namespaces".into(), namespace: String::new(), name: name.into() };
         let path = format!("/api/v1/namespaces/{}", escaped(name));
         // Twice, since another client may make it in between.
         for _ in 0..2 {
             match self.api.call(Call::get(path.as_str())).await {
                 Ok(found) if found["metadata"]["deletionTimestamp"].is_null() => return Ok(()),
                 Ok(_) => {
-                    let message = format!(
-                        "namespace {name:?} is being terminated; it can be made again once it is gone"
-                    );
+                    let message =
+                        format!("namespace {name:?} is being terminated; it can be made again once it is gone");
                     return Err(plain(Reason::Terminating, message));
                 }
                 Err(error) if error.is_missing_object(&subject("get")) => {}
                 Err(error) => return Err(error.failure(&subject("get"))),
             }
-            let manifest =
-                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            let manifest = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             let create = format!("/api/v1/namespaces?fieldManager={MANAGER}");
-            match self
-                .api
-                .call(Call::with(Method::POST, create, JSON, &manifest))
-                .await
-            {
+            match self.api.call(Call::with(Method::POST, create, JSON, &manifest)).await {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_code(409) => {}
                 Err(error) => return Err(error.failure(&subject("create"))),
             }
         }
-        Err(plain(
-            Reason::Conflict,
-            format!("namespace {name:?} is made and removed by someone else"),
-        ))
+        Err(plain(Reason::Conflict, format!("namespace {name:?} is made and removed by someone else")))
     }
 
     /// All live objects of a kind that carry our label, by their metadata.
     pub(crate) async fn owned(&self, kind: &Kind) -> Result<Vec<Live>, Failure> {
         let resource = self.discovery.find(&self.api, kind).await?;
-        let subject = Subject {
-            verb: "list",
-            resource: resource.named(),
-            ..Subject::default()
-        };
+        let subject = Subject { verb: "list", resource: resource.named(), ..Subject::default() };
         let base = format!(
             "{}?labelSelector={}&limit={}",
             resource.path("", ""),
@@ -205,21 +140,11 @@ impl Inner {
         let mut all = Vec::new();
         let mut path = base.clone();
         loop {
-            let call = Call {
-                accept: METADATA_LIST,
-                ..Call::get(path.as_str())
-            };
-            let page = self
-                .api
-                .call(call)
-                .await
-                .map_err(|error| self.failed(error, &subject, &resource))?;
+            let call = Call { accept: METADATA_LIST, ..Call::get(path.as_str()) };
+            let page = self.api.call(call).await.map_err(|error| self.failed(error, &subject, &resource))?;
             let items = page["items"].as_array().into_iter().flatten();
             all.extend(items.map(|item| Live::read(kind, &item["metadata"], None)));
-            match page["metadata"]["continue"]
-                .as_str()
-                .filter(|token| !token.is_empty())
-            {
+            match page["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
                 Some(token) => path = format!("{base}&continue={}", escaped(token)),
                 None => return Ok(all),
             }
@@ -245,24 +170,15 @@ fn is_definition(kind: &GroupKind) -> bool {
     kind.is("apiextensions.k8s.io", "CustomResourceDefinition")
 }
 
-fn subject(
-    verb: &'static str,
-    resource: &Resource,
-    identity: &Identity,
-) -> Result<Subject, Failure> {
+fn subject(verb: &'static str, resource: &Resource, identity: &Identity) -> Result<Subject, Failure> {
     if resource.namespaced && identity.namespace.is_empty() {
-        let message =
-            format!("{identity}: metadata.namespace: Required value: the kind lives in namespaces");
+        let message = format!("{identity}: metadata.namespace: Required value: the kind lives in namespaces");
         return Err(plain(Reason::Invalid, message));
     }
     Ok(Subject {
         verb,
         resource: resource.named(),
-        namespace: if resource.namespaced {
-            identity.namespace.clone()
-        } else {
-            String::new()
-        },
+        namespace: if resource.namespaced { identity.namespace.clone() } else { String::new() },
         name: identity.name.clone(),
     })
 }

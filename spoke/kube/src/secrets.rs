@@ -36,11 +36,7 @@ impl Secrets {
     /// Reads all records.
     pub(crate) async fn load(&self, inner: &Inner) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
         let subject = subject("list", String::new());
-        let base = format!(
-            "{ALL}?labelSelector={}&limit={}",
-            escaped(LABEL),
-            limits::LEDGER_PAGE_SECRETS
-        );
+        let base = format!("{ALL}?labelSelector={}&limit={}", escaped(LABEL), limits::LEDGER_PAGE_SECRETS);
         let mut path = base.clone();
         let mut secrets: Vec<Json> = Vec::new();
         loop {
@@ -49,19 +45,12 @@ impl Secrets {
             if let Some(items) = page["items"].as_array_mut() {
                 secrets.append(items);
             }
-            match page["metadata"]["continue"]
-                .as_str()
-                .filter(|token| !token.is_empty())
-            {
+            match page["metadata"]["continue"].as_str().filter(|token| !token.is_empty()) {
                 Some(token) => path = format!("{base}&continue={}", escaped(token)),
                 None => break,
             }
         }
-        let Unpacked {
-            records,
-            chunks,
-            orphans,
-        } = unpack(&secrets).map_err(|why| plain(Reason::Server, why))?;
+        let Unpacked { records, chunks, orphans } = unpack(&secrets).map_err(|why| plain(Reason::Server, why))?;
         *self.known() = Known { chunks, orphans };
         Ok(records)
     }
@@ -86,10 +75,7 @@ impl Secrets {
         for chunk in &packed.chunks {
             let subject = subject("create", name(chunk));
             let path = format!("{ALL}?fieldManager={MANAGER}");
-            match inner
-                .in_system_namespace(&subject, Method::POST, &path, JSON, chunk)
-                .await
-            {
+            match inner.in_system_namespace(&subject, Method::POST, &path, JSON, chunk).await {
                 Ok(_) => {}
                 // Named by its content: it is the same.
                 Err(error) if error.is_code(409) => {}
@@ -98,17 +84,12 @@ impl Secrets {
         }
         let subject = subject("patch", name(&packed.index));
         let path = format!("{ALL}/{}?fieldManager={MANAGER}&force=true", subject.name);
-        let done = inner
-            .in_system_namespace(&subject, Method::PATCH, &path, APPLY, &packed.index)
-            .await;
+        let done = inner.in_system_namespace(&subject, Method::PATCH, &path, APPLY, &packed.index).await;
         done.map_err(|error| error.failure(&subject))?;
         let names = packed.chunk_names();
         let mut known = self.known();
         known.orphans.retain(|name| !names.contains(name));
-        let before = known
-            .chunks
-            .insert(key.to_owned(), names.clone())
-            .unwrap_or_default();
+        let before = known.chunks.insert(key.to_owned(), names.clone()).unwrap_or_default();
         known.orphans.extend(before.difference(&names).cloned());
         Ok(())
     }
@@ -141,10 +122,5 @@ async fn delete(inner: &Inner, name: &str) -> Result<(), Failure> {
 }
 
 fn subject(verb: &'static str, name: String) -> Subject {
-    Subject {
-        verb,
-        resource: "secrets".into(),
-        namespace: SYSTEM_NAMESPACE.into(),
-        name,
-    }
+    Subject { verb, resource: "secrets".into(), namespace: SYSTEM_NAMESPACE.into(), name }
 }

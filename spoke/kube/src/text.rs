@@ -15,18 +15,8 @@ pub(crate) fn cut(mut text: String) -> String {
 /// The message of one field's refusal without the value: `Invalid value: "x": must be y` becomes
 /// `Invalid value: must be y`.
 pub(crate) fn without_value(message: &str) -> String {
-    for kind in [
-        "Invalid value",
-        "Unsupported value",
-        "Duplicate value",
-        "Not found",
-        "Too long",
-        "Too many",
-    ] {
-        let Some(rest) = message
-            .strip_prefix(kind)
-            .and_then(|rest| rest.strip_prefix(": "))
-        else {
+    for kind in ["Invalid value", "Unsupported value", "Duplicate value", "Not found", "Too long", "Too many"] {
+        let Some(rest) = message.strip_prefix(kind).and_then(|rest| rest.strip_prefix(": ")) else {
             continue;
         };
         let detail = match rest.strip_prefix('"') {
@@ -59,18 +49,9 @@ fn after_quoted(quoted: &str) -> Option<&str> {
 
 /// A message as a whole, cut before what is known to quote an object.
 pub(crate) fn without_excerpt(message: &str) -> &str {
-    let ends = [
-        ", got ",
-        ", error found in #",
-        "...|",
-        " Invalid value: ",
-        "parsing time ",
-        "cannot unmarshal ",
-    ];
+    let ends = [", got ", ", error found in #", "...|", " Invalid value: ", "parsing time ", "cannot unmarshal "];
     let end = ends.iter().filter_map(|mark| message.find(mark)).min();
-    end.map_or(message, |end| {
-        message[..end].trim_end_matches([' ', ':', ','])
-    })
+    end.map_or(message, |end| message[..end].trim_end_matches([' ', ':', ',']))
 }
 
 #[cfg(test)]
@@ -80,10 +61,7 @@ mod tests {
     #[test]
     fn values_do_not_come_through() {
         for (message, wanted) in [
-            (
-                "Invalid value: \"a\\\": b\": must be y",
-                "Invalid value: must be y",
-            ),
+            ("Invalid value: \"a\\\": b\": must be y", "Invalid value: must be y"),
             (
                 "Invalid value: 99999: must be between 1 and 65535, inclusive",
                 "Invalid value: must be between 1 and 65535, inclusive",
@@ -97,10 +75,7 @@ mod tests {
                 "Unsupported value: supported values: \"a\", \"b\"",
             ),
             ("Required value: must be set", "Required value: must be set"),
-            (
-                "Too long: may not be more than 63 bytes",
-                "Too long: may not be more than 63 bytes",
-            ),
+            ("Too long: may not be more than 63 bytes", "Too long: may not be more than 63 bytes"),
             ("Not found: \"x\"", "Not found"),
         ] {
             assert_eq!(without_value(message), wanted);
@@ -109,11 +84,9 @@ mod tests {
 
     #[test]
     fn an_excerpt_is_cut_off() {
-        let message = "failed to create typed patch object: .data.x: expected string, got &value.valueUnstructured{Value:1}";
-        assert_eq!(
-            without_excerpt(message),
-            "failed to create typed patch object: .data.x: expected string"
-        );
+        let message =
+            "failed to create typed patch object: .data.x: expected string, got &value.valueUnstructured{Value:1}";
+        assert_eq!(without_excerpt(message), "failed to create typed patch object: .data.x: expected string");
     }
 
     #[test]

@@ -45,10 +45,7 @@ impl Drop for Running {
 
 impl Default for Watches {
     fn default() -> Self {
-        Self {
-            running: Mutex::default(),
-            streaming: AtomicBool::new(true),
-        }
+        Self { running: Mutex::default(), streaming: AtomicBool::new(true) }
     }
 }
 
@@ -64,13 +61,7 @@ impl Watches {
         for (kind, depth) in kinds {
             running.entry(kind.clone()).or_insert_with(|| {
                 let nudge = Arc::new(Notify::new());
-                let watch = Watch {
-                    inner: inner.clone(),
-                    kind,
-                    depth,
-                    sink: sink.clone(),
-                    nudge: nudge.clone(),
-                };
+                let watch = Watch { inner: inner.clone(), kind, depth, sink: sink.clone(), nudge: nudge.clone() };
                 let task = tokio::spawn(watch.run()).abort_handle();
                 Running { depth, task, nudge }
             });
@@ -120,10 +111,7 @@ impl Watch {
             };
             attempt = if listed { 0 } else { attempt + 1 };
             let wait = wait(attempt, failure.retry_after_millis);
-            (self.sink)(Observation::Lost {
-                kind: self.kind.clone(),
-                failure,
-            });
+            (self.sink)(Observation::Lost { kind: self.kind.clone(), failure });
             // Either is a reason to try again.
             let _ = tokio::time::timeout(wait, self.nudge.notified()).await;
         }
@@ -145,10 +133,7 @@ impl Watch {
             Depth::Metadata => {
                 let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client, &target);
                 let stream = watcher::watcher(api, config);
-                self.follow(&resource, streaming, stream, |object| {
-                    (json!(object.metadata), None)
-                })
-                .await
+                self.follow(&resource, streaming, stream, |object| (json!(object.metadata), None)).await
             }
             Depth::Whole => {
                 let api: Api<DynamicObject> = Api::all_with(client, &target);
@@ -162,8 +147,7 @@ impl Watch {
                     whole["metadata"] = metadata.clone();
                     (metadata, Some(Arc::new(whole)))
                 };
-                self.follow(&resource, streaming, watcher::watcher(api, config), whole)
-                    .await
+                self.follow(&resource, streaming, watcher::watcher(api, config), whole).await
             }
         }
     }
@@ -206,13 +190,7 @@ impl Watch {
             stumbled = true;
             tokio::time::sleep(wait(0, failure.retry_after_millis)).await;
         }
-        End::Lost(
-            plain(
-                Reason::Server,
-                format!("the watch of {} ended", resource.named()),
-            ),
-            listed,
-        )
+        End::Lost(plain(Reason::Server, format!("the watch of {} ended", resource.named())), listed)
     }
 
     fn tell<K>(&self, event: Event<K>, read: &impl Fn(K) -> Item) {
@@ -225,10 +203,7 @@ impl Watch {
             }
             Event::Delete(object) => {
                 let live = Live::read(&self.kind, &read(object).0, None);
-                Observation::Gone {
-                    identity: live.identity,
-                    uid: live.uid,
-                }
+                Observation::Gone { identity: live.identity, uid: live.uid }
             }
         });
     }
@@ -238,20 +213,12 @@ impl Watch {
             WatchError::InitialListFailed(error)
             | WatchError::WatchStartFailed(error)
             | WatchError::WatchFailed(error) => of_client(error),
-            WatchError::WatchError(status) => Error::Refused(failure::Refusal {
-                code: status.code,
-                status: json!(status),
-                retry_after_secs: None,
-            }),
-            WatchError::NoResourceVersion => {
-                Error::Failed(plain(Reason::Server, "the answer has no resourceVersion"))
+            WatchError::WatchError(status) => {
+                Error::Refused(failure::Refusal { code: status.code, status: json!(status), retry_after_secs: None })
             }
+            WatchError::NoResourceVersion => Error::Failed(plain(Reason::Server, "the answer has no resourceVersion")),
         };
-        let subject = Subject {
-            verb: "watch",
-            resource: resource.named(),
-            ..Subject::default()
-        };
+        let subject = Subject { verb: "watch", resource: resource.named(), ..Subject::default() };
         self.inner.failed(error, &subject, resource)
     }
 }
@@ -262,11 +229,7 @@ fn api_resource(resource: &Resource) -> ApiResource {
     ApiResource {
         group: group.clone(),
         version: kind.version.clone(),
-        api_version: if group.is_empty() {
-            kind.version.clone()
-        } else {
-            format!("{group}/{}", kind.version)
-        },
+        api_version: if group.is_empty() { kind.version.clone() } else { format!("{group}/{}", kind.version) },
         kind: kind.kind.kind.clone(),
         plural: resource.plural.clone(),
     }
@@ -294,9 +257,7 @@ fn is_refused(error: &WatchError) -> bool {
 
 /// Exponential with full jitter, so that many watches do not come back at once.
 fn wait(attempt: u32, asked_millis: Option<u64>) -> Duration {
-    let most = RETRY_MILLIS_MIN
-        .saturating_mul(1 << attempt.min(10))
-        .min(limits::WATCH_RETRY_MILLIS_MAX);
+    let most = RETRY_MILLIS_MIN.saturating_mul(1 << attempt.min(10)).min(limits::WATCH_RETRY_MILLIS_MAX);
     let jittered = rand::random_range(most / 2..=most);
     Duration::from_millis(jittered.max(asked_millis.unwrap_or(0)))
 }

@@ -27,13 +27,7 @@ const UNOWNED: [&str; 10] = [
 
 impl State {
     /// Server-side apply, with force.
-    pub(crate) fn apply(
-        &mut self,
-        manifest: &Json,
-        manager: &str,
-        dry_run: bool,
-        now: u64,
-    ) -> Result<Live, Failure> {
+    pub(crate) fn apply(&mut self, manifest: &Json, manager: &str, dry_run: bool, now: u64) -> Result<Live, Failure> {
         let (resolved, identity) = self.target(manifest)?;
         self.hinder(if dry_run { Verb::DryRun } else { Verb::Apply }, &identity)?;
         let wanted = owned_part(&resolved, manifest);
@@ -63,12 +57,7 @@ impl State {
         let stored = match (dry_run, unchanged, self.objects.get(&identity)) {
             (false, false, _) => self.put(&resolved, &identity, old.as_ref(), new, now),
             (_, true, Some(stored)) => stored.clone(),
-            _ => Stored {
-                body: new.to_string().into_bytes().into(),
-                uid: String::new(),
-                labelled: false,
-                since: now,
-            },
+            _ => Stored { body: new.to_string().into_bytes().into(), uid: String::new(), labelled: false, since: now },
         };
         Ok(live(&resolved.kind, &stored, true).with_status(resolved.status))
     }
@@ -77,12 +66,7 @@ impl State {
     ///
     /// # Errors
     /// The object is refused, exists, or its kind or namespace is missing.
-    pub fn create(
-        &mut self,
-        manifest: &Json,
-        manager: &str,
-        now_millis: u64,
-    ) -> Result<Live, Failure> {
+    pub fn create(&mut self, manifest: &Json, manager: &str, now_millis: u64) -> Result<Live, Failure> {
         let (resolved, identity) = self.target(manifest)?;
         if self.objects.contains_key(&identity) {
             let message = format!("{} {:?} already exists", resolved.named(), identity.name);
@@ -150,8 +134,8 @@ impl State {
     }
 
     fn target(&self, manifest: &Json) -> Result<(Resolved, Identity), Failure> {
-        let identity = object::identity(manifest)
-            .map_err(|why| fail(Reason::Invalid, format!("the manifest {why}")))?;
+        let identity =
+            object::identity(manifest).map_err(|why| fail(Reason::Invalid, format!("the manifest {why}")))?;
         let resolved = self.resolve(&kind_of(manifest))?;
         let identity = resolved.scoped(&identity)?;
         Ok((resolved, identity))
@@ -194,13 +178,12 @@ impl State {
         };
         resolved.check(old, new).map_err(refuse)?;
         if let Some(old) = old.filter(|old| is_deleting(old)) {
-            let finalizers = |object: &Json| {
-                object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default()
-            };
+            let finalizers = |object: &Json| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
             let before = finalizers(old);
             if finalizers(new).iter().any(|name| !before.contains(name)) {
                 return Err(refuse(
-                    "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted".into(),
+                    "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted"
+                        .into(),
                 ));
             }
         }
@@ -213,14 +196,7 @@ impl State {
         Ok(())
     }
 
-    fn put(
-        &mut self,
-        resolved: &Resolved,
-        identity: &Identity,
-        old: Option<&Json>,
-        new: Json,
-        now: u64,
-    ) -> Stored {
+    fn put(&mut self, resolved: &Resolved, identity: &Identity, old: Option<&Json>, new: Json, now: u64) -> Stored {
         let respecified = old.is_none_or(|old| desired(old) != desired(&new));
         let definition = resolved.kind.kind.is("apiextensions.k8s.io", "CustomResourceDefinition");
         let stored = self.commit(identity, new, respecified, now);
@@ -232,14 +208,7 @@ impl State {
 }
 
 /// The object after an apply: merged, and without what this manager alone owned and now drops.
-fn merged(
-    resolved: &Resolved,
-    old: &Json,
-    wanted: &Json,
-    managers: &Managers,
-    manager: &str,
-    set: &Fields,
-) -> Json {
+fn merged(resolved: &Resolved, old: &Json, wanted: &Json, managers: &Managers, manager: &str, set: &Fields) -> Json {
     let schema = resolved.schema();
     let mut new = merge(schema, &owned_part(resolved, old), wanted);
     if let Some(last) = managers.fields(manager, "Apply") {
@@ -256,12 +225,7 @@ fn merged(
     new
 }
 
-fn preconditions(
-    resolved: &Resolved,
-    manifest: &Json,
-    identity: &Identity,
-    old: Option<&Json>,
-) -> Result<(), Failure> {
+fn preconditions(resolved: &Resolved, manifest: &Json, identity: &Identity, old: Option<&Json>) -> Result<(), Failure> {
     for key in ["uid", "resourceVersion"] {
         let Some(wanted) = manifest["metadata"].get(key).filter(|v| !v.is_null()) else {
             continue;

@@ -13,16 +13,11 @@ use crate::state::State;
 impl State {
     /// Looks through a namespace, or through the objects of a definition, as an API server would be
     /// asked: a kind at a time.
-    pub(crate) fn contents(
-        &mut self,
-        of: &Identity,
-        inventoried: &Arc<BTreeSet<String>>,
-    ) -> Result<Outcome, Failure> {
+    pub(crate) fn contents(&mut self, of: &Identity, inventoried: &Arc<BTreeSet<String>>) -> Result<Outcome, Failure> {
         self.hinder(Verb::Contents, of)?;
         let is_namespace = of.kind.is("", "Namespace");
-        let defined = self.customs.values().find(|custom| {
-            format!("{}.{}", custom.plural, custom.kind.group) == of.name
-        });
+        let defined =
+            self.customs.values().find(|custom| format!("{}.{}", custom.plural, custom.kind.group) == of.name);
         let defined = defined.map(|custom| custom.kind.clone());
         let kinds: Vec<GroupKind> = if is_namespace {
             let namespaced = |kind: &Kind| self.resolve(kind).is_ok_and(|resolved| resolved.namespaced);

@@ -45,10 +45,8 @@ impl State {
 
     fn control_definition(&mut self, identity: &Identity, mut object: Json, since: u64, now: u64) {
         if is_deleting(&object) {
-            let text =
-                |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
-            let (group, kind) =
-                (text("/spec/group").to_owned(), text("/spec/names/kind").to_owned());
+            let text = |pointer: &str| object.pointer(pointer).and_then(Json::as_str).unwrap_or_default();
+            let (group, kind) = (text("/spec/group").to_owned(), text("/spec/names/kind").to_owned());
             let of_it = |other: &Identity| other.kind.is(&group, &kind);
             self.empty_out(identity, since, now, &of_it);
         } else if !status::condition(&object, "Established") {
@@ -64,20 +62,13 @@ impl State {
     }
 
     /// Deletes what a namespace or definition that is going away holds, then itself.
-    fn empty_out(
-        &mut self,
-        identity: &Identity,
-        since: u64,
-        now: u64,
-        inside: &dyn Fn(&Identity) -> bool,
-    ) {
+    fn empty_out(&mut self, identity: &Identity, since: u64, now: u64, inside: &dyn Fn(&Identity) -> bool) {
         let due = since + self.settings.terminate_millis;
         if now < due {
             self.timers.insert((due, identity.clone()));
             return;
         }
-        let held: Vec<Identity> =
-            self.objects.keys().filter(|other| inside(other)).cloned().collect();
+        let held: Vec<Identity> = self.objects.keys().filter(|other| inside(other)).cloned().collect();
         for other in &held {
             self.mark_deleted(other, now);
         }
@@ -117,9 +108,11 @@ impl State {
 
     /// Removes a finished Job whose time is over.
     fn expire(&mut self, identity: &Identity, due: u64, now: u64) {
-        let finished = self.objects.get(identity).map(Stored::json).is_some_and(|object| {
-            status::condition(&object, "Complete") || status::condition(&object, "Failed")
-        });
+        let finished = self
+            .objects
+            .get(identity)
+            .map(Stored::json)
+            .is_some_and(|object| status::condition(&object, "Complete") || status::condition(&object, "Failed"));
         if !finished {
             return;
         }

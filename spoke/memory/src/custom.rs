@@ -41,10 +41,7 @@ impl Custom {
             .filter_map(|v| {
                 let schema = v.pointer("/schema/openAPIV3Schema")?.clone();
                 let status = v.pointer("/subresources/status").is_some();
-                Some((
-                    v.get("name")?.as_str()?.to_owned(),
-                    Version { schema: Arc::new(schema), status },
-                ))
+                Some((v.get("name")?.as_str()?.to_owned(), Version { schema: Arc::new(schema), status }))
             })
             .collect();
         Some(Self {
@@ -59,10 +56,8 @@ impl Custom {
 /// Drops what the schema does not declare and fills in its defaults.
 pub(crate) fn shape(schema: &Json, object: &mut Json) {
     if let Some(map) = object.as_object_mut() {
-        let kept: Vec<(String, Json)> = ["apiVersion", "kind", "metadata"]
-            .iter()
-            .filter_map(|key| map.remove_entry(*key))
-            .collect();
+        let kept: Vec<(String, Json)> =
+            ["apiVersion", "kind", "metadata"].iter().filter_map(|key| map.remove_entry(*key)).collect();
         shape_value(schema, object);
         if let Some(map) = object.as_object_mut() {
             map.extend(kept);
@@ -88,9 +83,7 @@ fn shape_value(schema: &Json, value: &mut Json) {
                 }
             }
             for (name, value) in map.iter_mut() {
-                if let Some(below) =
-                    properties.get(name).or_else(|| extra.filter(|e| e.is_object()))
-                {
+                if let Some(below) = properties.get(name).or_else(|| extra.filter(|e| e.is_object())) {
                     shape_value(below, value);
                 }
             }
@@ -121,8 +114,7 @@ pub(crate) fn undeclared(schema: &Json, value: &Json, at: &str) -> Result<(), St
             let extra = schema.get("additionalProperties");
             let open = flag(schema, "x-kubernetes-preserve-unknown-fields")
                 || extra.is_some()
-                || schema.get("properties").is_none()
-                    && schema.get("type") != Some(&"object".into());
+                || schema.get("properties").is_none() && schema.get("type") != Some(&"object".into());
             for (name, value) in map {
                 if at.is_empty() && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
                     continue;
@@ -177,8 +169,7 @@ pub(crate) fn check(schema: &Json, value: &Json, at: &str) -> Result<(), String>
             }
             for (name, value) in map {
                 let below = schema.get("properties").and_then(|p| p.get(name));
-                let below =
-                    below.or_else(|| schema.get("additionalProperties").filter(|a| a.is_object()));
+                let below = below.or_else(|| schema.get("additionalProperties").filter(|a| a.is_object()));
                 if let Some(below) = below {
                     check(below, value, &join(name))?;
                 }
@@ -189,10 +180,7 @@ pub(crate) fn check(schema: &Json, value: &Json, at: &str) -> Result<(), String>
             let Some(below) = schema.get("items") else {
                 return Ok(());
             };
-            items
-                .iter()
-                .enumerate()
-                .try_for_each(|(n, item)| check(below, item, &format!("{at}[{n}]")))
+            items.iter().enumerate().try_for_each(|(n, item)| check(below, item, &format!("{at}[{n}]")))
         }
         _ => Ok(()),
     }

@@ -117,8 +117,7 @@ mod tests {
 
     #[test]
     fn fields_round_trip() {
-        let json =
-            json!({"f:spec": {"f:ports": {"k:{\"port\":1}": {".": {}, "f:port": {}}}, "f:x": {}}});
+        let json = json!({"f:spec": {"f:ports": {"k:{\"port\":1}": {".": {}, "f:port": {}}}, "f:x": {}}});
         assert_eq!(Fields::from_json(&json).to_json(), json);
     }
 

@@ -88,14 +88,7 @@ impl Managers {
     }
 
     /// Sets what a manager owns. The time changes only with the fields.
-    pub(crate) fn set(
-        &mut self,
-        manager: &str,
-        operation: &str,
-        api_version: &str,
-        fields: Fields,
-        time: &str,
-    ) {
+    pub(crate) fn set(&mut self, manager: &str, operation: &str, api_version: &str, fields: Fields, time: &str) {
         let found = self.0.iter_mut().find(|entry| entry.is_of(manager, operation));
         match found {
             Some(entry) if entry.fields == fields && entry.api_version == api_version => {}

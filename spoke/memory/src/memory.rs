@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use spoke_core::port::{
-    Answer, Cluster, Depth, Failure, Kind, Live, Observation, Op, Outcome, Reason, Sink, Write,
-};
+use spoke_core::port::{Answer, Cluster, Depth, Failure, Kind, Live, Observation, Op, Outcome, Reason, Sink, Write};
 use tokio::sync::Notify;
 
 use crate::journal::{Journal, JournalError, Record};
@@ -68,8 +66,7 @@ impl Memory {
             State::new(name)
         } else {
             let changes = contents.objects.into_iter();
-            let changes =
-                changes.map(|(identity, (body, since))| Change::Put(identity, body, since));
+            let changes = changes.map(|(identity, (body, since))| Change::Put(identity, body, since));
             State::replay(name, contents.revision, changes.collect(), Clock::new().now())
         };
         if fresh {
@@ -85,8 +82,7 @@ impl Memory {
 
     fn with(state: State, ledger: BTreeMap<String, Vec<u8>>, journal: Option<Journal>) -> Self {
         let world = World { state, ledger, journal, sink: None, running: false };
-        let shared =
-            Shared { world: Mutex::new(world), wake: Arc::new(Notify::new()), clock: Clock::new() };
+        let shared = Shared { world: Mutex::new(world), wake: Arc::new(Notify::new()), clock: Clock::new() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -159,10 +155,7 @@ impl Shared {
                 Some(_) => world.state.drain_observations(SUBSCRIBER),
                 None => Vec::new(),
             };
-            let wait = world
-                .state
-                .next_due()
-                .map(|due| Duration::from_millis(due.saturating_sub(now).max(1)));
+            let wait = world.state.next_due().map(|due| Duration::from_millis(due.saturating_sub(now).max(1)));
             (told, world.sink.clone(), wait)
         };
         if let Some(sink) = sink {
@@ -223,8 +216,7 @@ impl World {
     }
 
     fn compact(&mut self) {
-        let Some(journal) = self.journal.as_mut().filter(|journal| journal.wants_compaction())
-        else {
+        let Some(journal) = self.journal.as_mut().filter(|journal| journal.wants_compaction()) else {
             return;
         };
         let all = self.state.all();

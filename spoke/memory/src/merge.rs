@@ -54,15 +54,12 @@ pub(crate) fn fields_of_live(schema: Schema<'_>, value: &Json) -> Fields {
 }
 
 /// The items of a keyed list with the elements that name them, in their order.
-fn keyed<'v>(
-    schema: Schema<'_>,
-    items: &'v [Json],
-    at: &str,
-) -> Result<Vec<(Elem, &'v Json)>, String> {
+fn keyed<'v>(schema: Schema<'_>, items: &'v [Json], at: &str) -> Result<Vec<(Elem, &'v Json)>, String> {
     let mut out: Vec<(Elem, &Json)> = Vec::with_capacity(items.len());
     for (n, item) in items.iter().enumerate() {
-        let elem = elem_of(schema, item)
-            .map_err(|key| format!("{at}: element {n}: associative list with keys has an element that omits key field {key:?}"))?;
+        let elem = elem_of(schema, item).map_err(|key| {
+            format!("{at}: element {n}: associative list with keys has an element that omits key field {key:?}")
+        })?;
         if out.iter().any(|(seen, _)| *seen == elem) {
             return Err(format!("{at}: duplicate entries for key {}", shown(&elem)));
         }
@@ -116,8 +113,7 @@ pub(crate) fn merge(schema: Schema<'_>, live: &Json, config: &Json) -> Json {
 fn merge_lists(schema: Schema<'_>, old: &[Json], new: &[Json]) -> Result<Json, String> {
     let old = keyed(schema, old, "")?;
     let new = keyed(schema, new, "")?;
-    let position: BTreeMap<&Elem, usize> =
-        old.iter().enumerate().map(|(n, (e, _))| (e, n)).collect();
+    let position: BTreeMap<&Elem, usize> = old.iter().enumerate().map(|(n, (e, _))| (e, n)).collect();
     let ours: BTreeMap<&Elem, &Json> = new.iter().map(|(e, v)| (e, *v)).collect();
     let mut out = Vec::with_capacity(old.len() + new.len());
     let mut next = 0;
@@ -135,9 +131,7 @@ fn merge_lists(schema: Schema<'_>, old: &[Json], new: &[Json]) -> Result<Json, S
         next = next.max(at + 1);
         out.push(merge(schema.item(), old[at].1, value));
     }
-    out.extend(
-        old[next..].iter().filter(|(e, _)| !ours.contains_key(e)).map(|(_, v)| (*v).clone()),
-    );
+    out.extend(old[next..].iter().filter(|(e, _)| !ours.contains_key(e)).map(|(_, v)| (*v).clone()));
     Ok(Json::Array(out))
 }
 
@@ -207,12 +201,7 @@ pub(crate) fn compare(schema: Schema<'_>, old: &Json, new: &Json) -> Changes {
     out
 }
 
-fn compare_lists(
-    out: &mut Changes,
-    schema: Schema<'_>,
-    before: &[(Elem, &Json)],
-    after: &[(Elem, &Json)],
-) {
+fn compare_lists(out: &mut Changes, schema: Schema<'_>, before: &[(Elem, &Json)], after: &[(Elem, &Json)]) {
     let find = |items: &[(Elem, &Json)], elem: &Elem| items.iter().position(|(e, _)| e == elem);
     for (elem, value) in after {
         let old = find(before, elem).map(|n| before[n].1);
@@ -274,12 +263,8 @@ mod tests {
     fn what_its_only_owner_drops_goes_with_what_servers_filled_in() {
         let kind = deployment();
         let schema = Schema::builtin(&kind);
-        let mut value =
-            json!({"spec": {"probe": {"path": "/", "filled": 1}, "other": 1, "mine": 2}});
-        let last = fields_of_live(
-            schema,
-            &json!({"spec": {"probe": {"path": "/"}, "mine": 2, "other": 1}}),
-        );
+        let mut value = json!({"spec": {"probe": {"path": "/", "filled": 1}, "other": 1, "mine": 2}});
+        let last = fields_of_live(schema, &json!({"spec": {"probe": {"path": "/"}, "mine": 2, "other": 1}}));
         let kept = fields_of_live(schema, &json!({"spec": {"other": 1}}));
         prune(schema, &mut value, &last, &kept);
         assert_eq!(value, json!({"spec": {"other": 1}}));

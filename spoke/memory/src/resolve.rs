@@ -50,8 +50,7 @@ impl State {
         let custom = self.customs.get(&kind.kind);
         let found = custom.and_then(|custom| Some((custom, custom.versions.get(&kind.version)?)));
         let Some((custom, version)) = found else {
-            let message =
-                format!("the server has no kind {} at version {}", kind.kind, kind.version);
+            let message = format!("the server has no kind {} at version {}", kind.kind, kind.version);
             return Err(fail(Reason::NoSuchKind, message));
         };
         Ok(Resolved {
@@ -65,11 +64,7 @@ impl State {
     }
 
     /// Finds a kind at any version that is served, for requests to which the version is all one.
-    pub(crate) fn any_version(
-        &self,
-        kind: &GroupKind,
-        failure: Failure,
-    ) -> Result<Resolved, Failure> {
+    pub(crate) fn any_version(&self, kind: &GroupKind, failure: Failure) -> Result<Resolved, Failure> {
         let version = kinds::find(kind)
             .and_then(|builtin| builtin.versions.first().map(|v| (*v).to_owned()))
             .or_else(|| self.customs.get(kind)?.versions.keys().next().cloned());
@@ -86,10 +81,7 @@ impl State {
             Some(Kind { kind: builtin.group_kind(), version: (*builtin.versions.first()?).into() })
         });
         let customs = self.customs.values().filter_map(|custom| {
-            Some(Kind {
-                kind: custom.kind.clone(),
-                version: custom.versions.keys().next()?.clone(),
-            })
+            Some(Kind { kind: custom.kind.clone(), version: custom.versions.keys().next()?.clone() })
         });
         builtins.chain(customs).collect()
     }
@@ -119,9 +111,7 @@ impl Resolved {
         if !self.namespaced {
             identity.namespace.clear();
         } else if identity.namespace.is_empty() {
-            let message = format!(
-                "{identity}: metadata.namespace: Required value: the kind lives in namespaces"
-            );
+            let message = format!("{identity}: metadata.namespace: Required value: the kind lives in namespaces");
             return Err(fail(Reason::Invalid, message));
         }
         Ok(identity)

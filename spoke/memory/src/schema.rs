@@ -70,9 +70,7 @@ impl<'a> Schema<'a> {
             Self::Builtin { kind, parent, name: own } => {
                 Self::Builtin { kind, parent: if own.is_empty() { parent } else { own }, name }
             }
-            Self::Custom { kind, root: true, .. } if name == "metadata" => {
-                Self::Builtin { kind, parent: "", name }
-            }
+            Self::Custom { kind, root: true, .. } if name == "metadata" => Self::Builtin { kind, parent: "", name },
             Self::Custom { kind, schema, .. } => {
                 let below = schema
                     .get("properties")
@@ -88,9 +86,9 @@ impl<'a> Schema<'a> {
     pub(crate) fn item(self) -> Self {
         match self {
             Self::Builtin { kind, name, .. } => Self::Builtin { kind, parent: name, name: "" },
-            Self::Custom { kind, schema, .. } => schema
-                .get("items")
-                .map_or(Self::Free, |schema| Self::Custom { kind, schema, root: false }),
+            Self::Custom { kind, schema, .. } => {
+                schema.get("items").map_or(Self::Free, |schema| Self::Custom { kind, schema, root: false })
+            }
             Self::Free => Self::Free,
         }
     }
@@ -131,9 +129,7 @@ impl<'a> Schema<'a> {
     pub(crate) fn key_default(self, key: &str) -> Option<Json> {
         match self {
             Self::Builtin { name: "ports", .. } if key == "protocol" => Some("TCP".into()),
-            Self::Custom { schema, .. } => {
-                schema.get("items")?.get("properties")?.get(key)?.get("default").cloned()
-            }
+            Self::Custom { schema, .. } => schema.get("items")?.get("properties")?.get(key)?.get("default").cloned(),
             _ => None,
         }
     }
@@ -147,9 +143,7 @@ fn builtin_list(kind: &GroupKind, parent: &str, name: &str) -> List {
     let keys: &[&str] = match (parent, name) {
         ("metadata", "finalizers") => return List::Set,
         ("metadata", "ownerReferences") => &["uid"],
-        ("containers" | "initContainers" | "ephemeralContainers", "ports") => {
-            &["containerPort", "protocol"]
-        }
+        ("containers" | "initContainers" | "ephemeralContainers", "ports") => &["containerPort", "protocol"],
         ("containers" | "initContainers" | "ephemeralContainers", "env")
         | (_, "containers" | "initContainers" | "ephemeralContainers" | "volumes")
         | (_, "imagePullSecrets" | "resourceClaims" | "schedulingGates" | "webhooks")

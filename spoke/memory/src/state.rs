@@ -142,10 +142,7 @@ impl State {
     /// uid of the namespace `kube-system`.
     #[must_use]
     pub fn uid(&self) -> String {
-        self.objects
-            .get(&namespace_identity("kube-system"))
-            .map(|s| s.uid.clone())
-            .unwrap_or_default()
+        self.objects.get(&namespace_identity("kube-system")).map(|s| s.uid.clone()).unwrap_or_default()
     }
 
     /// The last resourceVersion.
@@ -162,9 +159,7 @@ impl State {
             Op::Apply { manifest, manager, dry_run } => {
                 self.apply(manifest, manager, *dry_run, now_millis).map(Outcome::Applied)
             }
-            Op::Delete { identity, version, uid } => {
-                self.delete(identity, version, uid, now_millis)
-            }
+            Op::Delete { identity, version, uid } => self.delete(identity, version, uid, now_millis),
             Op::EnsureNamespace(name) => self.ensure_namespace(name, now_millis),
             Op::Contents { of, inventoried } => self.contents(of, inventoried),
         };
@@ -185,25 +180,14 @@ impl State {
         let resolved = self.resolve(&kind)?;
         let identity = resolved.scoped(identity)?;
         Ok(Outcome::Got(
-            self.objects
-                .get(&identity)
-                .map(|stored| live(&resolved.kind, stored, true).with_status(resolved.status)),
+            self.objects.get(&identity).map(|stored| live(&resolved.kind, stored, true).with_status(resolved.status)),
         ))
     }
 
-    fn delete(
-        &mut self,
-        identity: &Identity,
-        version: &str,
-        uid: &str,
-        now: u64,
-    ) -> Result<Outcome, Failure> {
+    fn delete(&mut self, identity: &Identity, version: &str, uid: &str, now: u64) -> Result<Outcome, Failure> {
         self.hinder(Verb::Delete, identity)?;
         let kind = Kind { kind: identity.kind.clone(), version: version.into() };
-        let resolved = match self
-            .resolve(&kind)
-            .or_else(|failure| self.any_version(&identity.kind, failure))
-        {
+        let resolved = match self.resolve(&kind).or_else(|failure| self.any_version(&identity.kind, failure)) {
             Ok(resolved) => resolved,
             // Where the kind does not exist, no object of it does.
             Err(failure) if failure.reason == Reason::NoSuchKind => return Ok(Outcome::Deleted),
@@ -223,10 +207,7 @@ impl State {
             return Err(fail(Reason::Conflict, message));
         }
         if identity.kind.is("", "Namespace") && NAMESPACES[..].contains(&identity.name.as_str()) {
-            let message = format!(
-                "namespaces {:?} is forbidden: this namespace may not be deleted",
-                identity.name
-            );
+            let message = format!("namespaces {:?} is forbidden: this namespace may not be deleted", identity.name);
             return Err(fail(Reason::Forbidden, message));
         }
         self.mark_deleted(&identity, now);
@@ -237,15 +218,10 @@ impl State {
         let identity = namespace_identity(name);
         self.hinder(Verb::Namespace, &identity)?;
         if let Some(stored) = self.objects.get(&identity) {
-            return if is_deleting(&stored.json()) {
-                Err(terminating(name))
-            } else {
-                Ok(Outcome::NamespaceReady)
-            };
+            return if is_deleting(&stored.json()) { Err(terminating(name)) } else { Ok(Outcome::NamespaceReady) };
         }
-        crate::validate::object(&identity.kind, &json!({"metadata": {"name": name}})).map_err(
-            |why| fail(Reason::Invalid, format!("Namespace {name:?} is invalid: {why}")),
-        )?;
+        crate::validate::object(&identity.kind, &json!({"metadata": {"name": name}}))
+            .map_err(|why| fail(Reason::Invalid, format!("Namespace {name:?} is invalid: {why}")))?;
         self.make_namespace(name, "drover-spoke", now);
         Ok(Outcome::NamespaceReady)
     }
@@ -289,26 +265,18 @@ impl State {
     /// Everything that is there, as changes.
     #[must_use]
     pub fn all(&self) -> Vec<Change> {
-        let put = |(identity, stored): (&Identity, &Stored)| {
-            Change::Put(identity.clone(), stored.body.clone(), stored.since)
-        };
+        let put =
+            |(identity, stored): (&Identity, &Stored)| Change::Put(identity.clone(), stored.body.clone(), stored.since);
         self.objects.iter().map(put).collect()
     }
 
     /// Refuses where the namespace of an object that is to be made is missing or going.
-    pub(crate) fn namespace_takes(
-        &self,
-        resolved: &Resolved,
-        identity: &Identity,
-    ) -> Result<(), Failure> {
+    pub(crate) fn namespace_takes(&self, resolved: &Resolved, identity: &Identity) -> Result<(), Failure> {
         if identity.namespace.is_empty() {
             return Ok(());
         }
         match self.objects.get(&namespace_identity(&identity.namespace)) {
-            None => Err(fail(
-                Reason::NoSuchNamespace,
-                format!("namespaces {:?} not found", identity.namespace),
-            )),
+            None => Err(fail(Reason::NoSuchNamespace, format!("namespaces {:?} not found", identity.namespace))),
             Some(stored) if is_deleting(&stored.json()) => Err(fail(
                 Reason::Terminating,
                 format!(
@@ -347,11 +315,7 @@ pub(crate) fn live(kind: &Kind, stored: &Stored, whole: bool) -> Live {
 
 /// `apiVersion` of a kind.
 pub(crate) fn api_version(kind: &Kind) -> String {
-    if kind.kind.group.is_empty() {
-        kind.version.clone()
-    } else {
-        format!("{}/{}", kind.kind.group, kind.version)
-    }
+    if kind.kind.group.is_empty() { kind.version.clone() } else { format!("{}/{}", kind.kind.group, kind.version) }
 }
 
 pub(crate) fn is_deleting(object: &Json) -> bool {
@@ -363,10 +327,7 @@ pub(crate) fn fail(reason: Reason, message: impl Into<String>) -> Failure {
 }
 
 fn terminating(name: &str) -> Failure {
-    fail(
-        Reason::Terminating,
-        format!("namespace {name:?} is being terminated; it can be made again once it is gone"),
-    )
+    fail(Reason::Terminating, format!("namespace {name:?} is being terminated; it can be made again once it is gone"))
 }
 
 /// A time as the API writes it, to the second.

@@ -50,13 +50,7 @@ pub(crate) fn established(definition: &Json, at: u64) -> Json {
 
 /// The status of an object at a stage, or `None` for kinds without a controller. `begun` and
 /// `ended` are the times of the stages, in milliseconds.
-pub(crate) fn of(
-    kind: &GroupKind,
-    object: &Json,
-    stage: Stage,
-    begun: u64,
-    ended: u64,
-) -> Option<Json> {
+pub(crate) fn of(kind: &GroupKind, object: &Json, stage: Stage, begun: u64, ended: u64) -> Option<Json> {
     let (spec, old) = (&object["spec"], &object["status"]);
     let generation = &object["metadata"]["generation"];
     Some(match (kind.group.as_str(), kind.kind.as_str()) {
@@ -101,8 +95,7 @@ fn counts(n: u64, fields: &[(&str, bool)]) -> Json {
 fn replica_set(spec: &Json, generation: &Json, stage: Stage) -> Json {
     let n = replicas(spec);
     let ready = stage == Stage::Ready;
-    let fields =
-        [("fullyLabeledReplicas", true), ("readyReplicas", ready), ("availableReplicas", ready)];
+    let fields = [("fullyLabeledReplicas", true), ("readyReplicas", ready), ("availableReplicas", ready)];
     let mut status = counts(n, &fields);
     status["replicas"] = n.into();
     status["observedGeneration"] = generation.clone();
@@ -112,12 +105,8 @@ fn replica_set(spec: &Json, generation: &Json, stage: Stage) -> Json {
 fn stateful_set(object: &Json, stage: Stage) -> Json {
     let n = replicas(&object["spec"]);
     let ready = stage == Stage::Ready;
-    let fields = [
-        ("currentReplicas", true),
-        ("updatedReplicas", true),
-        ("readyReplicas", ready),
-        ("availableReplicas", ready),
-    ];
+    let fields =
+        [("currentReplicas", true), ("updatedReplicas", true), ("readyReplicas", ready), ("availableReplicas", ready)];
     let mut status = counts(n, &fields);
     let generation = &object["metadata"]["generation"];
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
@@ -125,8 +114,7 @@ fn stateful_set(object: &Json, stage: Stage) -> Json {
     let before = &object["status"]["currentRevision"];
     status["replicas"] = n.into();
     status["observedGeneration"] = generation.clone();
-    status["currentRevision"] =
-        if ready || before.is_null() { revision.clone() } else { before.clone() };
+    status["currentRevision"] = if ready || before.is_null() { revision.clone() } else { before.clone() };
     status["updateRevision"] = revision;
     status
 }
@@ -143,14 +131,7 @@ fn daemon_set(generation: &Json, stage: Stage) -> Json {
     status
 }
 
-fn deployment(
-    spec: &Json,
-    old: &Json,
-    generation: &Json,
-    stage: Stage,
-    begun: u64,
-    ended: u64,
-) -> Json {
+fn deployment(spec: &Json, old: &Json, generation: &Json, stage: Stage, begun: u64, ended: u64) -> Json {
     if spec["paused"] == true {
         let mut status = if old.is_object() { old.clone() } else { json!({}) };
         status["observedGeneration"] = generation.clone();

@@ -14,24 +14,11 @@ impl State {
     pub(crate) fn next_uid(&self) -> String {
         let digest = Digest::of_parts([self.name.as_bytes(), &self.revision.to_be_bytes()]);
         let text = digest.to_string();
-        format!(
-            "{}-{}-4{}-8{}-{}",
-            &text[..8],
-            &text[8..12],
-            &text[13..16],
-            &text[17..20],
-            &text[20..32]
-        )
+        format!("{}-{}-4{}-8{}-{}", &text[..8], &text[8..12], &text[13..16], &text[17..20], &text[20..32])
     }
 
     /// Stores an object and tells all who care; an object whose last finalizer went is erased.
-    pub(crate) fn commit(
-        &mut self,
-        identity: &Identity,
-        mut object: Json,
-        spec_changed: bool,
-        now: u64,
-    ) -> Stored {
+    pub(crate) fn commit(&mut self, identity: &Identity, mut object: Json, spec_changed: bool, now: u64) -> Stored {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = self.revision.to_string().into();
         let since = match self.objects.get(identity) {
@@ -68,12 +55,8 @@ impl State {
             self.kinds_changed();
         }
         // What holds a namespace or a definition back may have been this object.
-        let definitions = GroupKind {
-            group: "apiextensions.k8s.io".into(),
-            kind: "CustomResourceDefinition".into(),
-        };
-        let mut waiting: Vec<Identity> =
-            self.of_kind(&definitions).map(|(definition, _)| definition.clone()).collect();
+        let definitions = GroupKind { group: "apiextensions.k8s.io".into(), kind: "CustomResourceDefinition".into() };
+        let mut waiting: Vec<Identity> = self.of_kind(&definitions).map(|(definition, _)| definition.clone()).collect();
         waiting.push(namespace_identity(&identity.namespace));
         self.timers.extend(waiting.into_iter().map(|i| (0, i)));
     }
@@ -121,10 +104,7 @@ impl State {
     }
 
     /// The objects of a kind.
-    pub(crate) fn of_kind<'a>(
-        &'a self,
-        kind: &'a GroupKind,
-    ) -> impl Iterator<Item = (&'a Identity, &'a Stored)> {
+    pub(crate) fn of_kind<'a>(&'a self, kind: &'a GroupKind) -> impl Iterator<Item = (&'a Identity, &'a Stored)> {
         let first = Identity { kind: kind.clone(), namespace: String::new(), name: String::new() };
         self.objects.range(first..).take_while(move |(identity, _)| identity.kind == *kind)
     }
@@ -133,6 +113,5 @@ impl State {
 /// Whether finalizers keep an object that is being deleted.
 fn holds_on(object: &Json) -> bool {
     let some = |list: &Json| list.as_array().is_some_and(|items| !items.is_empty());
-    some(&object["metadata"]["finalizers"])
-        || object["kind"] == "Namespace" && some(&object["spec"]["finalizers"])
+    some(&object["metadata"]["finalizers"]) || object["kind"] == "Namespace" && some(&object["spec"]["finalizers"])
 }

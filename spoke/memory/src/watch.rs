@@ -29,8 +29,7 @@ impl State {
     pub fn watch(&mut self, subscriber: Subscriber, kinds: BTreeMap<Kind, Depth>) {
         let mut subscription = self.subscribers.remove(&subscriber).unwrap_or_default();
         subscription.kinds.retain(|kind, watched| kinds.get(kind) == Some(&watched.depth));
-        let fresh: Vec<Kind> =
-            kinds.keys().filter(|kind| !subscription.kinds.contains_key(*kind)).cloned().collect();
+        let fresh: Vec<Kind> = kinds.keys().filter(|kind| !subscription.kinds.contains_key(*kind)).cloned().collect();
         for (kind, depth) in kinds {
             subscription.kinds.entry(kind).or_insert(Watched { depth, running: false });
         }
@@ -42,10 +41,7 @@ impl State {
 
     /// What a subscriber was not told yet, in order.
     pub fn drain_observations(&mut self, subscriber: Subscriber) -> Vec<Observation> {
-        self.subscribers
-            .get_mut(&subscriber)
-            .map(|s| s.queue.drain(..).collect())
-            .unwrap_or_default()
+        self.subscribers.get_mut(&subscriber).map(|s| s.queue.drain(..).collect()).unwrap_or_default()
     }
 
     /// Whether a subscriber was not told something yet.
@@ -67,9 +63,7 @@ impl State {
         let all: Vec<(Subscriber, Kind, bool)> = self
             .subscribers
             .iter()
-            .flat_map(|(id, s)| {
-                s.kinds.iter().map(|(kind, watched)| (*id, kind.clone(), watched.running))
-            })
+            .flat_map(|(id, s)| s.kinds.iter().map(|(kind, watched)| (*id, kind.clone(), watched.running)))
             .collect();
         for (subscriber, kind, running) in all {
             if running != self.resolve(&kind).is_ok() {
@@ -80,28 +74,20 @@ impl State {
 
     /// The API server went away or came back.
     pub(crate) fn reachability_changed(&mut self) {
-        let all: Vec<(Subscriber, Kind)> = self
-            .subscribers
-            .iter()
-            .flat_map(|(id, s)| s.kinds.keys().map(|kind| (*id, kind.clone())))
-            .collect();
+        let all: Vec<(Subscriber, Kind)> =
+            self.subscribers.iter().flat_map(|(id, s)| s.kinds.keys().map(|kind| (*id, kind.clone()))).collect();
         for (subscriber, kind) in all {
             self.start(subscriber, &kind);
         }
     }
 
     fn watching(&self, kind: &Kind) -> Vec<Subscriber> {
-        self.subscribers
-            .iter()
-            .filter(|(_, s)| s.kinds.contains_key(kind))
-            .map(|(id, _)| *id)
-            .collect()
+        self.subscribers.iter().filter(|(_, s)| s.kinds.contains_key(kind)).map(|(id, _)| *id).collect()
     }
 
     /// (Re)starts a watch: tells all there is, or that the kind can't be watched.
     fn start(&mut self, subscriber: Subscriber, kind: &Kind) {
-        let depth =
-            self.subscribers.get(&subscriber).and_then(|s| s.kinds.get(kind)).map(|w| w.depth);
+        let depth = self.subscribers.get(&subscriber).and_then(|s| s.kinds.get(kind)).map(|w| w.depth);
         let Some(depth) = depth else { return };
         let told = if self.reachable {
             self.resolve(kind).map(|_| self.listing(kind, depth))
@@ -133,12 +119,7 @@ impl State {
     }
 
     /// Tells all watches of a change.
-    pub(crate) fn notify(
-        &mut self,
-        identity: &Identity,
-        before: Option<&Stored>,
-        after: Option<&Stored>,
-    ) {
+    pub(crate) fn notify(&mut self, identity: &Identity, before: Option<&Stored>, after: Option<&Stored>) {
         if !self.reachable {
             return;
         }
@@ -177,9 +158,7 @@ fn observation(
 ) -> Option<Observation> {
     match (before.filter(|b| b.labelled), after.filter(|a| a.labelled)) {
         (_, Some(after)) => Some(Observation::Seen(live(kind, after, whole))),
-        (Some(before), None) => {
-            Some(Observation::Gone { identity: identity.clone(), uid: before.uid.clone() })
-        }
+        (Some(before), None) => Some(Observation::Gone { identity: identity.clone(), uid: before.uid.clone() }),
         (None, None) => None,
     }
 }
@@ -188,8 +167,6 @@ fn is_of(seen: &Observation, kind: &Kind) -> bool {
     match seen {
         Observation::Seen(live) => live.identity.kind == kind.kind,
         Observation::Gone { identity, .. } => identity.kind == kind.kind,
-        Observation::Listed(of)
-        | Observation::Restarted(of)
-        | Observation::Lost { kind: of, .. } => of == kind,
+        Observation::Listed(of) | Observation::Restarted(of) | Observation::Lost { kind: of, .. } => of == kind,
     }
 }

@@ -138,11 +138,8 @@ async fn a_cluster_is_the_same_after_its_process_ended() {
     let dir = tempfile::tempdir().unwrap();
     let (uid, live) = {
         let memory = Memory::open(dir.path(), "one").unwrap();
-        let Outcome::Applied(live) = memory.execute(apply(config_map("a", "1"))).await else {
-            panic!()
-        };
-        let write =
-            Write { puts: vec![("k/1".into(), vec![1, 2, 3])], deletes: vec!["gone".into()] };
+        let Outcome::Applied(live) = memory.execute(apply(config_map("a", "1"))).await else { panic!() };
+        let write = Write { puts: vec![("k/1".into(), vec![1, 2, 3])], deletes: vec!["gone".into()] };
         memory.store(write).await.unwrap();
         (memory.uid().await.unwrap(), live)
     };
@@ -155,9 +152,7 @@ async fn a_cluster_is_the_same_after_its_process_ended() {
     };
     assert_eq!(memory.uid().await.unwrap(), uid);
     assert_eq!(memory.load().await.unwrap(), BTreeMap::from([("k/1".to_owned(), vec![1, 2, 3])]));
-    let Outcome::Applied(again) = memory.execute(apply(config_map("a", "1"))).await else {
-        panic!()
-    };
+    let Outcome::Applied(again) = memory.execute(apply(config_map("a", "1"))).await else { panic!() };
     assert_eq!((again.uid, again.resource_version), (live.uid, live.resource_version));
 }
 

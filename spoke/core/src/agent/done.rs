@@ -82,19 +82,16 @@ impl Agent {
                     self.now.mono_millis,
                 );
                 if failure.reason == Reason::NoSuchKind {
-                    trouble.message =
-                        format!("waits for kind {}/{} to exist", kind.kind, kind.version);
+                    trouble.message = format!("waits for kind {}/{} to exist", kind.kind, kind.version);
                 }
                 self.asked.insert(kind.clone(), Some(trouble));
             }
         }
         for name in self.bundles_that_lack(kind) {
             // Bound once for all its kinds, not once for each.
-            let is_open =
-                self.ready_mut(&name).is_some_and(|ready| ready.unknown.contains_key(kind));
+            let is_open = self.ready_mut(&name).is_some_and(|ready| ready.unknown.contains_key(kind));
             let still_asked = self.ready_mut(&name).map(|ready| ready.unknown.clone());
-            let is_pending =
-                still_asked.is_some_and(|kinds| kinds.keys().any(|kind| self.is_to_be_asked(kind)));
+            let is_pending = still_asked.is_some_and(|kinds| kinds.keys().any(|kind| self.is_to_be_asked(kind)));
             if is_open && !is_pending && self.knows_more(&name) {
                 self.replan(&name);
             }
@@ -138,8 +135,7 @@ impl Agent {
         }
         let before = ready.namespace_trouble.take();
         let failure = failure_of(outcome);
-        ready.namespace_trouble =
-            Some(Trouble::next(before.as_ref(), Attempt::Namespace, &failure, name, now));
+        ready.namespace_trouble = Some(Trouble::next(before.as_ref(), Attempt::Namespace, &failure, name, now));
     }
 
     /// Takes in what a look saw; gives the live object where it is the one that is tracked.
@@ -186,8 +182,7 @@ impl Agent {
         let before = slot.trouble.take();
         // Why something is still there is known until it is judged anew.
         let awaited = if slot.target.is_some() { Attempt::Apply } else { Attempt::Delete };
-        slot.trouble = finalizers(&live, before.as_ref(), name, now)
-            .or(before.filter(|one| one.attempt == awaited));
+        slot.trouble = finalizers(&live, before.as_ref(), name, now).or(before.filter(|one| one.attempt == awaited));
         let was_resolved = slot.tracked.uid.is_some();
         if !was_resolved {
             slot.tracked.uid = Some(live.uid.clone());
@@ -225,9 +220,8 @@ impl Agent {
         };
         let before = slot.trouble.take();
         let trouble = Trouble::next(before.as_ref(), Attempt::Look, &failure, &seed, now);
-        let is_gone = slot.target.is_none()
-            && failure.reason == Reason::NoSuchKind
-            && trouble.attempts >= NO_SUCH_KIND_MIN;
+        let is_gone =
+            slot.target.is_none() && failure.reason == Reason::NoSuchKind && trouble.attempts >= NO_SUCH_KIND_MIN;
         slot.trouble = Some(trouble);
         if is_gone {
             self.drop_slot(name, identity);
@@ -245,8 +239,7 @@ impl Agent {
         if outcome != Outcome::Deleted {
             let before = slot.trouble.take();
             let failure = failure_of(outcome);
-            slot.trouble =
-                Some(Trouble::next(before.as_ref(), Attempt::Delete, &failure, &seed, now));
+            slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Delete, &failure, &seed, now));
         }
     }
 
@@ -367,8 +360,7 @@ impl super::bundle::Slot {
     /// Takes a sight unless a newer one is known.
     pub(super) fn take_sight(&mut self, seen: Seen) {
         match &self.sight {
-            Sight::Live(known)
-                if known.uid == seen.uid && known.resource_version > seen.resource_version => {}
+            Sight::Live(known) if known.uid == seen.uid && known.resource_version > seen.resource_version => {}
             _ => self.sight = Sight::Live(seen),
         }
     }

@@ -188,10 +188,7 @@ pub struct Agent {
 impl std::fmt::Debug for Agent {
     // Never what it holds: objects may be Secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Agent")
-            .field("phase", &self.phase)
-            .field("fence", &self.ledger.fence)
-            .finish_non_exhaustive()
+        f.debug_struct("Agent").field("phase", &self.phase).field("fence", &self.ledger.fence).finish_non_exhaustive()
     }
 }
 

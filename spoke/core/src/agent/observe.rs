@@ -105,19 +105,12 @@ impl Agent {
         }
         if failure.reason == Reason::NoSuchKind {
             // With a definition go all objects of its kind, and nobody tells of each.
-            self.each_slot(
-                |of, slot| of.kind == kind && matches!(slot.sight, Sight::Live(_)),
-                look_now,
-            );
+            self.each_slot(|of, slot| of.kind == kind && matches!(slot.sight, Sight::Live(_)), look_now);
         }
     }
 
     /// Does something to each slot that matches, and has its bundle looked at.
-    fn each_slot(
-        &mut self,
-        matches: impl Fn(&Identity, &Slot) -> bool,
-        change: impl Fn(&mut Slot),
-    ) {
+    fn each_slot(&mut self, matches: impl Fn(&Identity, &Slot) -> bool, change: impl Fn(&mut Slot)) {
         for (name, bundle) in &mut self.bundles {
             for (identity, slot) in &mut bundle.slots {
                 if matches(identity, slot) {

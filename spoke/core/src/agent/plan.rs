@@ -37,10 +37,8 @@ impl Agent {
             return;
         }
         let namespace = content.variant().settings.namespace.as_deref();
-        let planned =
-            target::bind_all(content, &assignment.variables, &self.scopes).and_then(|bound| {
-                target::wanted(&bound, namespace, &self.scopes).map(|wanted| (bound, wanted))
-            });
+        let planned = target::bind_all(content, &assignment.variables, &self.scopes)
+            .and_then(|bound| target::wanted(&bound, namespace, &self.scopes).map(|wanted| (bound, wanted)));
         match planned {
             Err(problems) => bundle.plan = Plan::Failed(problems),
             Ok((bound, wanted)) => {
@@ -64,14 +62,11 @@ impl Agent {
     fn set_bounds(&mut self, name: &str, identities: &[Identity]) {
         for identity in identities {
             let marks = self.marks(name, identity);
-            let Some(slot) =
-                self.bundles.get_mut(name).and_then(|bundle| bundle.slots.get_mut(identity))
-            else {
+            let Some(slot) = self.bundles.get_mut(name).and_then(|bundle| bundle.slots.get_mut(identity)) else {
                 continue;
             };
             let Some(target) = &slot.target else { continue };
-            let bound =
-                Digest::of_parts([&target.content.0[..], marks.0.as_bytes(), marks.1.as_bytes()]);
+            let bound = Digest::of_parts([&target.content.0[..], marks.0.as_bytes(), marks.1.as_bytes()]);
             if bound != slot.bound {
                 slot.bound = bound;
                 slot.trouble = None;
@@ -94,10 +89,7 @@ impl Agent {
     }
 
     /// Bundles that want an object, or may want it as far as is known.
-    pub(super) fn claimants<'a>(
-        &'a self,
-        identity: &'a Identity,
-    ) -> impl Iterator<Item = &'a str> + 'a {
+    pub(super) fn claimants<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a str> + 'a {
         let claims = |(name, bundle): (&'a String, &'a Bundle)| {
             let slot = bundle.slots.get(identity)?;
             let runs = matches!(self.ledger.entries.get(name), Some(Entry::Run(_)));
@@ -130,12 +122,7 @@ impl Agent {
 
     /// The bound object as it is applied, marks included. The bound objects of the bundle are kept
     /// until it has nothing more to apply.
-    pub(super) fn manifest(
-        &self,
-        name: &str,
-        bundle: &mut Bundle,
-        identity: &Identity,
-    ) -> Option<Json> {
+    pub(super) fn manifest(&self, name: &str, bundle: &mut Bundle, identity: &Identity) -> Option<Json> {
         let index = bundle.slots.get(identity)?.target.as_ref()?.index;
         let Plan::Ready(ready) = &mut bundle.plan else {
             return None;

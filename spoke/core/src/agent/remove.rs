@@ -103,9 +103,7 @@ impl Agent {
             .slots
             .iter()
             .filter(|(identity, slot)| slot.target.is_none() && identity.kind.is_shared())
-            .filter(|(identity, slot)| {
-                !slot.is_busy && self.other_claimant(name, identity).is_some()
-            })
+            .filter(|(identity, slot)| !slot.is_busy && self.other_claimant(name, identity).is_some())
             .map(|(identity, _)| identity.clone())
             .collect();
         for identity in claimed {
@@ -122,9 +120,7 @@ impl Agent {
         if !identity.kind.is_shared() {
             return None;
         }
-        let claims = |(other, bundle): (&String, &Bundle)| {
-            other != name && bundle.slots.contains_key(identity)
-        };
+        let claims = |(other, bundle): (&String, &Bundle)| other != name && bundle.slots.contains_key(identity);
         if let Some((other, _)) = self.bundles.iter().find(|pair| claims(*pair)) {
             return Some((other, true));
         }
@@ -145,13 +141,7 @@ impl Agent {
     }
 
     /// Judges the deletion of an object that was just looked at, and starts it.
-    pub(super) fn remove(
-        &mut self,
-        name: &str,
-        identity: &Identity,
-        live: Option<&Live>,
-        contents: Option<&Contents>,
-    ) {
+    pub(super) fn remove(&mut self, name: &str, identity: &Identity, live: Option<&Live>, contents: Option<&Contents>) {
         let verdict = self.judge(name, identity, live, contents);
         let now = self.now.mono_millis;
         match verdict {
@@ -166,11 +156,7 @@ impl Agent {
                 };
                 slot.is_busy = true;
                 slot.trouble = None;
-                let op = Op::Delete {
-                    identity: identity.clone(),
-                    version: slot.tracked.version.clone(),
-                    uid,
-                };
+                let op = Op::Delete { identity: identity.clone(), version: slot.tracked.version.clone(), uid };
                 let errand = Errand::Delete { bundle: name.to_owned(), identity: identity.clone() };
                 self.start_now(errand, op);
             }
@@ -218,8 +204,7 @@ impl Agent {
             other => {
                 let before = slot.trouble.take();
                 let seed = format!("{name}{identity}");
-                slot.trouble =
-                    Some(Trouble::next(before.as_ref(), Attempt::Delete, &failure_of(other), &seed, now));
+                slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Delete, &failure_of(other), &seed, now));
             }
         }
     }
@@ -237,9 +222,7 @@ impl Agent {
             Entry::Run(_) if slot.recreate && slot.target.is_some() => Warrant::Recreate,
             // Between the question and the answer a change may have come.
             _ if !bundle.may_remove => return None,
-            Entry::Run(assignment) => {
-                Warrant::Complete { is_named: slot.target.is_some(), permit: &assignment.permit }
-            }
+            Entry::Run(assignment) => Warrant::Complete { is_named: slot.target.is_some(), permit: &assignment.permit },
             Entry::Remove(permit) => Warrant::Tombstone { permit },
         };
         let needed = self.needed_by(name, identity);
@@ -255,25 +238,11 @@ impl Agent {
         }))
     }
 
-    fn refuse(
-        &mut self,
-        name: &str,
-        identity: &Identity,
-        message: String,
-        is_final: bool,
-        now: u64,
-    ) {
+    fn refuse(&mut self, name: &str, identity: &Identity, message: String, is_final: bool, now: u64) {
         if let Some(slot) = self.slot_mut(name, identity) {
             let before = slot.trouble.take();
             let seed = format!("{name}{identity}");
-            slot.trouble = Some(Trouble::stated(
-                before.as_ref(),
-                Attempt::Delete,
-                message,
-                is_final,
-                &seed,
-                now,
-            ));
+            slot.trouble = Some(Trouble::stated(before.as_ref(), Attempt::Delete, message, is_final, &seed, now));
         }
     }
 

@@ -38,7 +38,6 @@ pub(super) struct Sent {
     pub(super) last: Option<(Essence, u64)>,
 }
 
-
 impl Agent {
     pub(super) fn connected(&mut self) {
         self.is_connected = true;
@@ -73,9 +72,8 @@ impl Agent {
             rules: RULES,
             version: self.version.clone(),
         };
-        let sent = reports()
-            .map(|report| (report.bundle.clone(), Sent { digest: report.digest(), last: None }))
-            .collect();
+        let sent =
+            reports().map(|report| (report.bundle.clone(), Sent { digest: report.digest(), last: None })).collect();
         self.next_id += 1;
         self.session = Some(Session {
             id: self.next_id,
@@ -136,12 +134,8 @@ impl Agent {
             session.need_at = self.now.mono_millis + session.need_wait;
             let taken = match message {
                 ToSpoke::Delta(delta) => self.open(delta),
-                ToSpoke::Variant(part) => {
-                    self.take_part(|inbox, contents| inbox.take_variant(&part, contents))
-                }
-                ToSpoke::Body(part) => {
-                    self.take_part(|inbox, contents| inbox.take_body(&part, contents))
-                }
+                ToSpoke::Variant(part) => self.take_part(|inbox, contents| inbox.take_variant(&part, contents)),
+                ToSpoke::Body(part) => self.take_part(|inbox, contents| inbox.take_body(&part, contents)),
                 _ => Ok(()),
             };
             match taken {

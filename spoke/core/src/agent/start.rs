@@ -75,15 +75,13 @@ impl Agent {
         // Ids and tokens go on, so that late answers find nobody.
         fresh.next_id = self.next_id;
         fresh.store.follow(&self.store);
-        fresh.is_estranged =
-            !loaded.ledger.cluster_uid.is_empty() && loaded.ledger.cluster_uid != cluster_uid;
+        fresh.is_estranged = !loaded.ledger.cluster_uid.is_empty() && loaded.ledger.cluster_uid != cluster_uid;
         fresh.cluster_uid = cluster_uid;
         let generation = loaded.ledger.fence.generation;
         fresh.ledger = loaded.ledger;
         fresh.contents = loaded.contents;
         fresh.store.garbage = loaded.garbage;
-        fresh.bundles =
-            loaded.inventories.into_iter().map(|(name, one)| (name, Bundle::of(one))).collect();
+        fresh.bundles = loaded.inventories.into_iter().map(|(name, one)| (name, Bundle::of(one))).collect();
         for name in fresh.ledger.entries.keys() {
             let bundle = fresh.bundles.entry(name.clone()).or_default();
             bundle.generation = generation;
@@ -124,9 +122,7 @@ fn read(records: &BTreeMap<String, Vec<u8>>) -> Result<Loaded, Unreadable> {
             contents.insert(name.clone(), content);
         }
     }
-    let is_held = |name: &str, digest: &Digest| {
-        contents.get(name).is_some_and(|content| content.digest() == *digest)
-    };
+    let is_held = |name: &str, digest: &Digest| contents.get(name).is_some_and(|content| content.digest() == *digest);
     ledger.drop_lost(is_held);
     let mut inventories = BTreeMap::new();
     for (key, bytes) in records {

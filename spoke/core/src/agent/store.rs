@@ -91,11 +91,7 @@ impl Agent {
 
     /// When the next write is due.
     pub(super) fn store_wake(&self) -> Option<u64> {
-        if self.store.is_under_way()
-            || !self.has_lease
-            || self.is_stale
-            || self.phase != Phase::Ready
-        {
+        if self.store.is_under_way() || !self.has_lease || self.is_stale || self.phase != Phase::Ready {
             return None;
         }
         if let Some(trouble) = &self.store.trouble {
@@ -106,8 +102,7 @@ impl Agent {
     }
 
     pub(super) fn stored(&mut self, token: u64, result: Result<(), Failure>) {
-        let Some((_, purpose)) = self.store.under_way.take_if(|(waiting, _)| *waiting == token)
-        else {
+        let Some((_, purpose)) = self.store.under_way.take_if(|(waiting, _)| *waiting == token) else {
             return;
         };
         match result {
@@ -131,8 +126,7 @@ impl Agent {
     fn store_failed(&mut self, purpose: &Purpose, failure: &Failure) {
         let before = self.store.trouble.take();
         let now = self.now.mono_millis;
-        let trouble =
-            Trouble::next(before.as_ref(), Attempt::Apply, failure, &self.cluster_uid, now);
+        let trouble = Trouble::next(before.as_ref(), Attempt::Apply, failure, &self.cluster_uid, now);
         self.store.trouble = Some(trouble);
         match purpose {
             Purpose::Change => {}
@@ -191,9 +185,7 @@ impl Agent {
             };
             let new = bundle.slots.iter().filter(|(_, slot)| !slot.is_durable);
             let new: BTreeSet<Identity> = new.map(|(identity, _)| identity.clone()).collect();
-            let is_due = !new.is_empty()
-                || !bundle.is_busy()
-                || now >= since + limits::INVENTORY_WAIT_MILLIS;
+            let is_due = !new.is_empty() || !bundle.is_busy() || now >= since + limits::INVENTORY_WAIT_MILLIS;
             if !is_due {
                 continue;
             }
@@ -220,11 +212,9 @@ impl Agent {
         self.ledger.cluster_uid.clone_from(&before.cluster_uid);
         let fence = &self.ledger.fence;
         let (generation, root) = (fence.generation, self.ledger.root());
-        let has_other_marks =
-            before.fence.hub_id != fence.hub_id || before.fence.incarnation != fence.incarnation;
-        let is_next = before.fence.generation + 1 == generation
-            && before.fence.epoch == fence.epoch
-            && !has_other_marks;
+        let has_other_marks = before.fence.hub_id != fence.hub_id || before.fence.incarnation != fence.incarnation;
+        let is_next =
+            before.fence.generation + 1 == generation && before.fence.epoch == fence.epoch && !has_other_marks;
         for name in &change.forget {
             match self.bundles.get_mut(name) {
                 // The hub forgets what it was told is gone; what it never knew of (the cluster left
@@ -242,8 +232,7 @@ impl Agent {
         }
         self.contents.extend(change.fresh);
         let entries = &self.ledger.entries;
-        self.contents
-            .retain(|name, _| entries.get(name).is_some_and(|e| ledger::variant(e).is_some()));
+        self.contents.retain(|name, _| entries.get(name).is_some_and(|e| ledger::variant(e).is_some()));
         for name in entries.keys() {
             let is_set = change.set.contains(name);
             let bundle = self.bundles.entry(name.clone()).or_default();

@@ -19,11 +19,9 @@ impl Agent {
             return;
         };
         let (variant, variables, summary) = match entry {
-            Entry::Run(assignment) => (
-                Some(assignment.variant),
-                assignment.variables.digest(),
-                self.summary_of_run(bundle),
-            ),
+            Entry::Run(assignment) => {
+                (Some(assignment.variant), assignment.variables.digest(), self.summary_of_run(bundle))
+            }
             Entry::Remove(_) => {
                 // The variant is named until all of it is gone.
                 let variant = bundle.variant.unwrap_or_default();
@@ -31,8 +29,7 @@ impl Agent {
                 (variant, Variables::default().digest(), summary_of_removal(bundle))
             }
         };
-        let is_installed =
-            summary.sync == Sync::Applied && summary.health == Health::Healthy || bundle.installed;
+        let is_installed = summary.sync == Sync::Applied && summary.health == Health::Healthy || bundle.installed;
         let mut report = Report {
             bundle: name.to_owned(),
             generation: bundle.generation,
@@ -88,9 +85,8 @@ impl Agent {
     }
 
     fn summary_of_run(&self, bundle: &Bundle) -> Summary {
-        let lost = |identity: &proto_model::Identity| {
-            self.watches.get(&identity.kind).and_then(|watch| watch.lost.as_deref())
-        };
+        let lost =
+            |identity: &proto_model::Identity| self.watches.get(&identity.kind).and_then(|watch| watch.lost.as_deref());
         let state = |(identity, slot)| object_state(identity, slot, lost(identity));
         let objects: Vec<ObjectState<'_>> = bundle.targets().map(state).collect();
         let is_unplanned = match &bundle.plan {
@@ -110,10 +106,7 @@ impl Agent {
             });
         }
         problems.extend(removal_problems(bundle));
-        report::summarize(
-            &objects,
-            Circumstances { problems, is_unplanned, is_pruning: bundle.is_pruning },
-        )
+        report::summarize(&objects, Circumstances { problems, is_unplanned, is_pruning: bundle.is_pruning })
     }
 
     /// Says Hello where it is due, and reports that the hub does not have.
@@ -156,21 +149,10 @@ pub(super) type Essence = (u64, Option<Digest>, Digest, Sync, Health, bool);
 
 /// What a change of which makes a report a new one to people.
 fn essence(report: &Report) -> Essence {
-    (
-        report.generation,
-        report.variant,
-        report.variables,
-        report.sync,
-        report.health,
-        report.drifted,
-    )
+    (report.generation, report.variant, report.variables, report.sync, report.health, report.drifted)
 }
 
-fn object_state<'a>(
-    identity: &'a proto_model::Identity,
-    slot: &'a Slot,
-    lost: Option<&'a str>,
-) -> ObjectState<'a> {
+fn object_state<'a>(identity: &'a proto_model::Identity, slot: &'a Slot, lost: Option<&'a str>) -> ObjectState<'a> {
     let (health, message) = match lost {
         Some(message) => (Health::Unknown, message),
         None => slot.health(),

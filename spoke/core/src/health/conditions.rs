@@ -56,9 +56,9 @@ impl<'a> Conditions<'a> {
         };
         Self {
             all: items.into_iter().flatten().map(read).collect(),
-            has_status: object.get("status").is_some_and(|status| {
-                !status.is_null() && status.as_object().is_none_or(|map| !map.is_empty())
-            }),
+            has_status: object
+                .get("status")
+                .is_some_and(|status| !status.is_null() && status.as_object().is_none_or(|map| !map.is_empty())),
         }
     }
 
@@ -76,9 +76,7 @@ impl<'a> Conditions<'a> {
     pub(super) fn must_be_true(&self, name: &str) -> Assessment {
         match self.get(name) {
             None => Assessment::progressing(format!("has no condition {name} yet")),
-            Some(condition) if condition.status != "True" => {
-                Assessment::progressing(condition.say())
-            }
+            Some(condition) if condition.status != "True" => Assessment::progressing(condition.say()),
             Some(condition) if !condition.is_current => {
                 Assessment::progressing(format!("condition {name} is about an older generation"))
             }

@@ -59,8 +59,8 @@ pub fn depth(kind: &GroupKind) -> Depth {
     match (kind.group.as_str(), kind.kind.as_str()) {
         (
             "",
-            "ConfigMap" | "Secret" | "ServiceAccount" | "Namespace" | "LimitRange"
-            | "ResourceQuota" | "Endpoints" | "PodTemplate",
+            "ConfigMap" | "Secret" | "ServiceAccount" | "Namespace" | "LimitRange" | "ResourceQuota" | "Endpoints"
+            | "PodTemplate",
         )
         | (
             "rbac.authorization.k8s.io"
@@ -95,9 +95,7 @@ pub fn assess(kind: &GroupKind, object: &Json) -> Assessment {
         ("apps", "Deployment") => workload::deployment(object, &conditions),
         ("apps", "StatefulSet") => workload::stateful_set(object),
         ("apps", "DaemonSet") => workload::daemon_set(object),
-        ("apps", "ReplicaSet") | ("", "ReplicationController") => {
-            workload::replica_set(object, &conditions)
-        }
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => workload::replica_set(object, &conditions),
         ("batch", "Job") => workload::job(object, &conditions),
         ("", "Pod") => workload::pod(object, &conditions),
         ("", "PersistentVolumeClaim") => volume_claim(object),
@@ -133,12 +131,8 @@ fn generation_lag(object: &Json) -> Option<Assessment> {
 }
 
 fn volume_claim(object: &Json) -> Assessment {
-    let annotated = |name: &str| {
-        object
-            .pointer("/metadata/annotations")
-            .and_then(|annotations| annotations.get(name))
-            .is_some()
-    };
+    let annotated =
+        |name: &str| object.pointer("/metadata/annotations").and_then(|annotations| annotations.get(name)).is_some();
     match text(object, "/status/phase") {
         "Bound" => Assessment::healthy(),
         "Lost" => Assessment::degraded("phase Lost: its volume is gone"),
@@ -185,9 +179,7 @@ fn disruption_budget(object: &Json) -> Assessment {
     let current = number(object, "/status/currentHealthy").unwrap_or(0);
     match number(object, "/status/desiredHealthy") {
         None => Assessment::progressing("is not observed by its controller yet"),
-        Some(desired) if current < desired => {
-            Assessment::progressing(format!("{current} of {desired} pods healthy"))
-        }
+        Some(desired) if current < desired => Assessment::progressing(format!("{current} of {desired} pods healthy")),
         Some(_) => Assessment::healthy(),
     }
 }

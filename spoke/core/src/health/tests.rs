@@ -128,11 +128,7 @@ fn daemon_set_counts_ready_nodes() {
     check(set(status(3, 4)), Health::Progressing, "3 of 4 nodes updated");
     check(set(status(4, 3)), Health::Progressing, "3 of 4 nodes ready");
     check(set(status(4, 4)), Health::Healthy, "");
-    check(
-        set(json!({"observedGeneration": 2})),
-        Health::Progressing,
-        "is not observed by its controller yet",
-    );
+    check(set(json!({"observedGeneration": 2})), Health::Progressing, "is not observed by its controller yet");
 }
 
 #[test]
@@ -161,11 +157,7 @@ fn a_job_is_healthy_when_complete_and_degraded_when_failed() {
 fn pods_name_the_container_that_does_not_start() {
     let pod = |status: Json| with("v1", "Pod", json!({}), status);
     check(pod(json!({"phase": "Succeeded"})), Health::Healthy, "");
-    check(
-        pod(json!({"phase": "Failed", "reason": "Evicted"})),
-        Health::Degraded,
-        "phase Failed Evicted",
-    );
+    check(pod(json!({"phase": "Failed", "reason": "Evicted"})), Health::Degraded, "phase Failed Evicted");
     check(
         pod(json!({"phase": "Running", "containerStatuses": [
             {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]})),
@@ -178,11 +170,7 @@ fn pods_name_the_container_that_does_not_start() {
         Health::Progressing,
         "condition PodScheduled is False: Unschedulable: 0/1 nodes are available",
     );
-    check(
-        pod(json!({"phase": "Running", "conditions": [condition("Ready", "True", "", "")]})),
-        Health::Healthy,
-        "",
-    );
+    check(pod(json!({"phase": "Running", "conditions": [condition("Ready", "True", "", "")]})), Health::Healthy, "");
 }
 
 #[test]
@@ -202,11 +190,7 @@ fn storage_and_services() {
     check(claim(json!({}), "Lost"), Health::Degraded, "phase Lost: its volume is gone");
 
     let balancer = |status: Json| with("v1", "Service", json!({"type": "LoadBalancer"}), status);
-    check(
-        balancer(json!({"loadBalancer": {}})),
-        Health::Progressing,
-        "waits for the address of its load balancer",
-    );
+    check(balancer(json!({"loadBalancer": {}})), Health::Progressing, "waits for the address of its load balancer");
     check(balancer(json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}})), Health::Healthy, "");
     check(with("v1", "Service", json!({"type": "ClusterIP"}), json!({})), Health::Healthy, "");
 }
@@ -214,19 +198,10 @@ fn storage_and_services() {
 #[test]
 fn definitions_and_api_services() {
     let definition = |conditions: Json| {
-        with(
-            "apiextensions.k8s.io/v1",
-            "CustomResourceDefinition",
-            json!({}),
-            json!({"conditions": conditions}),
-        )
+        with("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({}), json!({"conditions": conditions}))
     };
     check(definition(json!([])), Health::Progressing, "has no condition Established yet");
-    check(
-        definition(json!([condition("Established", "True", "InitialNamesAccepted", "")])),
-        Health::Healthy,
-        "",
-    );
+    check(definition(json!([condition("Established", "True", "InitialNamesAccepted", "")])), Health::Healthy, "");
     check(
         definition(json!([condition("NamesAccepted", "False", "PluralConflict", "taken")])),
         Health::Degraded,
@@ -284,9 +259,7 @@ fn custom_resources_speak_through_conditions() {
         "condition Stalled is True: Auth: denied",
     );
     check(
-        custom(
-            json!({"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]}),
-        ),
+        custom(json!({"conditions": [{"type": "Ready", "status": "True", "observedGeneration": 1}]})),
         Health::Progressing,
         "condition Ready is about an older generation",
     );

@@ -71,9 +71,9 @@ pub(super) fn deployment(object: &Json, conditions: &Conditions<'_>) -> Assessme
     match short {
         None => Assessment::healthy(),
         // Why there are too few: a quota, a webhook.
-        Some(short) => conditions
-            .when_true("ReplicaFailure")
-            .map_or(short, |condition| Assessment::progressing(condition.say())),
+        Some(short) => {
+            conditions.when_true("ReplicaFailure").map_or(short, |condition| Assessment::progressing(condition.say()))
+        }
     }
 }
 
@@ -84,10 +84,8 @@ pub(super) fn replica_set(object: &Json, conditions: &Conditions<'_>) -> Assessm
     if let Some(condition) = conditions.when_true("ReplicaFailure") {
         return Assessment::progressing(condition.say());
     }
-    let counts = [
-        ("available", count(object, "/status/availableReplicas")),
-        ("ready", count(object, "/status/readyReplicas")),
-    ];
+    let counts =
+        [("available", count(object, "/status/availableReplicas")), ("ready", count(object, "/status/readyReplicas"))];
     short_of(replicas(object), &counts).unwrap_or_else(Assessment::healthy)
 }
 
@@ -106,8 +104,7 @@ pub(super) fn stateful_set(object: &Json) -> Assessment {
         return Assessment::healthy();
     }
     let partition = count(object, "/spec/updateStrategy/rollingUpdate/partition");
-    let (current, update) =
-        (text(object, "/status/currentRevision"), text(object, "/status/updateRevision"));
+    let (current, update) = (text(object, "/status/currentRevision"), text(object, "/status/updateRevision"));
     if partition == 0 && (update.is_empty() || current == update) {
         return Assessment::healthy();
     }
@@ -117,21 +114,15 @@ pub(super) fn stateful_set(object: &Json) -> Assessment {
 }
 
 pub(super) fn daemon_set(object: &Json) -> Assessment {
-    let Some(wanted) =
-        number(object, "/status/desiredNumberScheduled").filter(|_| is_observed(object))
-    else {
+    let Some(wanted) = number(object, "/status/desiredNumberScheduled").filter(|_| is_observed(object)) else {
         return not_observed();
     };
     let on_nodes = |what: &str, have: i64| {
         (have < wanted).then(|| Assessment::progressing(format!("{have} of {wanted} nodes {what}")))
     };
     let is_rolling = text(object, "/spec/updateStrategy/type") != "OnDelete";
-    let updated = is_rolling
-        .then(|| on_nodes("updated", count(object, "/status/updatedNumberScheduled")))
-        .flatten();
-    updated
-        .or_else(|| on_nodes("ready", count(object, "/status/numberReady")))
-        .unwrap_or_else(Assessment::healthy)
+    let updated = is_rolling.then(|| on_nodes("updated", count(object, "/status/updatedNumberScheduled"))).flatten();
+    updated.or_else(|| on_nodes("ready", count(object, "/status/numberReady"))).unwrap_or_else(Assessment::healthy)
 }
 
 pub(super) fn job(object: &Json, conditions: &Conditions<'_>) -> Assessment {
@@ -146,9 +137,7 @@ pub(super) fn job(object: &Json, conditions: &Conditions<'_>) -> Assessment {
     }
     let (done, failed) = (count(object, "/status/succeeded"), count(object, "/status/failed"));
     let wanted = number(object, "/spec/completions").unwrap_or(1);
-    Assessment::progressing(format!(
-        "has no condition Complete yet: {done} of {wanted} succeeded, {failed} failed"
-    ))
+    Assessment::progressing(format!("has no condition Complete yet: {done} of {wanted} succeeded, {failed} failed"))
 }
 
 pub(super) fn pod(object: &Json, conditions: &Conditions<'_>) -> Assessment {

@@ -29,8 +29,7 @@ fn entry(variant: &Variant) -> Entry {
 
 fn delta(ledger: &Ledger, set: &[(&str, Entry)]) -> Delta {
     let mut entries = ledger.entries.clone();
-    let set: BTreeMap<String, Entry> =
-        set.iter().map(|(name, entry)| ((*name).to_owned(), entry.clone())).collect();
+    let set: BTreeMap<String, Entry> = set.iter().map(|(name, entry)| ((*name).to_owned(), entry.clone())).collect();
     entries.extend(set.clone());
     let generation = ledger.fence.generation + 1;
     Delta {
@@ -58,11 +57,7 @@ fn variant_part(variant: &Variant, base: Option<&Variant>) -> VariantPart {
 
 fn body_part(object: &Object, base: Option<&Object>) -> BodyPart {
     let prefix = base.map_or(&[][..], |base| &base.body);
-    BodyPart {
-        digest: object.digest,
-        base: base.map(|base| base.digest),
-        bytes: pack(&object.body, prefix).into(),
-    }
+    BodyPart { digest: object.digest, base: base.map(|base| base.digest), bytes: pack(&object.body, prefix).into() }
 }
 
 /// A ledger that holds `main/web` with these objects.
@@ -127,19 +122,14 @@ fn unknown_rules_and_settings_are_too_much_for_this_spoke() {
     let (ledger, contents) = (Ledger::default(), Contents::new());
     let Entry::Run(mut assignment) = entry(&variant(&[&one])) else { unreachable!() };
     assignment.rules = RuleVersions { ordering: RULES.ordering + 1, ..RULES };
-    let refused = Inbox::open(
-        delta(&ledger, &[("main/web", Entry::Run(assignment.clone()))]),
-        &ledger,
-        &contents,
-    );
+    let refused = Inbox::open(delta(&ledger, &[("main/web", Entry::Run(assignment.clone()))]), &ledger, &contents);
     assert!(refused.unwrap_err().starts_with("spoke too old: bundle main/web"));
 
     let text = br#"{"settings":{"magic":true},"objects":[]}"#;
     let part = VariantPart { digest: Digest::of(text), base: None, bytes: pack(text, b"").into() };
     assignment.rules = RULES;
     assignment.variant = part.digest;
-    let mut inbox =
-        open(delta(&ledger, &[("main/web", Entry::Run(assignment))]), &ledger, &contents);
+    let mut inbox = open(delta(&ledger, &[("main/web", Entry::Run(assignment))]), &ledger, &contents);
     assert!(inbox.take_variant(&part, &contents).unwrap_err().starts_with("spoke too old"));
 }
 

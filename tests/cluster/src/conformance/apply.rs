@@ -30,13 +30,11 @@ pub async fn kinds_that_are_not_there_are_said_so(world: &World) {
         let failed = failure(world.run(Op::Discover(missing.clone())).await);
         assert_eq!(failed.reason, Reason::NoSuchKind, "{missing:?}");
         let mut manifest = world.config_map("a", json!({}));
-        manifest["apiVersion"] =
-            format!("{}/{}", missing.kind.group, missing.version).trim_start_matches('/').into();
+        manifest["apiVersion"] = format!("{}/{}", missing.kind.group, missing.version).trim_start_matches('/').into();
         manifest["kind"] = missing.kind.kind.as_str().into();
         assert_eq!(world.refused(&manifest).await.reason, Reason::NoSuchKind, "{missing:?}");
         let identity = Identity { kind: missing.kind.clone(), ..world.config_map_id("a") };
-        let failed =
-            failure(world.run(Op::Get { identity, version: missing.version.clone() }).await);
+        let failed = failure(world.run(Op::Get { identity, version: missing.version.clone() }).await);
         assert_eq!(failed.reason, Reason::NoSuchKind, "{missing:?}");
     }
 }
@@ -71,10 +69,7 @@ pub async fn a_field_that_is_dropped_disappears(world: &World) {
     let one = world.applied(&manifest).await;
     let made = one.object.unwrap();
     assert_eq!(made["spec"]["replicas"], 0);
-    assert_eq!(
-        made.pointer("/spec/template/spec/containers/0/livenessProbe/periodSeconds"),
-        Some(&json!(10))
-    );
+    assert_eq!(made.pointer("/spec/template/spec/containers/0/livenessProbe/periodSeconds"), Some(&json!(10)));
     let mut manifest = world.deployment("d", json!({}));
     manifest["metadata"]["labels"]["more"] = "x".into();
     let made = world.applied(&manifest).await.object.unwrap();
@@ -128,12 +123,7 @@ pub async fn a_secret_s_plain_text_becomes_data(world: &World) {
 pub async fn an_object_of_the_cluster_s_scope_needs_no_namespace(world: &World) {
     let name = format!("role:{}", world.namespace);
     let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]);
-    let mut manifest = world.manifest(
-        "rbac.authorization.k8s.io/v1",
-        "ClusterRole",
-        &name,
-        json!({"rules": rules}),
-    );
+    let mut manifest = world.manifest("rbac.authorization.k8s.io/v1", "ClusterRole", &name, json!({"rules": rules}));
     // A namespace where none belongs does no harm.
     let live = world.applied(&manifest).await;
     assert_eq!(live.identity.namespace, "");
@@ -146,9 +136,7 @@ pub async fn an_object_of_the_cluster_s_scope_needs_no_namespace(world: &World) 
 
 pub async fn all_kinds_and_all_owned_objects_are_listed(world: &World) {
     let kinds = world.cluster.kinds().await.unwrap();
-    for (group, name) in
-        [("", "ConfigMap"), ("apps", "Deployment"), ("batch", "Job"), ("", "Namespace")]
-    {
+    for (group, name) in [("", "ConfigMap"), ("apps", "Deployment"), ("batch", "Job"), ("", "Namespace")] {
         assert!(kinds.contains(&kind(group, name)), "{name}");
     }
     let one = world.applied(&world.config_map("ours", json!({"key": "1"}))).await;
@@ -156,16 +144,13 @@ pub async fn all_kinds_and_all_owned_objects_are_listed(world: &World) {
     foreign["metadata"].as_object_mut().unwrap().remove("labels");
     world.create(&foreign).await;
     let owned = world.cluster.owned(kind("", "ConfigMap")).await.unwrap();
-    let here: Vec<_> =
-        owned.into_iter().filter(|live| live.identity.namespace == world.namespace).collect();
+    let here: Vec<_> = owned.into_iter().filter(|live| live.identity.namespace == world.namespace).collect();
     assert_eq!(here.len(), 1);
     assert_eq!(here[0].uid, one.uid);
     assert_eq!(here[0].managed, one.managed);
     assert_eq!(here[0].owners, one.owners);
     assert_eq!(here[0].object, None);
-    let missing = Kind {
-        kind: GroupKind { group: "nowhere.example.com".into(), kind: "X".into() },
-        version: "v1".into(),
-    };
+    let missing =
+        Kind { kind: GroupKind { group: "nowhere.example.com".into(), kind: "X".into() }, version: "v1".into() };
     assert_eq!(world.cluster.owned(missing).await.unwrap_err().reason, Reason::NoSuchKind);
 }

@@ -111,7 +111,8 @@ impl Driver {
             if let Some(found) = self.report.as_ref().and_then(&mut fits) {
                 return found;
             }
-            let wait = self.wake.map_or(PATIENCE, |at| Duration::from_millis(at.saturating_sub(self.now().mono_millis)));
+            let wait =
+                self.wake.map_or(PATIENCE, |at| Duration::from_millis(at.saturating_sub(self.now().mono_millis)));
             tokio::select! {
                 event = self.told.recv() => self.step(event.unwrap()),
                 () = tokio::time::sleep(wait) => self.step(Event::Tick),

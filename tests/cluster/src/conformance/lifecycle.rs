@@ -87,29 +87,14 @@ pub async fn a_terminating_namespace_takes_nothing_new(world: &World) {
     assert_eq!(failed.reason, Reason::Terminating, "{failed}");
     let ensured = failure(world.run(Op::EnsureNamespace(world.namespace.clone())).await);
     assert_eq!(ensured.reason, Reason::Terminating, "{ensured}");
-    eventually("what is in it goes", || async {
-        world.get(&plain.identity).await.is_none().then_some(())
-    })
-    .await;
-    eventually("what is held is marked", || async {
-        world.get(&held.identity).await?.deleting.then_some(())
-    })
-    .await;
+    eventually("what is in it goes", || async { world.get(&plain.identity).await.is_none().then_some(()) }).await;
+    eventually("what is held is marked", || async { world.get(&held.identity).await?.deleting.then_some(()) }).await;
     assert!(world.get(&own.identity).await.is_some());
 
     world.edit(&held.identity, json!({"metadata": {"finalizers": null}})).await;
-    eventually("it goes itself", || async {
-        world.get(&own.identity).await.is_none().then_some(())
-    })
-    .await;
-    assert_eq!(
-        world.refused(&world.config_map("new", json!({}))).await.reason,
-        Reason::NoSuchNamespace
-    );
-    assert_eq!(
-        world.run(Op::EnsureNamespace(world.namespace.clone())).await,
-        Outcome::NamespaceReady
-    );
+    eventually("it goes itself", || async { world.get(&own.identity).await.is_none().then_some(()) }).await;
+    assert_eq!(world.refused(&world.config_map("new", json!({}))).await.reason, Reason::NoSuchNamespace);
+    assert_eq!(world.run(Op::EnsureNamespace(world.namespace.clone())).await, Outcome::NamespaceReady);
     assert_ne!(world.get(&own.identity).await.unwrap().uid, own.uid);
 }
 
@@ -130,10 +115,7 @@ pub async fn a_definition_makes_and_unmakes_its_kind(world: &World) {
     assert_eq!(again.managed, defined.managed);
 
     assert_eq!(world.delete(&defined.identity, &defined.uid).await, Outcome::Deleted);
-    eventually("the definition goes", || async {
-        world.get(&defined.identity).await.is_none().then_some(())
-    })
-    .await;
+    eventually("the definition goes", || async { world.get(&defined.identity).await.is_none().then_some(()) }).await;
     eventually("the kind goes", || async {
         match world.run(Op::Discover(kind.clone())).await {
             Outcome::Failed(failure) if failure.reason == Reason::NoSuchKind => Some(()),
@@ -151,22 +133,15 @@ pub async fn a_custom_object_is_held_to_its_schema(world: &World) {
     let (definition, group) = world.definition();
     world.applied(&definition).await;
     let parts = json!([{"id": "a", "count": 1}, {"id": "b"}]);
-    let live = world
-        .applied_once_known(&world.widget(&group, "w", json!({"size": 1, "parts": parts})))
-        .await;
+    let live = world.applied_once_known(&world.widget(&group, "w", json!({"size": 1, "parts": parts}))).await;
     let object = live.object.clone().unwrap();
     assert_eq!(object["spec"]["colour"], "red", "defaults are filled in");
     assert_eq!(object["metadata"]["generation"], 1);
 
     world
-        .edit(
-            &live.identity,
-            json!({"spec": {"parts": [{"id": "a", "count": 1}, {"id": "b"}, {"id": "theirs"}]}}),
-        )
+        .edit(&live.identity, json!({"spec": {"parts": [{"id": "a", "count": 1}, {"id": "b"}, {"id": "theirs"}]}}))
         .await;
-    let two = world
-        .applied(&world.widget(&group, "w", json!({"size": 2, "parts": [{"id": "a", "count": 2}]})))
-        .await;
+    let two = world.applied(&world.widget(&group, "w", json!({"size": 2, "parts": [{"id": "a", "count": 2}]}))).await;
     let object = two.object.unwrap();
     assert_eq!(object["spec"]["parts"], json!([{"id": "a", "count": 2}, {"id": "theirs"}]));
     assert_eq!(object["metadata"]["generation"], 3);

@@ -39,8 +39,7 @@ pub async fn environment_merges_by_name(world: &World) {
 }
 
 pub async fn ports_merge_by_number_and_protocol(world: &World) {
-    let one =
-        json!([{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53}]);
+    let one = json!([{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53}]);
     world.applied(&world.service("s", one)).await;
     let object = world.object(&world.identity("", "Service", "s")).await;
     assert_eq!(names(&object["spec"]["ports"]), ["dns", "dns-tcp"]);

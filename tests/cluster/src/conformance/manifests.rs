@@ -39,8 +39,7 @@ impl World {
 
     /// Any object in the case's namespace; `fields` are merged into its top.
     pub fn manifest(&self, api_version: &str, kind: &str, name: &str, fields: Json) -> Json {
-        let mut out =
-            json!({"apiVersion": api_version, "kind": kind, "metadata": self.metadata(name)});
+        let mut out = json!({"apiVersion": api_version, "kind": kind, "metadata": self.metadata(name)});
         for (key, value) in fields.as_object().unwrap() {
             out[key] = value.clone();
         }
@@ -54,18 +53,12 @@ impl World {
 
     /// A Service with these ports.
     pub fn service(&self, name: &str, ports: Json) -> Json {
-        self.manifest(
-            "v1",
-            "Service",
-            name,
-            json!({"spec": {"selector": {"app": name}, "ports": ports}}),
-        )
+        self.manifest("v1", "Service", name, json!({"spec": {"selector": {"app": name}, "ports": ports}}))
     }
 
     /// A Job of one container.
     pub fn job(&self, name: &str, image: &str) -> Json {
-        let pod =
-            json!({"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]});
+        let pod = json!({"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]});
         self.manifest("batch/v1", "Job", name, json!({"spec": {"template": {"spec": pod}}}))
     }
 

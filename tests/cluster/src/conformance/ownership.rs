@@ -52,9 +52,7 @@ pub async fn a_foreign_change_is_seen_and_mended(world: &World) {
     let manifest = world.deployment("d", json!({}));
     let ours = world.applied(&manifest).await;
     let image = json!([{"name": "main", "image": "registry.example/app:evil"}]);
-    world
-        .edit(&ours.identity, json!({"spec": {"template": {"spec": {"containers": image}}}}))
-        .await;
+    world.edit(&ours.identity, json!({"spec": {"template": {"spec": {"containers": image}}}})).await;
     let edited = world.get(&ours.identity).await.unwrap();
     assert_ne!(edited.managed, ours.managed);
     assert_eq!(world.applied(&manifest).await.managed, ours.managed);
@@ -74,7 +72,8 @@ pub async fn a_foreign_removal_is_seen_and_mended(world: &World) {
 pub async fn a_foreign_addition_is_neither_seen_nor_lost(world: &World) {
     let manifest = world.config_map("a", json!({"key": "1"}));
     let ours = world.applied(&manifest).await;
-    let added = json!({"data": {"more": "theirs"}, "metadata": {"labels": {"theirs": "x"}, "annotations": {"theirs": "x"}}});
+    let added =
+        json!({"data": {"more": "theirs"}, "metadata": {"labels": {"theirs": "x"}, "annotations": {"theirs": "x"}}});
     world.edit(&ours.identity, added).await;
     let edited = world.get(&ours.identity).await.unwrap();
     assert_eq!(edited.managed, ours.managed);
@@ -88,19 +87,16 @@ pub async fn defaults_are_no_drift(world: &World) {
     let service = world.service("s", json!([{"port": 80}]));
     let deployment = world.deployment("d", json!({"ports": [{"containerPort": 80}]}));
     let account = world.manifest("v1", "ServiceAccount", "a", json!({}));
-    let claim =
-        json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    let claim = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     let claim = world.manifest("v1", "PersistentVolumeClaim", "c", json!({"spec": claim}));
-    for manifest in [service, deployment, account, claim, world.job("j", "registry.example/app:1")]
-    {
+    for manifest in [service, deployment, account, claim, world.job("j", "registry.example/app:1")] {
         let one = world.applied(&manifest).await;
         let two = world.applied(&manifest).await;
         let read = world.get(&one.identity).await.unwrap();
         assert_eq!(one.managed, two.managed, "{}", one.identity);
         assert_eq!(one.managed, read.managed, "{}", one.identity);
-        let generation = |live: &spoke_core::port::Live| {
-            live.object.as_ref().unwrap()["metadata"]["generation"].clone()
-        };
+        let generation =
+            |live: &spoke_core::port::Live| live.object.as_ref().unwrap()["metadata"]["generation"].clone();
         assert_eq!(generation(&one), generation(&read), "{}", one.identity);
     }
     let object = world.object(&world.identity("", "Service", "s")).await;

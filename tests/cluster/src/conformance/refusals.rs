@@ -46,12 +46,7 @@ pub async fn workloads_without_what_they_need(world: &World) {
     claiming["kind"] = "StatefulSet".into();
     world.applied(&claiming).await;
     let job = world.job("j", "registry.example/app:1");
-    check(
-        world,
-        &without(job, "/spec/template/spec/restartPolicy"),
-        "spec.template.spec.restartPolicy",
-    )
-    .await;
+    check(world, &without(job, "/spec/template/spec/restartPolicy"), "spec.template.spec.restartPolicy").await;
     let cron = world.manifest("batch/v1", "CronJob", "c", json!({"spec": {
         "jobTemplate": {"spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "b"}]}}}},
     }}));
@@ -72,20 +67,10 @@ pub async fn values_out_of_range(world: &World) {
     check(world, &world.service("s", json!([{"port": 99_999}])), "spec.ports[0].port").await;
     let two = json!([{"port": 80}, {"port": 81}]);
     check(world, &world.service("s", two), "spec.ports[0].name").await;
-    check(
-        world,
-        &with(world.deployment("d", json!({})), "/spec/replicas", json!(-1)),
-        "spec.replicas",
-    )
-    .await;
+    check(world, &with(world.deployment("d", json!({})), "/spec/replicas", json!(-1)), "spec.replicas").await;
     check(world, &world.config_map("a", json!({"a/b": "1"})), "data").await;
     let claim = json!({"resources": {"requests": {"storage": "1Gi"}}});
-    check(
-        world,
-        &world.manifest("v1", "PersistentVolumeClaim", "c", json!({"spec": claim})),
-        "spec.accessModes",
-    )
-    .await;
+    check(world, &world.manifest("v1", "PersistentVolumeClaim", "c", json!({"spec": claim})), "spec.accessModes").await;
 }
 
 pub async fn bytes_that_are_none(world: &World) {
@@ -105,8 +90,7 @@ pub async fn bytes_that_are_none(world: &World) {
 
 pub async fn names_that_are_none(world: &World) {
     check(world, &world.config_map("Upper", json!({})), "metadata.name").await;
-    let labelled =
-        with(world.config_map("a", json!({})), "/metadata/labels/key", json!("no good value"));
+    let labelled = with(world.config_map("a", json!({})), "/metadata/labels/key", json!("no good value"));
     check(world, &labelled, "metadata.labels").await;
     let numeric = with(world.config_map("a", json!({})), "/metadata/labels/key", json!(1));
     check(world, &numeric, "metadata.labels").await;
@@ -140,8 +124,7 @@ pub async fn what_cannot_change(world: &World) {
     world.applied(&binding).await;
     check(world, &with(binding, "/roleRef", role("edit")), "roleRef").await;
 
-    let secret =
-        world.manifest("v1", "Secret", "s", json!({"type": "Opaque", "stringData": {"key": "1"}}));
+    let secret = world.manifest("v1", "Secret", "s", json!({"type": "Opaque", "stringData": {"key": "1"}}));
     world.applied(&secret).await;
     check(world, &with(secret, "/type", json!("example.com/other")), "type").await;
 }

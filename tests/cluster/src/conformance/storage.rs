@@ -57,10 +57,7 @@ pub async fn records_are_kept_replaced_and_removed(world: &World) {
     let _alone = LEDGER.lock().await;
     assert!(load(world, "small/").await.is_empty());
     put(world, &[("small/a", b"1"), ("small/b.c-d", b""), ("small/a", b"2")]).await;
-    let expected = BTreeMap::from([
-        ("small/a".to_owned(), b"2".to_vec()),
-        ("small/b.c-d".to_owned(), Vec::new()),
-    ]);
+    let expected = BTreeMap::from([("small/a".to_owned(), b"2".to_vec()), ("small/b.c-d".to_owned(), Vec::new())]);
     assert_eq!(load(world, "small/").await, expected);
     delete(world, &["small/a", "small/never"]).await;
     assert_eq!(load(world, "small/").await.into_keys().collect::<Vec<_>>(), ["small/b.c-d"]);
@@ -76,21 +73,17 @@ pub async fn a_large_record_is_kept_in_pieces(world: &World) {
     put(world, &[("large/a", &two)]).await;
     assert_eq!(load(world, "large/").await, BTreeMap::from([("large/a".to_owned(), two)]));
     put(world, &[("large/a", b"small again")]).await;
-    assert_eq!(
-        load(world, "large/").await,
-        BTreeMap::from([("large/a".to_owned(), b"small again".to_vec())])
-    );
+    assert_eq!(load(world, "large/").await, BTreeMap::from([("large/a".to_owned(), b"small again".to_vec())]));
     delete(world, &["large/a"]).await;
     assert!(load(world, "large/").await.is_empty());
 }
 
 pub async fn two_holders_share_no_lease(world: &World) {
     let other = world.another().await;
-    let lease =
-        |cluster: &std::sync::Arc<dyn spoke_core::port::Cluster>, holder: &'static str, secs| {
-            let cluster = cluster.clone();
-            async move { cluster.lease(holder.into(), secs).await.unwrap() }
-        };
+    let lease = |cluster: &std::sync::Arc<dyn spoke_core::port::Cluster>, holder: &'static str, secs| {
+        let cluster = cluster.clone();
+        async move { cluster.lease(holder.into(), secs).await.unwrap() }
+    };
     assert!(lease(&world.cluster, "a", 2).await);
     assert!(!lease(&other, "b", 2).await);
     assert!(lease(&world.cluster, "a", 2).await, "the holder renews");

@@ -32,10 +32,7 @@ pub async fn an_object_that_loses_its_label_is_gone(world: &World) {
     let mut observer = world.watch(&[(kind("", "ConfigMap"), Depth::Metadata)]);
     observer.until_listed().await;
     world.edit(&one.identity, json!({"metadata": {"labels": null}})).await;
-    assert_eq!(
-        observer.next().await,
-        Observation::Gone { identity: one.identity.clone(), uid: one.uid.clone() }
-    );
+    assert_eq!(observer.next().await, Observation::Gone { identity: one.identity.clone(), uid: one.uid.clone() });
     let live = world.get(&one.identity).await.unwrap();
     assert_eq!(live.uid, one.uid, "it is still there");
     assert_ne!(live.managed, one.managed);
@@ -135,6 +132,8 @@ pub async fn a_kind_that_goes_takes_its_objects(world: &World) {
         })
         .await;
     observer
-        .until(|seen| matches!(seen, Observation::Lost { failure, .. } if failure.reason == Reason::NoSuchKind).then_some(()))
+        .until(|seen| {
+            matches!(seen, Observation::Lost { failure, .. } if failure.reason == Reason::NoSuchKind).then_some(())
+        })
         .await;
 }

@@ -7,12 +7,7 @@ use super::World;
 use super::manifests::workload;
 use super::world::eventually;
 
-async fn status_until(
-    world: &World,
-    identity: &Identity,
-    what: &str,
-    fits: impl Fn(&Json) -> bool,
-) -> Json {
+async fn status_until(world: &World, identity: &Identity, what: &str, fits: impl Fn(&Json) -> bool) -> Json {
     eventually(what, || async {
         let live = world.get(identity).await?;
         let object = live.object?;
@@ -35,9 +30,7 @@ pub async fn a_deployment_becomes_available(world: &World) {
     manifest["spec"]["replicas"] = 2.into();
     let live = world.applied(&manifest).await;
     let available = |object: &Json| {
-        observed(object)
-            && object["status"]["availableReplicas"] == 2
-            && condition(object, "Available")
+        observed(object) && object["status"]["availableReplicas"] == 2 && condition(object, "Available")
     };
     let object = status_until(world, &live.identity, "it is available", available).await;
     assert_eq!(object["status"]["updatedReplicas"], 2);
@@ -48,8 +41,7 @@ pub async fn a_deployment_becomes_available(world: &World) {
     manifest["spec"]["replicas"] = 0.into();
     let scaled = world.applied(&manifest).await;
     assert_eq!(scaled.object.unwrap()["metadata"]["generation"], 2);
-    let none =
-        |object: &Json| observed(object) && object["status"].get("availableReplicas").is_none();
+    let none = |object: &Json| observed(object) && object["status"].get("availableReplicas").is_none();
     status_until(world, &live.identity, "it is scaled to nothing", none).await;
 }
 
@@ -57,8 +49,7 @@ pub async fn a_stateful_set_becomes_ready(world: &World) {
     let mut spec = workload("s", json!({}));
     spec["serviceName"] = "s".into();
     spec["replicas"] = 2.into();
-    let live =
-        world.applied(&world.manifest("apps/v1", "StatefulSet", "s", json!({"spec": spec}))).await;
+    let live = world.applied(&world.manifest("apps/v1", "StatefulSet", "s", json!({"spec": spec}))).await;
     let ready = |object: &Json| {
         let status = &object["status"];
         observed(object)
@@ -71,14 +62,8 @@ pub async fn a_stateful_set_becomes_ready(world: &World) {
 }
 
 pub async fn a_daemon_set_becomes_ready(world: &World) {
-    let live = world
-        .applied(&world.manifest(
-            "apps/v1",
-            "DaemonSet",
-            "d",
-            json!({"spec": workload("d", json!({}))}),
-        ))
-        .await;
+    let live =
+        world.applied(&world.manifest("apps/v1", "DaemonSet", "d", json!({"spec": workload("d", json!({}))}))).await;
     let ready = |object: &Json| {
         let status = &object["status"];
         observed(object)
@@ -119,6 +104,5 @@ pub async fn a_suspended_job_waits(world: &World) {
     status_until(world, &live.identity, "it says so", suspended).await;
     manifest["spec"]["suspend"] = false.into();
     world.applied(&manifest).await;
-    status_until(world, &live.identity, "it is complete", |object| condition(object, "Complete"))
-        .await;
+    status_until(world, &live.identity, "it is complete", |object| condition(object, "Complete")).await;
 }

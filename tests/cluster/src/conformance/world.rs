@@ -82,8 +82,7 @@ impl World {
 
     /// Asks what an apply would do.
     pub async fn dry_run(&self, manifest: &Json) -> Outcome {
-        self.run(Op::Apply { manifest: manifest.clone(), manager: MANAGER.into(), dry_run: true })
-            .await
+        self.run(Op::Apply { manifest: manifest.clone(), manager: MANAGER.into(), dry_run: true }).await
     }
 
     /// Applies, which must succeed.
@@ -142,9 +141,7 @@ impl World {
         match &self.hands {
             Hands::Memory(memory) => {
                 let change = |object: &mut Json| merge_patch(object, &patch);
-                memory
-                    .with_state(|state, now| state.edit(identity, "kubectl-patch", change, now))
-                    .unwrap();
+                memory.with_state(|state, now| state.edit(identity, "kubectl-patch", change, now)).unwrap();
             }
             Hands::Kube(real) => {
                 let patch = patch.to_string();
@@ -196,9 +193,7 @@ impl World {
     pub async fn create(&self, manifest: &Json) {
         match &self.hands {
             Hands::Memory(memory) => {
-                memory
-                    .with_state(|state, now| state.create(manifest, "kubectl-create", now))
-                    .unwrap();
+                memory.with_state(|state, now| state.create(manifest, "kubectl-create", now)).unwrap();
             }
             Hands::Kube(real) => {
                 let (real, text) = (real.clone(), manifest.to_string());
@@ -291,10 +286,7 @@ impl Observer {
 }
 
 /// Waits until something is so.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut ask: impl FnMut() -> F,
-) -> T {
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = ask().await {
@@ -383,8 +375,7 @@ fn shared() -> Arc<tests_tools::Cluster> {
 /// the next run.
 fn work_dir() -> PathBuf {
     let all = std::env::temp_dir().join("drover-conformance");
-    let running =
-        |dir: &Path| dir.file_name().is_some_and(|pid| Path::new("/proc").join(pid).exists());
+    let running = |dir: &Path| dir.file_name().is_some_and(|pid| Path::new("/proc").join(pid).exists());
     for old in std::fs::read_dir(&all).into_iter().flatten().flatten() {
         if !running(&old.path()) {
             let _ = std::fs::remove_dir_all(old.path());

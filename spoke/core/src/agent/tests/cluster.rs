@@ -10,17 +10,12 @@ use super::fake::{Thing, World, failure};
 use super::log::say;
 use crate::agent::{Effect, Event};
 use crate::contents::{Contents, Member, Survey};
-use crate::port::{
-    Failure, Kind, Live, OWNER_ANNOTATION, Observation, Op, Outcome, OwnerMark, Reason, Write,
-};
+use crate::port::{Failure, Kind, Live, OWNER_ANNOTATION, Observation, Op, Outcome, OwnerMark, Reason, Write};
 
 impl World {
     pub(super) fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
-            Effect::Load => vec![Event::Started {
-                records: self.records.clone(),
-                cluster_uid: "cluster".into(),
-            }],
+            Effect::Load => vec![Event::Started { records: self.records.clone(), cluster_uid: "cluster".into() }],
             Effect::Send(message) => {
                 self.said.push(message);
                 Vec::new()
@@ -80,9 +75,7 @@ impl World {
             }
             Op::Apply { manifest, manager, dry_run } => {
                 let identity = object::identity(&manifest).unwrap();
-                if self.immutable.contains(&identity.kind.kind)
-                    && self.things.contains_key(&identity)
-                {
+                if self.immutable.contains(&identity.kind.kind) && self.things.contains_key(&identity) {
                     let refused = failure(Reason::Invalid, "field is immutable");
                     return vec![done(Outcome::Failed(refused))];
                 }

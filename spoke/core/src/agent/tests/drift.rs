@@ -46,12 +46,7 @@ fn a_deleted_object_comes_back_without_the_hub() {
     world.destroy("a");
     assert_eq!(
         world.log(),
-        [
-            "get ConfigMap shop/a",
-            "store inventory/main/web",
-            "apply ConfigMap shop/a",
-            "store inventory/main/web"
-        ]
+        ["get ConfigMap shop/a", "store inventory/main/web", "apply ConfigMap shop/a", "store inventory/main/web"]
     );
 }
 
@@ -123,10 +118,7 @@ fn a_restart_applies_nothing_again_and_finds_what_happened_meanwhile() {
     world.pass(60_000);
     let log = world.log();
     assert_eq!(log[0], "send Hello at 1");
-    assert!(
-        !log.iter().any(|line| line.starts_with("apply") || line.starts_with("get")),
-        "{log:?}"
-    );
+    assert!(!log.iter().any(|line| line.starts_with("apply") || line.starts_with("get")), "{log:?}");
 
     let gone = world.find("a");
     world.things.remove(&gone);
@@ -187,10 +179,7 @@ fn what_cannot_be_watched_is_unknown() {
     let kind = world.watched.keys().next().unwrap().clone();
     let failure = failure(Reason::Forbidden, "cannot watch configmaps");
     world.step(Event::Observed(Observation::Lost { kind: kind.clone(), failure }));
-    assert_eq!(
-        world.words("main/web"),
-        "Applied Unknown [ConfigMap shop/a cannot watch configmaps]"
-    );
+    assert_eq!(world.words("main/web"), "Applied Unknown [ConfigMap shop/a cannot watch configmaps]");
     for event in world.list(vec![kind]) {
         world.step(event);
     }

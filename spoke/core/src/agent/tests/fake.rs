@@ -114,11 +114,7 @@ impl World {
     }
 
     pub(super) fn welcome(&mut self, want_reports: bool) {
-        self.hub(ToSpoke::Welcome {
-            session_token: b"token".to_vec(),
-            want_holding: false,
-            want_reports,
-        });
+        self.hub(ToSpoke::Welcome { session_token: b"token".to_vec(), want_holding: false, want_reports });
     }
 
     pub(super) fn hub(&mut self, message: ToSpoke) {
@@ -211,8 +207,7 @@ impl World {
         let drifted = if report.drifted { " drifted" } else { "" };
         let problem = report.problems.first().map_or(String::new(), |problem| {
             let is_final = if problem.is_final { "final: " } else { "" };
-            let object =
-                problem.object.as_ref().map_or(String::new(), |object| format!("{object} "));
+            let object = problem.object.as_ref().map_or(String::new(), |object| format!("{object} "));
             format!(" [{is_final}{object}{}]", problem.message)
         });
         format!("{} {}{drifted}{problem}", report.sync, report.health)
@@ -223,13 +218,7 @@ impl World {
         self.assign_with(bundle, settings, manifests, permit(0));
     }
 
-    pub(super) fn assign_with(
-        &mut self,
-        bundle: &str,
-        settings: Settings,
-        manifests: &[Json],
-        permit: Permit,
-    ) {
+    pub(super) fn assign_with(&mut self, bundle: &str, settings: Settings, manifests: &[Json], permit: Permit) {
         let parts = parts(settings, manifests);
         let entry = run(&parts.variant, permit);
         let delta = self.delta(&[(bundle, entry)], &[]);
@@ -251,8 +240,7 @@ impl World {
             None => BTreeMap::new(),
         };
         self.entries = held;
-        let contents: Vec<Parts> =
-            bundles.iter().map(|(_, objects)| parts(Settings::default(), objects)).collect();
+        let contents: Vec<Parts> = bundles.iter().map(|(_, objects)| parts(Settings::default(), objects)).collect();
         let set: Vec<(&str, Entry)> = bundles
             .iter()
             .zip(&contents)
@@ -374,20 +362,11 @@ impl World {
 }
 
 pub(super) fn run(variant: &Variant, permit: Permit) -> Entry {
-    Entry::Run(Assignment {
-        variant: variant.digest(),
-        variables: Variables::default(),
-        permit,
-        rules: RULES,
-    })
+    Entry::Run(Assignment { variant: variant.digest(), variables: Variables::default(), permit, rules: RULES })
 }
 
 pub(super) fn variant_part(variant: &Variant) -> ToSpoke {
-    ToSpoke::Variant(VariantPart {
-        digest: variant.digest(),
-        base: None,
-        bytes: pack(&variant.encode(), b"").into(),
-    })
+    ToSpoke::Variant(VariantPart { digest: variant.digest(), base: None, bytes: pack(&variant.encode(), b"").into() })
 }
 
 pub(super) fn body_part(body: &Object) -> ToSpoke {

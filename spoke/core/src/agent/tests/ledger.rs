@@ -13,10 +13,7 @@ fn nothing_is_applied_or_acknowledged_before_the_ledger_is_durable() {
     world.assign("main/web", Settings::default(), &[config("a", "1")]);
     world.pass(5_000);
     let log = world.log();
-    assert!(
-        log.len() > 2 && log.iter().all(|line| line == "store bundle/main/web ledger"),
-        "{log:?}"
-    );
+    assert!(log.len() > 2 && log.iter().all(|line| line == "store bundle/main/web ledger"), "{log:?}");
     world.stores_fail = false;
     world.pass(60_000);
     let log = world.log();
@@ -79,10 +76,7 @@ fn other_content_under_the_same_generation_is_refused_and_the_same_is_acknowledg
     other.base = other.root;
     other.root = proto_model::Digest::of(b"other");
     world.hub(ToSpoke::Delta(other));
-    assert_eq!(
-        world.log(),
-        ["send Nack 1: generation 1 came with other content than this cluster holds under it"]
-    );
+    assert_eq!(world.log(), ["send Nack 1: generation 1 came with other content than this cluster holds under it"]);
 }
 
 #[test]
@@ -138,12 +132,7 @@ fn without_the_lease_nothing_happens_and_afterwards_the_ledger_is_read_anew() {
     world.step(Event::Lease(true));
     assert_eq!(
         world.log()[..4],
-        [
-            "end session: the Lease was lost for a while; the ledger is read anew",
-            "watch ",
-            "load",
-            "watch ConfigMap",
-        ]
+        ["end session: the Lease was lost for a while; the ledger is read anew", "watch ", "load", "watch ConfigMap",]
     );
     assert_eq!(world.things.len(), 1);
 }

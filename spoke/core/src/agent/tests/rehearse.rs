@@ -23,8 +23,7 @@ fn refuse(world: &mut World, what: &str, reason: Reason) {
 
 fn definition() -> Json {
     let mut definition = manifest("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com");
-    definition["spec"] =
-        json!({"group": "example.com", "names": {"kind": "Widget"}, "scope": "Namespaced"});
+    definition["spec"] = json!({"group": "example.com", "names": {"kind": "Widget"}, "scope": "Namespaced"});
     definition
 }
 
@@ -182,10 +181,7 @@ fn what_the_bundle_brings_itself_is_not_asked_about() {
     world.set_status("widgets.example.com", established);
     assert_eq!(
         written(&mut world, "dry-run"),
-        [
-            "dry-run Namespace fresh",
-            "dry-run CustomResourceDefinition.apiextensions.k8s.io widgets.example.com"
-        ]
+        ["dry-run Namespace fresh", "dry-run CustomResourceDefinition.apiextensions.k8s.io widgets.example.com"]
     );
     assert_eq!(world.words("main/web"), "Applied Healthy");
     // The next time they are there.
@@ -196,10 +192,7 @@ fn what_the_bundle_brings_itself_is_not_asked_about() {
         Settings::default(),
         &[inside, widget, definition(), manifest("v1", "Namespace", "fresh")],
     );
-    assert_eq!(
-        written(&mut world, "dry-run"),
-        ["dry-run ConfigMap fresh/a", "dry-run Widget.example.com fresh/w"]
-    );
+    assert_eq!(written(&mut world, "dry-run"), ["dry-run ConfigMap fresh/a", "dry-run Widget.example.com fresh/w"]);
 }
 
 #[test]

@@ -16,8 +16,7 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
@@ -114,11 +113,8 @@ fn run(seed: u64) {
     }
     heal(&mut world, &wanted);
     let there: BTreeSet<String> = world.things.keys().map(ToString::to_string).collect();
-    let mut should: BTreeSet<String> = wanted
-        .iter()
-        .flatten()
-        .map(|one| proto_model::object::identity(one).unwrap().to_string())
-        .collect();
+    let mut should: BTreeSet<String> =
+        wanted.iter().flatten().map(|one| proto_model::object::identity(one).unwrap().to_string()).collect();
     should.insert("ConfigMap shop/foreign".into());
     assert_eq!(there, should, "seed {seed}");
     for bundle in BUNDLES {

@@ -34,22 +34,14 @@ fn what_happened_while_the_hub_was_away_is_told_and_the_rest_only_when_asked_for
     world.welcome(true);
     assert_eq!(
         world.log(),
-        [
-            "send Hello at 2",
-            "send Report main/db Applied Healthy",
-            "send Report main/web Applied Healthy",
-        ]
+        ["send Hello at 2", "send Report main/db Applied Healthy", "send Report main/web Applied Healthy",]
     );
 }
 
 #[test]
 fn a_new_session_token_is_durable() {
     let mut world = World::new();
-    world.hub(ToSpoke::Welcome {
-        session_token: b"second".to_vec(),
-        want_holding: true,
-        want_reports: false,
-    });
+    world.hub(ToSpoke::Welcome { session_token: b"second".to_vec(), want_holding: true, want_reports: false });
     // Nothing is said before the hub can know this spoke by it.
     assert_eq!(world.log(), ["store ledger", "send Holding "]);
     world.restart();
@@ -114,8 +106,7 @@ fn a_change_that_comes_while_one_is_written_waits_for_it() {
     world.log();
     world.stores_fail = false;
     world.pass(1_000);
-    let acks: Vec<String> =
-        world.log().into_iter().filter(|line| line.starts_with("send Ack")).collect();
+    let acks: Vec<String> = world.log().into_iter().filter(|line| line.starts_with("send Ack")).collect();
     assert_eq!(acks, ["send Ack 1", "send Ack 2"]);
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
 }
