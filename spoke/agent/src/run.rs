@@ -86,6 +86,7 @@ pub async fn run(
         holder,
         lease: Lease::new(config.lease_secs),
         lease_secs: config.lease_secs,
+        waits_because: String::new(),
         intake: Arc::default(),
         inbox,
         ready,
@@ -114,6 +115,8 @@ struct Spoke {
     holder: String,
     lease: Lease,
     lease_secs: u32,
+    /// Why the lease is not held, as it was told last; empty while it is.
+    waits_because: String,
     intake: Arc<Intake>,
     inbox: mpsc::Receiver<LinkEvent>,
     ready: watch::Sender<bool>,
@@ -203,11 +206,12 @@ impl Spoke {
 
     fn leased(&mut self, asked_at: u64, answer: &Result<bool, Failure>) -> Result<(), RunError> {
         let now = self.mono_millis();
-        match answer {
-            Ok(false) => debug!("another spoke holds the lease of the cluster"),
-            Err(failure) => debug!(%failure, "no answer about the lease of the cluster"),
-            Ok(true) => {}
-        }
+        let trouble = match answer {
+            Ok(true) => None,
+            Ok(false) => Some("another spoke holds the lease of the cluster".to_owned()),
+            Err(failure) => Some(format!("no answer about the lease of the cluster: {failure}")),
+        };
+        self.wait_for_lease(trouble);
         match self.lease.answered(asked_at, now, answer.as_ref().ok().copied()) {
             Some(true) => {
                 info!("this spoke holds the lease of its cluster");
@@ -218,6 +222,20 @@ impl Spoke {
                 self.step(Event::Lease(false))
             }
             None => Ok(()),
+        }
+    }
+
+    /// A spoke without the lease does nothing at all, so it says why, once for each reason. While the
+    /// lease is still held, an answer may be missing.
+    fn wait_for_lease(&mut self, trouble: Option<String>) {
+        match trouble {
+            Some(why) if self.lease.is_held() => debug!("{why}"),
+            Some(why) if self.waits_because != why => {
+                warn!("nothing is done here: {why}");
+                self.waits_because = why;
+            }
+            Some(_) => {}
+            None => self.waits_because.clear(),
         }
     }
 
