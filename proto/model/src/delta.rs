@@ -132,7 +132,8 @@ impl Refusal {
             Self::Removed => "the cluster was removed from the fleet",
             Self::Retry => "the hub is busy; trying again",
             Self::ForeignFence => {
-                "the spoke holds a state that this hub never gave; run `drover cluster replace`"
+                "the cluster holds what another hub gave it: go on with that hub (`drover up`: with its --dir), or \
+                 remove its objects and the Secrets of drover-system first"
             }
         }
     }
