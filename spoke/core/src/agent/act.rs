@@ -183,9 +183,7 @@ impl Agent {
             return None;
         }
         let makes = |other: &String| {
-            let is_it = |errand: &Errand| {
-                matches!(errand, Errand::Apply { bundle, identity: of, .. } if bundle == other && of == identity)
-            };
+            let is_it = |errand: &Errand| matches!(errand, Errand::Apply { bundle, identity: of, .. } if bundle == other && of == identity);
             self.errands.values().any(is_it)
         };
         let is_owner = |(other, bundle): (&String, &Bundle)| {
@@ -243,14 +241,9 @@ impl Agent {
                 }
                 None => None,
             };
-            is_clear &=
-                trouble.as_ref().is_some_and(|trouble| trouble.reason == Some(Reason::NoSuchKind));
+            is_clear &= trouble.as_ref().is_some_and(|trouble| trouble.reason == Some(Reason::NoSuchKind));
             if let Some(trouble) = &trouble {
-                problems.push(crate::report::problem(
-                    &identity,
-                    trouble.is_final,
-                    &trouble.message,
-                ));
+                problems.push(crate::report::problem(&identity, trouble.is_final, &trouble.message));
             }
             match trouble {
                 Some(trouble) if trouble.retry_at > now => {
@@ -298,17 +291,15 @@ impl Agent {
             return false;
         }
         let says = |sync: Option<Sync>| {
-            bundle.report.as_ref().is_some_and(|report| {
-                report.health == Health::Healthy && sync.is_none_or(|sync| report.sync == sync)
-            })
+            bundle
+                .report
+                .as_ref()
+                .is_some_and(|report| report.health == Health::Healthy && sync.is_none_or(|sync| report.sync == sync))
         };
         match dependency.until {
             Until::Installed => bundle.installed,
             // What it runs now may be the content before: that is healthy, too.
-            Until::Healthy => {
-                bundle.installed
-                    && bundle.targets().all(|(_, slot)| slot.health().0 == Health::Healthy)
-            }
+            Until::Healthy => bundle.installed && bundle.targets().all(|(_, slot)| slot.health().0 == Health::Healthy),
             Until::Current => says(Some(Sync::Applied)),
         }
     }
@@ -349,10 +340,11 @@ fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> Vec<Step> {
     };
     let mut before: Option<Stage> = None;
     let (mut is_done, mut is_healthy) = (true, true);
-    for identity in &ready.order {
-        let Some(slot) = bundle.slots.get(identity) else {
-            continue;
-        };
+    for (identity, slot) in ready.in_order(&bundle.slots) {
+        // What comes after is decided when there is room for more.
+        if steps.len() >= circumstances.steps_max {
+            break;
+        }
         let Some(target) = &slot.target else { continue };
         if let Some(before) = before.filter(|before| *before != target.stage) {
             is_open &= is_done && (is_healthy || !target.stage.is_after_border(&before));
@@ -360,9 +352,6 @@ fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> Vec<Step> {
         before = Some(target.stage);
         is_done &= slot.is_applied() && !holds_up(identity, slot);
         is_healthy &= slot.is_applied() && slot.health().0 == Health::Healthy;
-        if steps.len() >= circumstances.steps_max {
-            continue;
-        }
         match decide_object(identity, slot, is_open, circumstances) {
             Next::Nothing => {}
             Next::At(at) => wake = Some(wake.map_or(at, |before| before.min(at))),
@@ -395,12 +384,7 @@ enum Next {
     Step(Step),
 }
 
-fn decide_object(
-    identity: &Identity,
-    slot: &Slot,
-    is_open: bool,
-    circumstances: &Circumstances,
-) -> Next {
+fn decide_object(identity: &Identity, slot: &Slot, is_open: bool, circumstances: &Circumstances) -> Next {
     // What is not in the durable inventory is not touched.
     if slot.is_busy || !slot.is_durable {
         return Next::Nothing;
@@ -415,15 +399,9 @@ fn decide_object(
     match slot.verdict() {
         // It was looked at and was still there; its watch may tell sooner that it is gone.
         Verdict::Going if slot.trouble.is_some() => Next::Step(Step::Look(identity.clone())),
-        Verdict::Look if is_open || slot.tracked.uid.is_some() => {
-            Next::Step(Step::Look(identity.clone()))
-        }
-        Verdict::Apply(Why::Content) if is_open => {
-            Next::Step(Step::Apply(identity.clone(), Why::Content))
-        }
-        Verdict::Apply(why @ (Why::Drifted | Why::Missing))
-            if circumstances.drift == Drift::Correct =>
-        {
+        Verdict::Look if is_open || slot.tracked.uid.is_some() => Next::Step(Step::Look(identity.clone())),
+        Verdict::Apply(Why::Content) if is_open => Next::Step(Step::Apply(identity.clone(), Why::Content)),
+        Verdict::Apply(why @ (Why::Drifted | Why::Missing)) if circumstances.drift == Drift::Correct => {
             let at = slot.correct_at(why, &identity.name);
             if slot.is_contested() && slot.contest.is_none() {
                 Next::Step(Step::Look(identity.clone()))

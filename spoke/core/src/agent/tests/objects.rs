@@ -5,7 +5,7 @@ use serde_json::json;
 
 use proto_model::limits;
 
-use super::fake::{World, config, failure, manifest};
+use super::fake::{World, config, failure, manifest, permit};
 use crate::agent::Event;
 use crate::port::{OWNER_ANNOTATION, OWNER_LABEL, Reason};
 
@@ -71,9 +71,8 @@ fn stages_wait_for_each_other_and_one_failure_stops_only_what_comes_after() {
     world.failures.insert("apply ConfigMap shop/a".into(), failure(Reason::Quota, "quota is full"));
     let objects = [manifest("apps/v1", "Deployment", "web"), config("a", "1"), config("b", "1")];
     world.assign("main/web", in_shop(), &objects);
-    let applies = |log: Vec<String>| -> Vec<String> {
-        log.into_iter().filter(|line| line.starts_with("apply")).collect()
-    };
+    let applies =
+        |log: Vec<String>| -> Vec<String> { log.into_iter().filter(|line| line.starts_with("apply")).collect() };
     assert_eq!(applies(world.log()), ["apply ConfigMap shop/a", "apply ConfigMap shop/b"]);
     assert_eq!(world.words("main/web"), "Waiting Progressing [ConfigMap shop/a quota is full]");
     world.failures.clear();
@@ -101,8 +100,7 @@ fn a_border_of_the_author_waits_for_health() {
 #[test]
 fn custom_resources_wait_for_their_definition() {
     let mut world = World::new();
-    let mut definition =
-        manifest("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com");
+    let mut definition = manifest("apiextensions.k8s.io/v1", "CustomResourceDefinition", "widgets.example.com");
     definition["spec"] = json!({"group": "example.com", "names": {"kind": "Widget"},
         "scope": "Namespaced"});
     let widget = manifest("example.com/v1", "Widget", "w");
@@ -121,11 +119,7 @@ fn a_kind_that_does_not_exist_is_waited_for() {
     let mut world = World::new();
     let missing = failure(Reason::NoSuchKind, "no such kind");
     world.failures.insert("Widget.example.com".into(), missing);
-    world.assign(
-        "main/web",
-        in_shop(),
-        &[manifest("example.com/v1", "Widget", "w"), config("a", "1")],
-    );
+    world.assign("main/web", in_shop(), &[manifest("example.com/v1", "Widget", "w"), config("a", "1")]);
     assert_eq!(
         world.words("main/web"),
         "Waiting Progressing [Widget.example.com w waits for kind Widget.example.com/v1 to exist]"
@@ -172,7 +166,7 @@ fn an_object_goes_from_one_bundle_to_another_as_soon_as_it_may() {
     let mut world = World::new();
     world.assign("main/one", Settings::default(), &[config("a", "1")]);
     world.assign("main/two", Settings::default(), &[config("a", "2")]);
-    world.assign_with("main/one", Settings::default(), &[], super::fake::permit(1));
+    world.assign_with("main/one", Settings::default(), &[], permit(1));
     assert_eq!(world.words("main/two"), "Applied Healthy");
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
 }
@@ -202,6 +196,10 @@ fn two_bundles_that_look_at_the_same_moment_do_not_both_apply() {
     assert_eq!(world.words("main/one"), "Applied Healthy");
     assert!(world.words("main/two").contains("belongs to bundle main/one"), "{}", world.words("main/two"));
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "1");
+    world.assign_with("main/one", Settings::default(), &[], permit(1));
+    world.pass(120_000);
+    assert_eq!(world.words("main/two"), "Applied Healthy");
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
 }
 
 #[test]
@@ -274,9 +272,7 @@ fn retries_back_off_and_honour_what_the_server_asks() {
 #[test]
 fn requests_under_way_are_bounded_and_bundles_take_turns() {
     let mut world = World::new();
-    let many = |prefix: &str| -> Vec<_> {
-        (0..20).map(|n| config(&format!("{prefix}{n}"), "1")).collect()
-    };
+    let many = |prefix: &str| -> Vec<_> { (0..20).map(|n| config(&format!("{prefix}{n}"), "1")).collect() };
     world.assign("main/warm", Settings::default(), &[config("w", "1")]);
     world.log();
     world.is_held = true;
@@ -356,9 +352,6 @@ fn health_follows_the_watch() {
     world.set_status("web", ready);
     assert_eq!(world.words("main/web"), "Applied Healthy");
     world.set_status("web", json!({"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1}));
-    assert_eq!(
-        world.words("main/web"),
-        "Applied Progressing [Deployment.apps shop/web 0 of 1 replicas available]"
-    );
+    assert_eq!(world.words("main/web"), "Applied Progressing [Deployment.apps shop/web 0 of 1 replicas available]");
     assert!(world.report("main/web").installed);
 }
