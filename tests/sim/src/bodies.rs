@@ -29,17 +29,18 @@ pub struct Bodies {
     /// What the hub keeps of them in memory.
     pub shelf: Shelf,
     expected: RefCell<BTreeMap<(Digest, Digest), Arc<Expected>>>,
-    packed: RefCell<BTreeMap<(Digest, Option<Digest>), Arc<[u8]>>>,
+    packed: RefCell<Packed>,
 }
+
+/// Compressed bodies, by digest and the one that they were compressed against.
+type Packed = BTreeMap<(Digest, Option<Digest>), Arc<[u8]>>;
 
 impl Bodies {
     pub(crate) fn add_variant(&mut self, settings: Settings, manifests: Vec<Json>) -> Digest {
-        let objects: Vec<Object> =
-            manifests.iter().filter_map(|manifest| Object::new(manifest).ok()).collect();
+        let objects: Vec<Object> = manifests.iter().filter_map(|manifest| Object::new(manifest).ok()).collect();
         debug_assert_eq!(objects.len(), manifests.len());
         let meta = VariantMeta::of(&settings, &objects);
-        let variant =
-            Variant { settings, objects: objects.iter().map(|object| object.digest).collect() };
+        let variant = Variant { settings, objects: objects.iter().map(|object| object.digest).collect() };
         let digest = variant.digest();
         if self.bytes.contains_key(&digest) {
             return digest;
@@ -54,10 +55,8 @@ impl Bodies {
 
     pub(crate) fn add_variables(&mut self, variables: Variables) -> Digest {
         let digest = variables.digest();
-        if !self.bytes.contains_key(&digest) {
-            self.bytes.insert(digest, variables.encode().into());
-            self.shelf.add_variables(digest, Arc::new(variables));
-        }
+        self.bytes.entry(digest).or_insert_with(|| variables.encode().into());
+        self.shelf.add_variables(digest, Arc::new(variables));
         digest
     }
 

@@ -39,8 +39,7 @@ impl History {
         if let Some(bundle) = Inventory::bundle_of(key) {
             match bytes {
                 Some(bytes) => {
-                    let inventory =
-                        Inventory::decode(bytes, bundle).map_err(|error| error.to_string())?;
+                    let inventory = Inventory::decode(bytes, bundle).map_err(|error| error.to_string())?;
                     self.inventories.insert(bundle.to_owned(), inventory);
                 }
                 None => {

@@ -44,11 +44,7 @@ const LOOK_MILLIS: u64 = 2_000;
 pub fn run(settings: Settings) -> Outcome {
     let mut world = World::new(settings.seed, settings.bug, settings.is_told);
     drive(&mut world);
-    Outcome {
-        violation: world.violation().cloned(),
-        counts: world.counts().clone(),
-        story: world.story(),
-    }
+    Outcome { violation: world.violation().cloned(), counts: world.counts().clone(), story: world.story() }
 }
 
 fn drive(world: &mut World) {

@@ -1,6 +1,8 @@
 //! Many seeds, and one to replay.
 #![allow(clippy::panic, clippy::print_stdout, reason = "a test fails by panicking and says why")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tests_sim::{Counts, Settings, run};
 
 const SEEDS: u64 = 200;
@@ -24,15 +26,34 @@ fn fail(seed: u64) -> ! {
 /// `DROVER_SIM_SEEDS` says how many, `DROVER_SIM_FIRST` which is the first.
 #[test]
 fn many_seeds() {
-    let (first, count) =
-        (number("DROVER_SIM_FIRST").unwrap_or(0), number("DROVER_SIM_SEEDS").unwrap_or(SEEDS));
-    let mut counts = Counts::default();
-    for seed in first..first + count {
-        let outcome = run(Settings { seed, bug: None, is_told: false });
-        if outcome.violation.is_some() {
-            fail(seed);
+    let (first, count) = (number("DROVER_SIM_FIRST").unwrap_or(0), number("DROVER_SIM_SEEDS").unwrap_or(SEEDS));
+    let next = AtomicU64::new(first);
+    // Each world is a thread's own; only seeds are shared out.
+    let work = || {
+        let mut counts = Counts::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count {
+                return Ok(counts);
+            }
+            let outcome = run(Settings { seed, bug: None, is_told: false });
+            if outcome.violation.is_some() {
+                return Err(seed);
+            }
+            counts.add(&outcome.counts);
         }
-        counts.add(&outcome.counts);
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let results: Vec<Result<Counts, u64>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().filter_map(|worker| worker.join().ok()).collect()
+    });
+    let mut counts = Counts::default();
+    for result in results {
+        match result {
+            Ok(one) => counts.add(&one),
+            Err(seed) => fail(seed),
+        }
     }
     println!("{counts}");
     // A few seeds can't show everything.

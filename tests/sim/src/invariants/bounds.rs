@@ -57,9 +57,7 @@ impl Invariant for Bounds {
                     }
                 }
             }
-            Seen::Told { cluster, stream, message: ToSpoke::Delta(_) }
-                if !self.under_way.insert(*stream) =>
-            {
+            Seen::Told { cluster, stream, message: ToSpoke::Delta(_) } if !self.under_way.insert(*stream) => {
                 return Err(format!("two deltas are under way to {cluster} on one stream"));
             }
             Seen::Answered { stream } | Seen::Ended { stream } => {

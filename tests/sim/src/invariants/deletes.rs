@@ -23,19 +23,12 @@ pub struct Deletes {
 }
 
 impl Deletes {
-    fn check(
-        &mut self,
-        cluster: &str,
-        identity: &Identity,
-        live: &Json,
-        context: &Context<'_>,
-    ) -> Result<(), String> {
+    fn check(&mut self, cluster: &str, identity: &Identity, live: &Json, context: &Context<'_>) -> Result<(), String> {
         let uid = live.pointer("/metadata/uid").and_then(Json::as_str).unwrap_or_default();
         let ledger = context.ledger(cluster)?;
         let marked = owners(live);
         let in_inventory = |bundle: &&String| {
-            let tracked =
-                ledger.inventories.get(*bundle).and_then(|all| all.objects.get(identity));
+            let tracked = ledger.inventories.get(*bundle).and_then(|all| all.objects.get(identity));
             tracked.is_some_and(|one| one.uid.as_deref().is_none_or(|known| known == uid))
         };
         // An object of a shared kind bears the marks of all its claimants, and of those that left.
@@ -76,15 +69,11 @@ impl Deletes {
         };
         let permit: &Permit = match entry {
             Entry::Run(run) => {
-                let wanted = history::expected(context.bodies, Some(entry))
-                    .ok_or_else(|| format!("{bundle} can't be bound"))?;
+                let wanted =
+                    history::expected(context.bodies, Some(entry)).ok_or_else(|| format!("{bundle} can't be bound"))?;
                 if wanted.contains_key(identity) {
                     // Only what can't be changed is made anew.
-                    return if identity.kind.is("batch", "Job") {
-                        Ok(())
-                    } else {
-                        Err(format!("{bundle} names it"))
-                    };
+                    return if identity.kind.is("batch", "Job") { Ok(()) } else { Err(format!("{bundle} names it")) };
                 }
                 &run.permit
             }
@@ -113,8 +102,7 @@ impl Invariant for Deletes {
         if let Seen::Forgotten { cluster } = seen {
             self.gone.retain(|(of, ..), _| of != cluster);
         }
-        let Seen::Reached { cluster, op: Op::Delete { identity, uid, .. }, live: Some(live), .. } = seen
-        else {
+        let Seen::Reached { cluster, op: Op::Delete { identity, uid, .. }, live: Some(live), .. } = seen else {
             return Ok(());
         };
         let live_uid = live.pointer("/metadata/uid").and_then(Json::as_str);
@@ -123,7 +111,6 @@ impl Invariant for Deletes {
         if live_uid != Some(uid) || is_going {
             return Ok(());
         }
-        self.check(cluster, identity, live, context)
-            .map_err(|why| format!("{cluster} deletes {identity}: {why}"))
+        self.check(cluster, identity, live, context).map_err(|why| format!("{cluster} deletes {identity}: {why}"))
     }
 }

@@ -35,13 +35,7 @@ struct Change<'a> {
 }
 
 impl GuardHolds {
-    fn applied(
-        &mut self,
-        entry: &Entry,
-        before: &Fleet,
-        after: &Fleet,
-        bodies: &Bodies,
-    ) -> Result<(), String> {
+    fn applied(&mut self, entry: &Entry, before: &Fleet, after: &Fleet, bodies: &Bodies) -> Result<(), String> {
         let hour = after.at_unix_millis / 3_600_000;
         for change in changes(before, after, bodies) {
             self.judge(&change, hour)?;
@@ -175,9 +169,7 @@ impl Invariant for GuardHolds {
                 self.approved.insert(((*bundle).to_owned(), *cluster, *goal));
                 Ok(())
             }
-            Seen::Applied { entry, before, after } => {
-                self.applied(entry, before, after, context.bodies)
-            }
+            Seen::Applied { entry, before, after } => self.applied(entry, before, after, context.bodies),
             _ => Ok(()),
         }
     }

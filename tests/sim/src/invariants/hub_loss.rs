@@ -32,11 +32,6 @@ pub fn check(world: &World, before: &Ledgers) -> Result<(), String> {
     if after != *before {
         return Err(format!("without a hub, ledgers went from {before:?} to {after:?}"));
     }
-    let different: Vec<String> =
-        clusters.iter().flat_map(|name| differences(world, name)).collect();
-    if different.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("without a hub, {}", different.join("; ")))
-    }
+    let different: Vec<String> = clusters.iter().flat_map(|name| differences(world, name)).collect();
+    if different.is_empty() { Ok(()) } else { Err(format!("without a hub, {}", different.join("; "))) }
 }

@@ -33,9 +33,8 @@ impl Invariant for LedgerFirst {
             Seen::Durable { cluster, key, bytes: Some(_) } if *key == ROOT_KEY => {
                 let roots = &context.ledger(cluster)?.roots;
                 let [.., before, after] = &roots[..] else { return Ok(()) };
-                let order = |root: &crate::history::Root| {
-                    (root.fence.epoch, root.fence.incarnation, root.fence.generation)
-                };
+                let order =
+                    |root: &crate::history::Root| (root.fence.epoch, root.fence.incarnation, root.fence.generation);
                 if before.fence.hub_id.is_empty()
                     || before.fence.hub_id == after.fence.hub_id && order(before) <= order(after)
                 {

@@ -98,10 +98,9 @@ pub fn differences(world: &World, cluster: &str) -> Vec<String> {
                 // A Job that came to its end may vanish.
                 None if identity.kind.is("batch", "Job") => {}
                 None => out.push(format!("{cluster} lacks {identity} of {bundle}")),
-                Some(live) if payload(&live) != *text => out.push(format!(
-                    "{cluster} has {identity} of {bundle} as {}, not as {text}",
-                    payload(&live)
-                )),
+                Some(live) if payload(&live) != *text => {
+                    out.push(format!("{cluster} has {identity} of {bundle} as {}, not as {text}", payload(&live)))
+                }
                 Some(live) if !owners(&live).contains(bundle) => {
                     out.push(format!("{identity} of {bundle} in {cluster} lacks its mark"));
                 }

@@ -24,8 +24,8 @@ pub mod deletes;
 pub mod guard;
 pub mod hello;
 pub mod hub_loss;
-pub mod ledger_first;
 pub mod lease;
+pub mod ledger_first;
 pub mod liveness;
 pub mod no_content;
 pub mod older_health;
@@ -256,8 +256,7 @@ impl std::fmt::Display for Violation {
 #[must_use]
 pub fn owners(object: &Json) -> Vec<String> {
     let marks = proto_model::object::annotation(object, spoke_core::port::OWNER_ANNOTATION);
-    let marks: Vec<Json> =
-        marks.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let marks: Vec<Json> = marks.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let bundle = |mark: &Json| Some(mark.get("bundle")?.as_str()?.to_owned());
     marks.iter().filter_map(bundle).collect()
 }

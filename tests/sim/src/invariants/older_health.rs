@@ -40,9 +40,8 @@ impl OlderHealth {
                 }
                 let since = held.2;
                 let said = self.said.get(&pairing);
-                let is_true = said.is_some_and(|all| {
-                    all.iter().any(|(one, generation)| *one == pair && *generation >= since)
-                });
+                let is_true =
+                    said.is_some_and(|all| all.iter().any(|(one, generation)| *one == pair && *generation >= since));
                 if !is_true && !self.settled.contains(&pairing) {
                     return Err(format!(
                         "{bundle} counts as settled in {cluster}, assigned with generation {since}; \

@@ -37,8 +37,8 @@ impl Invariant for OneOwner {
         let ledger = context.ledger(cluster)?;
         let uid = live.pointer("/metadata/uid").and_then(|uid| uid.as_str());
         let tracked = ledger.inventories.get(bundle).and_then(|all| all.objects.get(&identity));
-        let is_made_by_us = tracked.is_some_and(|one| one.uid.is_some() && one.uid.as_deref() == uid)
-            || manages(live, manager);
+        let is_made_by_us =
+            tracked.is_some_and(|one| one.uid.is_some() && one.uid.as_deref() == uid) || manages(live, manager);
         let is_race = foreign_since.is_some_and(|at| context.now_millis < at + RACE_MILLIS);
         if is_made_by_us || is_race {
             return Ok(());

@@ -14,10 +14,9 @@ impl Invariant for Replay {
 
     fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>) -> Result<(), String> {
         match seen {
-            Seen::Replayed { before, after } if before != after => Err(format!(
-                "the log gives another Fleet: revision {} was {}",
-                after.revision, before.revision
-            )),
+            Seen::Replayed { before, after } if before != after => {
+                Err(format!("the log gives another Fleet: revision {} was {}", after.revision, before.revision))
+            }
             _ => Ok(()),
         }
     }

@@ -78,12 +78,7 @@ impl Repo {
         }
     }
 
-    fn with_bundle(
-        &mut self,
-        rng: &mut Rng,
-        event: Event,
-        act: impl FnOnce(&mut u64, &mut Bundle, &mut Rng),
-    ) -> Event {
+    fn with_bundle(&mut self, rng: &mut Rng, event: Event, act: impl FnOnce(&mut u64, &mut Bundle, &mut Rng)) -> Event {
         if let Some(name) = self.some_bundle(rng)
             && let Some(bundle) = self.content.bundles.get_mut(&name)
         {
@@ -92,12 +87,7 @@ impl Repo {
         event
     }
 
-    fn with_cluster(
-        &mut self,
-        rng: &mut Rng,
-        event: Event,
-        act: impl FnOnce(&mut Self, &str, &mut Rng),
-    ) -> Event {
+    fn with_cluster(&mut self, rng: &mut Rng, event: Event, act: impl FnOnce(&mut Self, &str, &mut Rng)) -> Event {
         let names: Vec<String> = self.content.clusters.keys().cloned().collect();
         if let Some(name) = rng.pick(&names) {
             act(self, name, rng);

@@ -60,11 +60,7 @@ impl Item {
     pub(crate) fn manifest(&self, key: &Key, is_b: bool) -> Json {
         let suffix = if is_b { "-b" } else { "" };
         // Claimants of a shared object apply the same text.
-        let revision = if key.sort.is_shared() {
-            "shared".to_owned()
-        } else {
-            format!("{}{suffix}", self.revision)
-        };
+        let revision = if key.sort.is_shared() { "shared".to_owned() } else { format!("{}{suffix}", self.revision) };
         let name = if key.is_sharded { format!("{}-${{shard}}", key.name) } else { key.name.clone() };
         let mut manifest = body(key.sort, &name, &revision);
         manifest["metadata"] = json!({"name": name, "annotations": {REVISION: revision}});

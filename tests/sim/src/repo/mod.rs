@@ -156,12 +156,8 @@ impl Repo {
             .map(|(name, _)| name.clone())
             .collect();
         for (name, bundle) in &mut self.content.bundles {
-            let brought: BTreeSet<String> = bundle
-                .items
-                .keys()
-                .filter(|key| key.sort == Sort::Namespace)
-                .map(|key| key.name.clone())
-                .collect();
+            let brought: BTreeSet<String> =
+                bundle.items.keys().filter(|key| key.sort == Sort::Namespace).map(|key| key.name.clone()).collect();
             let defines = bundle.items.keys().any(|key| key.sort == Sort::Definition);
             bundle.items.retain(|key, _| {
                 (!key.namespace.starts_with("team-") || brought.contains(&key.namespace))
@@ -196,16 +192,9 @@ fn render(bundle: &Bundle, is_b: bool, bodies: &mut Bodies) -> Digest {
     if bundle.items.keys().any(|key| key.is_sharded) {
         binds.insert("shard".to_owned(), Binds { identity: true });
     }
-    let depends_on = bundle.depends_on.iter().map(|name| Dependency {
-        bundle: full(name),
-        until: Until::Installed,
-    });
-    let settings = Settings {
-        namespace: Some("shop".into()),
-        binds,
-        depends_on: depends_on.collect(),
-        drift: Drift::Correct,
-    };
+    let depends_on = bundle.depends_on.iter().map(|name| Dependency { bundle: full(name), until: Until::Installed });
+    let settings =
+        Settings { namespace: Some("shop".into()), binds, depends_on: depends_on.collect(), drift: Drift::Correct };
     let manifests = bundle.items.iter().map(|(key, item)| item.manifest(key, is_b));
     bodies.add_variant(settings, manifests.collect())
 }

@@ -82,8 +82,7 @@ impl World {
         let last = self.histories.get(cluster).and_then(|history| history.last());
         last.is_some_and(|root| {
             root.entries.values().any(|entry| {
-                crate::history::expected(&self.bodies, Some(entry))
-                    .is_some_and(|all| all.contains_key(identity))
+                crate::history::expected(&self.bodies, Some(entry)).is_some_and(|all| all.contains_key(identity))
             })
         })
     }

@@ -49,12 +49,11 @@ impl World {
             0..=13 => self.cut_stream(&cluster),
             14..=16 => self.hollow_stream(&cluster),
             17..=20 => self.stall(&cluster),
-            21..=28 => {
-                if self.sites.get(&cluster).is_some_and(|site| site.spoke.is_some()) {
-                    self.counts.fault(Fault::SpokeKilled);
-                    self.kill_spoke(&cluster);
-                }
+            21..=28 if self.sites.get(&cluster).is_some_and(|site| site.spoke.is_some()) => {
+                self.counts.fault(Fault::SpokeKilled);
+                self.kill_spoke(&cluster);
             }
+            21..=28 => {}
             29..=33 => self.kill_hub(),
             34..=37 => self.take_snapshot(),
             38..=41 => self.take_server_away(&cluster),
@@ -316,8 +315,7 @@ impl World {
 
     fn lose_pack(&mut self, cluster: &str) {
         let Some(site) = self.sites.get(cluster) else { return };
-        let packs: Vec<String> =
-            site.ledger.keys().filter(|key| key.starts_with("bundle/")).cloned().collect();
+        let packs: Vec<String> = site.ledger.keys().filter(|key| key.starts_with("bundle/")).cloned().collect();
         let Some(pack) = self.rng.pick(&packs).cloned() else { return };
         if !site.ledger.contains_key(ROOT_KEY) {
             return;

@@ -290,22 +290,14 @@ fn is_of_publish(command: &Command) -> bool {
 
 fn no_guard() -> Guard {
     let open = hub_core::catalog::Allowance { percent: Some(100), count: None };
-    Guard {
-        max_deleted_objects: open,
-        max_emptied_clusters: open,
-        protected_kinds: std::collections::BTreeSet::new(),
-    }
+    Guard { max_deleted_objects: open, max_emptied_clusters: open, protected_kinds: std::collections::BTreeSet::new() }
 }
 
 /// Clusters to which anything may be assigned.
 fn members(fleet: &Fleet) -> Vec<Member> {
     let assignable = fleet.clusters.iter().filter(|(_, cluster)| cluster.is_assignable());
     assignable
-        .map(|(name, cluster)| Member {
-            number: cluster.number,
-            name: name.clone(),
-            labels: cluster.labels(),
-        })
+        .map(|(name, cluster)| Member { number: cluster.number, name: name.clone(), labels: cluster.labels() })
         .collect()
 }
 
@@ -317,11 +309,9 @@ fn words(entry: &Entry) -> String {
         ),
         Command::Observe(all) => format!("Observe {:?} {:?}", all.bundles, all.items),
         Command::Goal(part) => format!("Goal of {}", part.bundle),
-        Command::Publish(publish) => format!(
-            "Publish {} gone {:?}",
-            publish.commit.trim_start_matches('0'),
-            publish.gone
-        ),
+        Command::Publish(publish) => {
+            format!("Publish {} gone {:?}", publish.commit.trim_start_matches('0'), publish.gone)
+        }
         other => format!("{other:?}"),
     };
     entry.commands.iter().map(word).collect::<Vec<_>>().join("; ")

@@ -231,12 +231,10 @@ impl World {
         if self.violation.is_some() {
             return;
         }
-        let context =
-            Context { now_millis: self.now, bodies: &self.bodies, ledgers: &self.histories };
+        let context = Context { now_millis: self.now, bodies: &self.bodies, ledgers: &self.histories };
         for invariant in &mut self.invariants {
             if let Err(what) = invariant.see(seen, &context) {
-                self.violation =
-                    Some(Violation { invariant: invariant.name(), what, at_millis: self.now });
+                self.violation = Some(Violation { invariant: invariant.name(), what, at_millis: self.now });
                 return;
             }
         }

@@ -53,19 +53,22 @@ impl World {
         }
         self.next_stream += 1;
         let stream = self.next_stream;
-        self.streams.insert(stream, Stream {
-            cluster: cluster.to_owned(),
-            boot,
-            key,
-            at_spoke: true,
-            at_hub: true,
-            is_cut: false,
-            is_hollow: false,
-            to_spoke_at: self.now,
-            to_hub_at: self.now,
-            unread: 0,
-            stalled_until: 0,
-        });
+        self.streams.insert(
+            stream,
+            Stream {
+                cluster: cluster.to_owned(),
+                boot,
+                key,
+                at_spoke: true,
+                at_hub: true,
+                is_cut: false,
+                is_hollow: false,
+                to_spoke_at: self.now,
+                to_hub_at: self.now,
+                unread: 0,
+                stalled_until: 0,
+            },
+        );
         self.set_stream(cluster, Some(stream));
         self.soon(2, 40, Happening::Stands { stream });
     }

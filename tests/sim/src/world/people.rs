@@ -149,8 +149,7 @@ impl World {
         if with_new_key {
             site.key = Digest::of_parts([name.as_bytes(), &self.people.tokens.to_be_bytes()]);
         }
-        let enrol =
-            Command::Enrol { cluster: name.to_owned(), token: token.id.clone(), key: site.key };
+        let enrol = Command::Enrol { cluster: name.to_owned(), token: token.id.clone(), key: site.key };
         let Some(node) = &mut self.hub.node else { return };
         node.waiting.push(Command::Token(token));
         node.waiting.push(enrol);
@@ -168,7 +167,10 @@ impl World {
             for (cluster, goal) in &moves {
                 self.see(&Seen::Approved { bundle: name, cluster: *cluster, goal: *goal });
             }
-            self.act(Event::Approved, Deed::ApproveDeletions { bundle: name.clone(), shown: check::held_digest(&moves) });
+            self.act(
+                Event::Approved,
+                Deed::ApproveDeletions { bundle: name.clone(), shown: check::held_digest(&moves) },
+            );
         }
     }
 

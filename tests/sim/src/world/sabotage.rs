@@ -37,6 +37,11 @@ impl World {
                 disguise.highest = disguise.highest.max(delta.fence.generation);
                 Some(Event::Hub(ToSpoke::Delta(delta)))
             }
+            // What it reads again is the truth.
+            (Some(Bug::FenceSkipped), event @ Event::Started { .. }) => {
+                self.sites.get_mut(cluster)?.spoke.as_mut()?.disguise = Disguise::default();
+                Some(event)
+            }
             (Some(Bug::PruneWithoutPermit), Event::Observed(Observation::Seen(live))) => {
                 self.prune_at_sight(cluster, &live);
                 Some(Event::Observed(Observation::Seen(live)))
@@ -70,6 +75,10 @@ impl World {
                 let said = truth.get(&hello.fence.generation);
                 hello.fence.generation = said.copied().unwrap_or(hello.fence.generation);
                 Some(Effect::Send(ToHub::Hello(hello)))
+            }
+            (Some(Bug::FenceSkipped), Effect::Send(ToHub::Report(mut report))) => {
+                report.generation = truth.get(&report.generation).copied().unwrap_or(report.generation);
+                Some(Effect::Send(ToHub::Report(report)))
             }
             (Some(Bug::AppliedBeforeApply), Effect::Send(ToHub::Report(mut report)))
                 if report.sync == Sync::Applying =>
@@ -110,8 +119,7 @@ impl World {
         let last = self.histories.get(cluster).and_then(|history| history.last());
         let is_unnamed = live.owners.iter().any(|mark| {
             let entry = last.and_then(|root| root.entries.get(&mark.bundle));
-            crate::history::expected(&self.bodies, entry)
-                .is_some_and(|all| !all.contains_key(&live.identity))
+            crate::history::expected(&self.bodies, entry).is_some_and(|all| !all.contains_key(&live.identity))
         });
         if is_unnamed && !live.deleting && !live.identity.kind.is_shared() {
             let op = Box::new(Op::Delete {

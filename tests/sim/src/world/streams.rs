@@ -70,12 +70,7 @@ fn standing<'a>(fleet: &'a Fleet, cluster: &str, key: Digest) -> Result<&'a Clus
 
 /// Whether a Hello may open a session. `confirmed` is the last session in which the spoke has
 /// spoken: Welcomes after it may all have been lost on their way.
-fn admit(
-    known: &Cluster,
-    cluster: &str,
-    hello: &Hello,
-    confirmed: u64,
-) -> Result<(), Quarantine> {
+fn admit(known: &Cluster, cluster: &str, hello: &Hello, confirmed: u64) -> Result<(), Quarantine> {
     if !hello.fence.hub_id.is_empty() && fence_mac(cluster, &hello.fence) != hello.fence_mac {
         return Err(Quarantine::ForeignFence);
     }
@@ -201,9 +196,7 @@ impl World {
         if known.session > served.session {
             return self.refuse(stream, &cluster, Refusal::Displaced);
         }
-        let Some(entries) =
-            node.fleet.entries(known, |digest| self.bodies.shelf.variables(digest))
-        else {
+        let Some(entries) = node.fleet.entries(known, |digest| self.bodies.shelf.variables(digest)) else {
             return;
         };
         let target = Target { fence: node.fleet.fence(known), entries: entries.into() };
@@ -274,8 +267,7 @@ impl World {
     pub fn is_current(&self, cluster: &str) -> bool {
         let Some(node) = &self.hub.node else { return false };
         node.streams.values().any(|served| {
-            served.cluster == cluster
-                && matches!(&served.state, Stage::Open(session) if session.is_current())
+            served.cluster == cluster && matches!(&served.state, Stage::Open(session) if session.is_current())
         })
     }
 
