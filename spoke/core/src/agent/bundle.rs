@@ -36,16 +36,9 @@ pub(super) struct Trouble {
 
 impl Trouble {
     /// The next failure after `before`, at `now` of the monotonic clock.
-    pub(super) fn next(
-        before: Option<&Self>,
-        attempt: Attempt,
-        failure: &Failure,
-        seed: &str,
-        now: u64,
-    ) -> Self {
+    pub(super) fn next(before: Option<&Self>, attempt: Attempt, failure: &Failure, seed: &str, now: u64) -> Self {
         let is_final = failure.reason.is_final();
-        let mut trouble =
-            Self::stated(before, attempt, failure.message.clone(), is_final, seed, now);
+        let mut trouble = Self::stated(before, attempt, failure.message.clone(), is_final, seed, now);
         trouble.reason = Some(failure.reason);
         let asked = failure.retry_after_millis;
         trouble.retry_at = now + retry::wait_millis(trouble.attempts, is_final, asked, seed);
@@ -163,8 +156,7 @@ impl Slot {
 
     /// Whether somebody keeps changing the object back.
     pub(super) fn is_contested(&self) -> bool {
-        self.corrections >= limits::CORRECTIONS_MAX
-            && self.verdict() == Verdict::Apply(Why::Drifted)
+        self.corrections >= limits::CORRECTIONS_MAX && self.verdict() == Verdict::Apply(Why::Drifted)
     }
 
     /// Counts a correction that begins now.
@@ -201,6 +193,24 @@ pub(super) struct Ready {
     pub(super) defines: BTreeMap<GroupKind, Identity>,
     /// The bound objects, only while some of them are being applied.
     pub(super) bound: Option<Vec<Json>>,
+}
+
+impl Ready {
+    /// The wanted objects with their slots, by stage. Within a stage they stand as in the map of
+    /// slots, so that the next one is nearly always the one behind the last, and is not searched for.
+    pub(super) fn in_order<'a>(
+        &'a self,
+        slots: &'a BTreeMap<Identity, Slot>,
+    ) -> impl Iterator<Item = (&'a Identity, &'a Slot)> {
+        let mut ahead = slots.range::<Identity, _>(..);
+        self.order.iter().filter_map(move |identity| match ahead.next() {
+            Some((next, slot)) if next == identity => Some((identity, slot)),
+            _ => {
+                ahead = slots.range(identity..);
+                ahead.next().filter(|(next, _)| *next == identity)
+            }
+        })
+    }
 }
 
 /// How far a bundle's wishes are known.
@@ -259,11 +269,7 @@ impl Bundle {
     /// What must be durable of it.
     pub(super) fn inventory(&self) -> Inventory {
         let line = |(identity, slot): (&Identity, &Slot)| (identity.clone(), slot.tracked.clone());
-        Inventory {
-            installed: self.installed,
-            variant: self.variant,
-            objects: self.slots.iter().map(line).collect(),
-        }
+        Inventory { installed: self.installed, variant: self.variant, objects: self.slots.iter().map(line).collect() }
     }
 
     /// The hub knows nothing of it any more: what it owns stays, and nothing is done about it.
@@ -308,9 +314,7 @@ impl Bundle {
     /// Whether everything that is wanted is known and applied.
     pub(super) fn is_applied(&self) -> bool {
         match &self.plan {
-            Plan::Ready(ready) => {
-                ready.unknown.is_empty() && self.targets().all(|(_, slot)| slot.is_applied())
-            }
+            Plan::Ready(ready) => ready.unknown.is_empty() && self.targets().all(|(_, slot)| slot.is_applied()),
             _ => false,
         }
     }

@@ -56,10 +56,7 @@ pub(super) fn decide(bundle: &Bundle, now: u64, steps_max: usize) -> Rehearsal {
     let Plan::Ready(ready) = &bundle.plan else {
         return rehearsal;
     };
-    for identity in &ready.order {
-        let Some(slot) = bundle.slots.get(identity) else {
-            continue;
-        };
+    for (identity, slot) in ready.in_order(&bundle.slots) {
         let next = match place(bundle, identity) {
             Place::Missing => Next::Clear,
             Place::Unknown if slot.is_applied() => Next::Clear,
@@ -70,11 +67,14 @@ pub(super) fn decide(bundle: &Bundle, now: u64, steps_max: usize) -> Rehearsal {
             Next::Clear => continue,
             Next::Wait => {}
             Next::At(at) => rehearsal.wake = Some(rehearsal.wake.map_or(at, |before| before.min(at))),
-            Next::Ask if rehearsal.steps.len() < steps_max => rehearsal.steps.push(Step::Rehearse(identity.clone())),
-            Next::Look if rehearsal.steps.len() < steps_max => rehearsal.steps.push(Step::Look(identity.clone())),
-            Next::Ask | Next::Look => {}
+            Next::Ask => rehearsal.steps.push(Step::Rehearse(identity.clone())),
+            Next::Look => rehearsal.steps.push(Step::Look(identity.clone())),
         }
         rehearsal.is_over = false;
+        // What comes after is asked about when there is room for more.
+        if rehearsal.steps.len() >= steps_max {
+            break;
+        }
     }
     rehearsal
 }
