@@ -1,0 +1,331 @@
+//! What is measured: a real hub over a real repository, and a fleet of real spokes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use proto_wire::control::CreateJoinToken;
+use proto_wire::control::execute_request::Command;
+use serde_json::Value as Json;
+use tests_wire::hub::Hub;
+use tests_wire::procfs;
+
+use crate::child::Child;
+use crate::metrics::Reading;
+use crate::stats::Times;
+use crate::{Shape, folder};
+
+/// Starts of spokes a second, below what a hub lets join.
+const JOINS_PER_SEC: u64 = 40;
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks at the hub's numbers: what the last ack may be off by.
+const POLL: Duration = Duration::from_millis(2);
+/// How long nothing may change before the fleet counts as at rest.
+const REST: Duration = Duration::from_millis(1_500);
+/// Time over which the hub is watched while nothing happens.
+const IDLE: Duration = Duration::from_secs(10);
+/// Bundles of every cluster, and ConfigMaps of each.
+const BUNDLES: usize = 5;
+const OBJECTS: usize = 4;
+
+/// What was measured of the fleet.
+#[derive(Default)]
+pub(crate) struct Figures {
+    /// From the commit being seen to the last spoke's ack.
+    pub(crate) last_ack: Times,
+    /// To the ack of half of them.
+    pub(crate) half_acked: Times,
+    /// To the commit being read and rendered.
+    pub(crate) prepared: Times,
+    /// To its publish being under way.
+    pub(crate) publishing: Times,
+    /// From the commit being made to it being seen.
+    pub(crate) seen: Times,
+    /// To the last change of the log that it caused: all spokes applied and reported.
+    pub(crate) at_rest: Times,
+    /// The hub's processor time from the commit to that rest.
+    pub(crate) commit_cpu: Times,
+    /// Bytes that one commit sent to one spoke.
+    pub(crate) delta_bytes: u64,
+    /// Bytes of the record that a spoke writes before it acks.
+    pub(crate) record_bytes: u64,
+    /// Memory of a hub that knows the fleet and has nobody connected, in bytes.
+    pub(crate) rss_alone: u64,
+    /// With all connected, in bytes.
+    pub(crate) rss_connected: u64,
+    /// With all connected, after the commits, less what the same hub had before anybody joined, in bytes.
+    pub(crate) rss_used: u64,
+    /// Streams of `rss_connected` and `rss_used`.
+    pub(crate) streams: u64,
+    /// From the hub's return until all are attached again, in seconds.
+    pub(crate) back_secs: f64,
+    /// Bytes of content that their return cost.
+    pub(crate) back_bytes: u64,
+    /// The hub's processor time while nothing happens, in percent of one core.
+    pub(crate) idle_percent: f64,
+    /// That of the fetches that it starts, in percent of one core.
+    pub(crate) idle_fetch_percent: f64,
+}
+
+impl Figures {
+    /// Memory of one connected stream that has sent nothing but a Welcome, in bytes.
+    #[must_use]
+    pub(crate) fn rss_per_stream(&self) -> u64 {
+        self.rss_connected.saturating_sub(self.rss_alone) / self.streams.max(1)
+    }
+
+    /// Memory of one cluster and its stream after joining and all commits, in bytes.
+    #[must_use]
+    pub(crate) fn rss_per_stream_used(&self) -> u64 {
+        self.rss_used / self.streams.max(1)
+    }
+}
+
+/// The fleet under measurement.
+struct Run {
+    hub: Hub,
+    spokes: Vec<Child>,
+    metrics: SocketAddr,
+    shape: Shape,
+    _dir: tempfile::TempDir,
+}
+
+/// Starts the fleet, measures, and ends it.
+///
+/// # Errors
+/// A part of it fails or takes too long.
+pub(crate) async fn measure(shape: Shape) -> Result<Figures> {
+    let (kept, dir) = folder()?;
+    let files = files();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let hub = Hub::start_with_args(&files, &["--metrics", "127.0.0.1:0", "--log-format", "json"])?;
+    let before = procfs::rss_bytes(hub.pid()?)?;
+    let metrics = metrics_address(&hub)?;
+    let mut run = Run { hub, spokes: Vec::new(), metrics, shape, _dir: kept };
+    run.start_spokes(dir).await?;
+    let mut figures = Figures { streams: shape.spokes as u64, ..Figures::default() };
+    for round in 0..=shape.rounds {
+        // The first round warms up.
+        let mut thrown_away = Figures::default();
+        run.commit(round, if round == 0 { &mut thrown_away } else { &mut figures })?;
+    }
+    figures.rss_used = procfs::rss_bytes(run.hub.pid()?)?.saturating_sub(before);
+    run.idle(&mut figures)?;
+    run.restart(&mut figures)?;
+    Ok(figures)
+}
+
+fn files() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut declarations = String::new();
+    for bundle in 0..BUNDLES {
+        declarations.push_str(&format!(
+            "---\napiVersion: drover.dev/v1alpha1\nkind: Bundle\nmetadata: {{name: bundle-{bundle}}}\n\
+             spec: {{path: bundle-{bundle}, namespace: shop, targets: [{{name: all, selector: {{}}}}]}}\n"
+        ));
+        for object in 0..OBJECTS {
+            files.push((format!("bundle-{bundle}/object-{object}.yaml"), config_map(bundle, object, "first")));
+        }
+    }
+    files.push(("drover.yaml".into(), declarations));
+    files
+}
+
+/// A ConfigMap of about a kilobyte.
+fn config_map(bundle: usize, object: usize, value: &str) -> String {
+    let mut text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: object-{bundle}-{object}}}\ndata:\n");
+    text.push_str(&format!("  value: \"{value}\"\n"));
+    for line in 0..20 {
+        text.push_str(&format!("  setting-{line}: \"what object {object} of bundle {bundle} has to say\"\n"));
+    }
+    text
+}
+
+/// The lines of the hub's log, of its last start.
+fn log(hub: &Hub) -> Vec<Json> {
+    hub.fleet.hub_log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// From the hub's first line of output, of its last start.
+fn metrics_address(hub: &Hub) -> Result<SocketAddr> {
+    let ready = log(hub).into_iter().rev().find(|line| line["ready"] == true).context("the hub is not ready")?;
+    Ok(ready["metrics"].as_str().context("the hub serves no metrics")?.parse()?)
+}
+
+impl Run {
+    async fn start_spokes(&mut self, dir: PathBuf) -> Result<()> {
+        let count = u32::try_from(self.shape.spokes)?;
+        // Clusters that Git does not declare run something only where their token labels them.
+        let labels = [("bench".to_owned(), "true".to_owned())].into();
+        let ask = CreateJoinToken { labels, names: vec!["cluster-*".into()], uses: count, ttl_secs: 3600 };
+        let answer = self.hub.execute(Command::CreateJoinToken(ask)).await?;
+        let file = dir.join("token");
+        std::fs::write(&file, answer.token)?;
+        let shares = self.shape.shares();
+        let pace = (1000 * shares.len() as u64 / JOINS_PER_SEC).to_string();
+        let text = |path: &PathBuf| path.to_str().map(str::to_owned).context("the temporary folder is not UTF-8");
+        let (dir, file) = (text(&dir)?, text(&file)?);
+        for (first, count) in shares {
+            let (first, count) = (first.to_string(), count.to_string());
+            self.spokes.push(Child::start(&[
+                "spokes",
+                "--dir",
+                &dir,
+                "--token",
+                &file,
+                "--first",
+                &first,
+                "--count",
+                &count,
+                "--pace-millis",
+                &pace,
+            ])?);
+        }
+        for spokes in &mut self.spokes {
+            spokes.hear().context("the spokes do not start")?;
+        }
+        self.until("all spokes are attached", |now| now.get("streams") == self.shape.spokes as u64)?;
+        self.rest().map(drop)
+    }
+
+    fn read(&self) -> Result<Reading> {
+        Reading::take(self.metrics)
+    }
+
+    /// Polls the hub's numbers until they are as wanted.
+    fn until(&self, what: &str, wanted: impl Fn(&Reading) -> bool) -> Result<Reading> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = self.read()?;
+            if wanted(&now) {
+                return Ok(now);
+            }
+            ensure!(Instant::now() < deadline, "waited in vain for: {what}\n{now:#?}");
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until nothing is applied or reported any more; tells when the last change was seen.
+    fn rest(&self) -> Result<SystemTime> {
+        let deadline = Instant::now() + PATIENCE;
+        let state = |now: &Reading| (now.get("applied_index"), now.get("reports_total"), now.get("acks_total"));
+        let (mut last, mut at, mut since) = (state(&self.read()?), SystemTime::now(), Instant::now());
+        while since.elapsed() < REST {
+            std::thread::sleep(5 * POLL);
+            let now = state(&self.read()?);
+            if now != last {
+                (last, at, since) = (now, SystemTime::now(), Instant::now());
+            }
+            ensure!(Instant::now() < deadline, "the fleet does not come to rest");
+        }
+        Ok(at)
+    }
+
+    fn commit(&mut self, round: usize, figures: &mut Figures) -> Result<()> {
+        for spokes in &mut self.spokes {
+            spokes.ask("mark")?;
+        }
+        let before = self.read()?;
+        let cpu = procfs::cpu_time(self.hub.pid()?)?.own;
+        let path = format!("bundle-{}/object-0.yaml", round % BUNDLES);
+        let text = config_map(round % BUNDLES, 0, &format!("round-{round}"));
+        let head = self.hub.commit(&path, &text)?;
+        let made = SystemTime::now();
+        let (all, base) = (self.shape.spokes as u64, before.get("acks_total"));
+        self.until("half acked", |now| now.get("acks_total") - base >= all / 2)?;
+        let half = SystemTime::now();
+        self.until("all acked", |now| now.get("acks_total") - base >= all)?;
+        let last = SystemTime::now();
+        let at_rest = self.rest()?;
+        let after = self.read()?;
+
+        let seen = self.logged("saw a new head", &head)?;
+        let since = |later: SystemTime| later.duration_since(seen).unwrap_or_default();
+        figures.seen.push(seen.duration_since(made).unwrap_or_default());
+        figures.prepared.push(since(self.logged("read a head", &head)?));
+        figures.publishing.push(since(self.logged_after("publishing", seen)?));
+        figures.half_acked.push(since(half));
+        figures.last_ack.push(since(last));
+        figures.at_rest.push(since(at_rest));
+        figures.commit_cpu.push(procfs::cpu_time(self.hub.pid()?)?.own.saturating_sub(cpu));
+        figures.delta_bytes = (after.get("sync_delta_bytes_total") - before.get("sync_delta_bytes_total")) / all;
+        let (mut writes, mut bytes) = (0, 0);
+        for spokes in &mut self.spokes {
+            let counted = spokes.ask("counted")?;
+            writes += counted["writes"].as_u64().unwrap_or(0);
+            bytes += counted["bytes"].as_u64().unwrap_or(0);
+        }
+        ensure!(writes == all, "{writes} ledgers were written");
+        figures.record_bytes = bytes / all;
+        Ok(())
+    }
+
+    /// When the hub logged a line about a commit, by its own clock, which is this machine's.
+    fn logged(&self, message: &str, commit: &str) -> Result<SystemTime> {
+        let is_it = |line: &Json| line["fields"]["message"] == message && line["fields"]["commit"] == commit;
+        let line = log(&self.hub).into_iter().find(is_it);
+        time_of(&line.with_context(|| format!("the hub never logged {message:?} about {commit}"))?)
+    }
+
+    /// When the hub first logged a line after a moment.
+    fn logged_after(&self, message: &str, moment: SystemTime) -> Result<SystemTime> {
+        let times = log(&self.hub).into_iter().filter(|line| line["fields"]["message"] == message);
+        for line in times {
+            let time = time_of(&line)?;
+            if time >= moment {
+                return Ok(time);
+            }
+        }
+        bail!("the hub never logged {message:?}")
+    }
+
+    fn idle(&self, figures: &mut Figures) -> Result<()> {
+        self.rest()?;
+        let (pid, start) = (self.hub.pid()?, Instant::now());
+        let before = procfs::cpu_time(pid)?;
+        std::thread::sleep(IDLE);
+        let (after, secs) = (procfs::cpu_time(pid)?, start.elapsed().as_secs_f64());
+        figures.idle_percent = 100.0 * (after.own - before.own).as_secs_f64() / secs;
+        figures.idle_fetch_percent = 100.0 * (after.children - before.children).as_secs_f64() / secs;
+        Ok(())
+    }
+
+    /// Kills the hub, looks at it without anybody connected, and lets the fleet come back.
+    fn restart(&mut self, figures: &mut Figures) -> Result<()> {
+        for spokes in &self.spokes {
+            spokes.signal(libc::SIGSTOP)?;
+        }
+        self.hub.restart()?;
+        self.metrics = metrics_address(&self.hub)?;
+        self.rest()?;
+        figures.rss_alone = procfs::rss_bytes(self.hub.pid()?)?;
+        let start = Instant::now();
+        for spokes in &self.spokes {
+            spokes.signal(libc::SIGCONT)?;
+        }
+        self.until("all spokes are attached again", |now| now.get("streams") == self.shape.spokes as u64)?;
+        figures.back_secs = start.elapsed().as_secs_f64();
+        self.rest()?;
+        figures.rss_connected = procfs::rss_bytes(self.hub.pid()?)?;
+        figures.back_bytes = self.read()?.get("sync_delta_bytes_total");
+        Ok(())
+    }
+}
+
+/// The time of a line of the hub's log.
+fn time_of(line: &Json) -> Result<SystemTime> {
+    let text = line["timestamp"].as_str().context("a line without a time")?;
+    let (_, clock) = text.trim_end_matches('Z').split_once('T').context("not a time")?;
+    let number = |text: Option<&str>| -> Result<f64> { Ok(text.context("not a time")?.parse()?) };
+    let mut clock = clock.split(':');
+    let secs = 3600.0 * number(clock.next())? + 60.0 * number(clock.next())? + number(clock.next())?;
+    // A run is short, so the date is that of now.
+    let day = Duration::from_secs(86_400);
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let midnight = Duration::from_secs(since.as_secs() / day.as_secs() * day.as_secs());
+    let time = SystemTime::UNIX_EPOCH + midnight + Duration::from_secs_f64(secs);
+    // Just after midnight the line may be of the day before.
+    Ok(if time > SystemTime::now() + Duration::from_secs(60) { time - day } else { time })
+}
