@@ -96,11 +96,13 @@ pub fn loss(fleet: &Fleet, bundle: &Bundle, cluster: u32, facts: &impl Facts) ->
 pub struct Losses<'a, F> {
     fleet: &'a Fleet,
     facts: &'a F,
-    by_pairs: BTreeMap<(Option<u32>, Option<u32>), Option<Arc<Loss>>>,
+    by_pairs: BTreeMap<(Option<u32>, Option<u32>), Known>,
     by_sets: BTreeMap<(usize, usize), (Identities, Identities, Arc<Loss>)>,
 }
 
 type Identities = Arc<BTreeSet<Identity>>;
+/// A loss; `None` while a body is missing.
+type Known = Option<Arc<Loss>>;
 
 impl<'a, F: Facts> Losses<'a, F> {
     /// Over one state of the fleet.

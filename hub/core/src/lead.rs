@@ -143,7 +143,7 @@ impl Waiting {
                 return out;
             }
             bytes += size;
-            self.mark_dirty(fleet);
+            self.mark_dirty();
             out.extend(self.commands.pop_front());
             if alone {
                 return out;
@@ -156,7 +156,7 @@ impl Waiting {
     }
 
     /// What the first command makes dirty.
-    fn mark_dirty(&mut self, fleet: &Fleet) {
+    fn mark_dirty(&mut self) {
         match self.commands.front() {
             Some(Command::Heads(part)) => {
                 self.coming.extend(part.bundles.iter().map(|head| head.bundle.clone()));
@@ -174,11 +174,7 @@ impl Waiting {
                 Deed::RemoveCluster(_) | Deed::ReplaceCluster(_) => self.all_dirty = true,
                 Deed::CreateToken(_) | Deed::RevokeCluster(_) | Deed::ApproveRewind { .. } => {}
             },
-            // Whoever is declared anew may be on the way to a goal.
-            Some(Command::Declare { declared, undeclared, .. }) => {
-                let back = declared.keys().any(|name| fleet.clusters.contains_key(name));
-                self.all_dirty |= back || !undeclared.is_empty();
-            }
+            Some(Command::Declare { .. }) => self.all_dirty = true,
             _ => {}
         }
     }

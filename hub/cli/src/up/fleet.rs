@@ -18,7 +18,7 @@ use super::child::{self, Child};
 use super::clusters::{self, Start};
 use super::event::{self, Event, Kind};
 use super::example::{self, Example};
-use super::folder::{Folder, tail};
+use super::folder::{Folder, last_words, tail};
 use super::settled::{self, Reason};
 use super::show::Show;
 use crate::client::Client;
@@ -140,7 +140,9 @@ impl Fleet {
             self.show.state(&self.news.status, &self.clusters)?;
             match deadline {
                 Some(_) if reasons.is_empty() => return Ok(Outcome::Settled),
-                Some(deadline) if Instant::now() >= deadline => return Ok(Outcome::NotSettled(reasons)),
+                Some(deadline) if Instant::now() >= deadline => {
+                    return Ok(Outcome::NotSettled(self.with_last_words(reasons)));
+                }
                 _ => {}
             }
         }
@@ -182,6 +184,9 @@ impl Fleet {
         let shell = output::shell_word;
         let keeps = if self.folder.is_temporary() { "goes when this ends; --dir keeps one" } else { "is kept" };
         let mut text = format!("\nWork folder  {folder} ({keeps}; logs are in it)\nSource       {}\n", self.source);
+        if self.folder.is_temporary() && !self.arguments.kubeconfigs.is_empty() {
+            text.push_str("Real clusters remember their hub and refuse another: --dir keeps this one for next time.\n");
+        }
         if let Some(example) = &self.example {
             let (file, commit) = example.hint();
             let lines = [format!("  edit    {}", file.display()), format!("  commit  {commit}")];
@@ -208,7 +213,8 @@ impl Fleet {
             match spoke.death() {
                 Some(death) => {
                     let event = Event::new(Kind::Died, time::now_unix_millis()).of_cluster(spoke.name());
-                    self.show.event(&event.saying(death.lines().next().unwrap_or_default()))?;
+                    let headline = death.lines().next().unwrap_or_default();
+                    self.show.event(&event.saying(headline.trim_start_matches(spoke.name()).trim_start()))?;
                     self.show.tell(&death)?;
                 }
                 None => running.push(spoke),
@@ -255,6 +261,19 @@ impl Fleet {
             Some(error) => vec![Reason { cluster: None, message: error.clone() }],
             None => settled::missing(&self.news.status, &self.clusters, self.begun_unix_millis),
         }
+    }
+
+    /// A cluster that is not connected is explained by its spoke's log, which may go with the folder.
+    fn with_last_words(&self, mut reasons: Vec<Reason>) -> Vec<Reason> {
+        let is_connected =
+            |name: &str| self.news.status.clusters.iter().any(|cluster| cluster.cluster == name && cluster.connected);
+        for reason in &mut reasons {
+            let name = reason.cluster.as_deref().filter(|name| !is_connected(name));
+            if let Some(words) = name.and_then(|name| last_words(&self.folder.log(name))) {
+                reason.message.push_str(&format!("; its spoke said: {words}"));
+            }
+        }
+        reasons
     }
 
     fn note_settled(&mut self, has_settled: bool) -> Result<()> {

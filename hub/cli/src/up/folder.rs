@@ -134,6 +134,17 @@ pub fn tail(path: &Path) -> String {
     lines.get(first..).unwrap_or_default().iter().map(|line| format!("  {line}\n")).collect()
 }
 
+/// The last warning or error in a log, without its time; `None` where there is none.
+#[must_use]
+pub fn last_words(path: &Path) -> Option<String> {
+    let text = tail(path);
+    let of_line = |line: &str| {
+        let levels = [" WARN ", " ERROR "];
+        levels.iter().find_map(|level| Some(line.split_once(level)?.1.trim().to_owned()))
+    };
+    text.lines().rev().find_map(of_line)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
@@ -164,5 +175,14 @@ mod tests {
         let tail = tail(&path);
         assert_eq!(tail.lines().count(), TAIL_LINES);
         assert!(tail.ends_with("  line 2999\n"));
+    }
+
+    #[test]
+    fn the_last_words_are_those_of_the_last_trouble() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.log");
+        assert_eq!(last_words(&path), None);
+        fs::write(&path, "2023-11-14T22:13:20Z  WARN one\n2023-11-14T22:13:21Z ERROR two: 3\n… INFO three\n").unwrap();
+        assert_eq!(last_words(&path).as_deref(), Some("two: 3"));
     }
 }

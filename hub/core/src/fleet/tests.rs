@@ -14,6 +14,7 @@ use crate::command::{Act, Command, Deed, Entry, Pair, Token};
 use crate::lead::Waiting;
 use crate::publish::{self, Wanted};
 
+mod garbled;
 mod queue;
 mod whole;
 

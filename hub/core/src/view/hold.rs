@@ -130,7 +130,7 @@ pub(super) fn of_bundle(
         return Some(of_guard(fleet, memory, cluster, bundle, view, held.since_unix_millis));
     }
     of_state(cluster, view, connection).or_else(|| {
-        let message = format!("{}; it keeps what it had until a commit corrects this", defect?);
+        let message = format!("{} (it keeps what it had until a commit corrects this)", defect?);
         Some(hold(HoldKind::Defect, None, message))
     })
 }
