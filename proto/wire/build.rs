@@ -6,11 +6,8 @@ use std::{env, error, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 3] = [
-    "drover/sync/v1/sync.proto",
-    "drover/enroll/v1/enroll.proto",
-    "drover/control/v1/control.proto",
-];
+const FILES: [&str; 3] =
+    ["drover/sync/v1/sync.proto", "drover/enroll/v1/enroll.proto", "drover/control/v1/control.proto"];
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -32,9 +32,7 @@ pub enum FenceError {
         theirs: String,
     },
     /// A state that this cluster has left behind.
-    #[error(
-        "{what} {theirs} is older than {ours}, which this cluster holds already"
-    )]
+    #[error("{what} {theirs} is older than {ours}, which this cluster holds already")]
     Older {
         /// `epoch`, `incarnation` or `generation`.
         what: &'static str,
@@ -59,10 +57,7 @@ impl Fence {
             return Ok(());
         }
         if self.hub_id != next.hub_id {
-            return Err(FenceError::OtherHub {
-                ours: self.hub_id.clone(),
-                theirs: next.hub_id.clone(),
-            });
+            return Err(FenceError::OtherHub { ours: self.hub_id.clone(), theirs: next.hub_id.clone() });
         }
         let pairs = [
             ("epoch", self.epoch, next.epoch),
@@ -129,9 +124,7 @@ impl RuleVersions {
     /// Whether a spoke with these rules can carry out an assignment made for `wanted`.
     #[must_use]
     pub fn knows(&self, wanted: &Self) -> bool {
-        self.binding >= wanted.binding
-            && self.ordering >= wanted.ordering
-            && self.health >= wanted.health
+        self.binding >= wanted.binding && self.ordering >= wanted.ordering && self.health >= wanted.health
     }
 }
 
@@ -174,10 +167,7 @@ impl Entry {
     pub fn digest(&self) -> Digest {
         match self {
             Self::Run(assignment) => assignment.digest(),
-            Self::Remove(permit) => Digest::of_parts([
-                &b"remove"[..],
-                &serde_json::to_vec(permit).unwrap_or_default(),
-            ]),
+            Self::Remove(permit) => Digest::of_parts([&b"remove"[..], &serde_json::to_vec(permit).unwrap_or_default()]),
         }
     }
 }
@@ -205,14 +195,8 @@ mod tests {
         assert_eq!(held.admits(&fence(1, 2, 1), false), Ok(()));
         assert_eq!(held.admits(&fence(1, 1, 7), true), Ok(()));
         assert_eq!(held.admits(&fence(1, 1, 7), false), Err(FenceError::OtherContent(7)));
-        assert!(matches!(
-            held.admits(&fence(1, 1, 6), false),
-            Err(FenceError::Older { what: "generation", .. })
-        ));
-        assert!(matches!(
-            held.admits(&fence(0, 2, 9), false),
-            Err(FenceError::Older { what: "epoch", .. })
-        ));
+        assert!(matches!(held.admits(&fence(1, 1, 6), false), Err(FenceError::Older { what: "generation", .. })));
+        assert!(matches!(held.admits(&fence(0, 2, 9), false), Err(FenceError::Older { what: "epoch", .. })));
     }
 
     #[test]

@@ -69,9 +69,7 @@ pub enum Problem {
         bad: BadValue,
     },
     /// A typed form with other text around it.
-    #[error(
-        "${{{name}|{form}}} must stand alone in its scalar; use ${{{name}}} to make it part of a text"
-    )]
+    #[error("${{{name}|{form}}} must stand alone in its scalar; use ${{{name}}} to make it part of a text")]
     NotAlone {
         /// The variable.
         name: String,
@@ -141,15 +139,10 @@ fn typed(form: Form, value: &Value) -> Result<Json, BadValue> {
 ///
 /// # Errors
 /// A variable is missing, does not give the type that is asked for, or stands where it may not.
-pub fn bind(
-    manifest: &Json,
-    variables: &Variables,
-    binds: &BTreeMap<String, Binds>,
-) -> Result<Json, BindError> {
+pub fn bind(manifest: &Json, variables: &Variables, binds: &BTreeMap<String, Binds>) -> Result<Json, BindError> {
     let mut bound = manifest.clone();
     for site in sites_of(manifest, binds)? {
-        let value = replacement(&site, variables)
-            .map_err(|problem| error(manifest, &site.pointer, problem))?;
+        let value = replacement(&site, variables).map_err(|problem| error(manifest, &site.pointer, problem))?;
         if let Some(scalar) = bound.pointer_mut(&site.pointer) {
             *scalar = value;
         }
@@ -193,8 +186,8 @@ fn kind_of(manifest: &Json) -> GroupKind {
 }
 
 fn error(manifest: &Json, pointer: &str, problem: Problem) -> BindError {
-    let object = object::identity(manifest)
-        .map_or_else(|_| kind_of(manifest).to_string(), |identity| identity.to_string());
+    let object =
+        object::identity(manifest).map_or_else(|_| kind_of(manifest).to_string(), |identity| identity.to_string());
     BindError { object, pointer: pointer.to_owned(), problem }
 }
 
@@ -205,8 +198,7 @@ fn replacement(site: &Site, variables: &Variables) -> Result<Json, Problem> {
     for reference in &site.refs {
         let name = &reference.name;
         let value = variables.0.get(name).ok_or_else(|| Problem::Missing(name.clone()))?;
-        let given = typed(reference.form, value)
-            .map_err(|bad| Problem::BadValue { name: name.clone(), bad })?;
+        let given = typed(reference.form, value).map_err(|bad| Problem::BadValue { name: name.clone(), bad })?;
         if reference.form != Form::Text && !site.encoded {
             return Ok(given);
         }

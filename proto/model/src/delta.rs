@@ -120,9 +120,7 @@ impl Refusal {
     pub fn message(self) -> &'static str {
         match self {
             Self::Revoked => "the certificate was revoked; join again with a new token",
-            Self::DuplicateIdentity => {
-                "duplicate identity: two spokes use this name; run `drover cluster replace`"
-            }
+            Self::DuplicateIdentity => "duplicate identity: two spokes use this name; run `drover cluster replace`",
             Self::OtherCluster => {
                 "reinstalled or cloned: another cluster answers under this name; \
                  run `drover cluster replace`"

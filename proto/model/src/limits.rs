@@ -319,14 +319,10 @@ const _: () = assert!(SYNC_CHUNK_BYTES_MAX + 128 <= SYNC_MESSAGE_BYTES_MAX);
 const _: () = assert!(SYNC_MESSAGE_BYTES_MAX <= SYNC_SEND_BUFFER_BYTES);
 // A window full of the smallest messages: a header of five bytes and something to say.
 const _: () = assert!(SYNC_WINDOW_BYTES / 8 * 256 <= SYNC_CONNECTION_WINDOW_BYTES / 2);
-const _: () = assert!(
-    "drover//".len() + SOURCE_NAME_BYTES_MAX + BUNDLE_NAME_BYTES_MAX <= FIELD_MANAGER_BYTES_MAX
-);
+const _: () = assert!("drover//".len() + SOURCE_NAME_BYTES_MAX + BUNDLE_NAME_BYTES_MAX <= FIELD_MANAGER_BYTES_MAX);
 // A problem's message, with the longest names of kind, group, namespace and object.
-const _: () = assert!(
-    PROBLEMS_PER_REPORT_MAX * (PROBLEM_BYTES_MAX + 63 + 253 + 63 + 253 + 64) + 512
-        <= SYNC_REPORT_BYTES_MAX
-);
+const _: () =
+    assert!(PROBLEMS_PER_REPORT_MAX * (PROBLEM_BYTES_MAX + 63 + 253 + 63 + 253 + 64) + 512 <= SYNC_REPORT_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < SYNC_BLOB_BYTES_MAX);
 const _: () = assert!(
     BUNDLES_PER_CLUSTER_MAX * (SOURCE_NAME_BYTES_MAX + 1 + BUNDLE_NAME_BYTES_MAX + 2 * 34 + 8)
@@ -335,12 +331,7 @@ const _: () = assert!(
 const _: () = assert!(SYNC_NEED_DIGESTS_MAX * 34 <= SYNC_NEED_BYTES_MAX);
 const _: () = assert!(SYNC_NEED_BYTES_MAX <= SYNC_BLOB_BYTES_MAX);
 const _: () = assert!(
-    HUB_ID_BYTES_MAX
-        + FENCE_MAC_BYTES_MAX
-        + SESSION_TOKEN_BYTES_MAX
-        + CLUSTER_UID_BYTES_MAX
-        + VERSION_BYTES_MAX
-        + 512
+    HUB_ID_BYTES_MAX + FENCE_MAC_BYTES_MAX + SESSION_TOKEN_BYTES_MAX + CLUSTER_UID_BYTES_MAX + VERSION_BYTES_MAX + 512
         <= SYNC_MESSAGE_BYTES_MAX
 );
 const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);

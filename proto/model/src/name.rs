@@ -20,9 +20,7 @@ pub struct BadName {
 /// # Errors
 /// The rule that the name breaks.
 pub fn check_label(what: &'static str, name: &str, bytes_max: usize) -> Result<(), BadName> {
-    let refuse = |rule: String| {
-        Err(BadName { what, name: name.chars().take(80).collect(), rule })
-    };
+    let refuse = |rule: String| Err(BadName { what, name: name.chars().take(80).collect(), rule });
     let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = name.as_bytes();
     match (bytes.first(), bytes.last()) {

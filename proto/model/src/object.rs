@@ -83,11 +83,7 @@ pub fn identity(manifest: &Json) -> Result<Identity, BadObject> {
     };
     Ok(Identity {
         kind: GroupKind::of(text("/apiVersion", "apiVersion")?, text("/kind", "kind")?),
-        namespace: manifest
-            .pointer("/metadata/namespace")
-            .and_then(Json::as_str)
-            .unwrap_or_default()
-            .into(),
+        namespace: manifest.pointer("/metadata/namespace").and_then(Json::as_str).unwrap_or_default().into(),
         name: text("/metadata/name", "metadata.name")?.into(),
     })
 }

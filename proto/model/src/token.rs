@@ -111,9 +111,9 @@ impl JoinToken {
 pub fn is_address(text: &str) -> bool {
     let printable = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/');
     printable
-        && text.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-        })
+        && text
+            .rsplit_once(':')
+            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 #[cfg(test)]

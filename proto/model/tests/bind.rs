@@ -1,11 +1,5 @@
 //! Binding, as user.md describes it: what is bound, what is left, and what is refused.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -136,10 +130,7 @@ fn names_take_identity_variables_only() {
     };
     let all = bind(&named("x-${cluster.name}", "${tenant}"), &variables(), &binds()).unwrap();
     assert_eq!(all["metadata"], json!({"name": "x-edge-1", "namespace": "acme"}));
-    assert_eq!(
-        problem(&named("x", "${port}")),
-        ("/metadata/namespace".into(), Problem::NotIdentity("port".into()))
-    );
+    assert_eq!(problem(&named("x", "${port}")), ("/metadata/namespace".into(), Problem::NotIdentity("port".into())));
     let label = "cluster.labels.topology.kubernetes.io/zone";
     assert_eq!(
         problem(&named(&format!("${{{label}}}"), "x")),
@@ -238,8 +229,7 @@ fn source(kind: &str, name: &str, value: &str) -> Json {
 fn stamp_of(kind: &str, namespace: &str, pod: Json, sources: &[(Json, bool)]) -> Option<String> {
     let mut objects = vec![workload(kind, namespace, pod)];
     objects.extend(sources.iter().map(|(object, _)| object.clone()));
-    let bound: Vec<bool> =
-        std::iter::once(false).chain(sources.iter().map(|(_, bound)| *bound)).collect();
+    let bound: Vec<bool> = std::iter::once(false).chain(sources.iter().map(|(_, bound)| *bound)).collect();
     stamp(&mut objects, &bound);
     let pointer = "/spec/template/metadata/annotations/drover.dev~1bound";
     objects[0].pointer(pointer).and_then(Json::as_str).map(str::to_owned)
@@ -272,8 +262,7 @@ fn every_way_to_use_a_bound_source_is_stamped() {
 fn the_stamp_follows_bound_content_and_nothing_else() {
     let pod = json!({"volumes": [{"configMap": {"name": "c"}}, {"configMap": {"name": "d"}}]});
     let stamp = |value: &str, other: &str| {
-        let sources =
-            [(source("ConfigMap", "c", value), true), (source("ConfigMap", "d", other), false)];
+        let sources = [(source("ConfigMap", "c", value), true), (source("ConfigMap", "d", other), false)];
         stamp_of("Deployment", "shop", pod.clone(), &sources)
     };
     assert_eq!(stamp("1", "1"), stamp("1", "2"));
@@ -281,10 +270,7 @@ fn the_stamp_follows_bound_content_and_nothing_else() {
     let mut labelled = source("ConfigMap", "c", "1");
     labelled["metadata"]["labels"] = json!({"x": "y"});
     assert_eq!(stamp("1", "1"), stamp_of("Deployment", "shop", pod.clone(), &[(labelled, true)]));
-    assert_eq!(
-        stamp_of("Deployment", "shop", pod, &[(source("ConfigMap", "c", "1"), false)]),
-        None
-    );
+    assert_eq!(stamp_of("Deployment", "shop", pod, &[(source("ConfigMap", "c", "1"), false)]), None);
 }
 
 // Pieces of text among which are references, things that look like them, and their parts.
@@ -313,9 +299,9 @@ fn manifest() -> impl Strategy<Value = Json> {
                 .prop_map(|map| Json::Object(map.into_iter().collect())),
         ]
     });
-    tree.prop_map(|spec| {
-        json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": spec})
-    })
+    tree.prop_map(
+        |spec| json!({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": spec}),
+    )
 }
 
 fn shape(value: &Json) -> Json {
@@ -328,10 +314,7 @@ fn shape(value: &Json) -> Json {
 }
 
 fn table(value: &str) -> Variables {
-    ["a", "port", "on", "list", "tenant"]
-        .into_iter()
-        .map(|name| (name.to_owned(), Value::Text(value.into())))
-        .collect()
+    ["a", "port", "on", "list", "tenant"].into_iter().map(|name| (name.to_owned(), Value::Text(value.into()))).collect()
 }
 
 proptest! {

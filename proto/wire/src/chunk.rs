@@ -99,12 +99,7 @@ impl<K: Copy + PartialEq> Assembler<K> {
     ///
     /// # Errors
     /// Another thing is under way, or it grows beyond `bytes_max`. What was under way is dropped.
-    pub fn push(
-        &mut self,
-        kind: K,
-        chunk: Chunk,
-        bytes_max: usize,
-    ) -> Result<Option<Bytes>, ChunkError> {
+    pub fn push(&mut self, kind: K, chunk: Chunk, bytes_max: usize) -> Result<Option<Bytes>, ChunkError> {
         let begun = self.under_way.take();
         if begun.as_ref().is_some_and(|(begun, _)| *begun != kind) {
             return Err(ChunkError::Interleaved);

@@ -33,15 +33,11 @@ pub enum DecompressError {
 /// zstd reports one, which for memory to memory means that memory ran out.
 pub fn compress(bytes: &[u8], prefix: Option<&[u8]>) -> io::Result<Vec<u8>> {
     let prefix = prefix.unwrap_or_default();
-    let mut encoder = if prefix.is_empty() {
-        raw::Encoder::new(LEVEL)?
-    } else {
-        raw::Encoder::with_ref_prefix(LEVEL, prefix)?
-    };
+    let mut encoder =
+        if prefix.is_empty() { raw::Encoder::new(LEVEL)? } else { raw::Encoder::with_ref_prefix(LEVEL, prefix)? };
     // Without this the window could end before the prefix begins.
     let span = (prefix.len() + bytes.len()).max(1).ilog2() + 1;
-    encoder
-        .set_parameter(raw::CParameter::WindowLog(span.clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)))?;
+    encoder.set_parameter(raw::CParameter::WindowLog(span.clamp(WINDOW_LOG_MIN, WINDOW_LOG_MAX)))?;
     // zstd indexes only the last eight bytes of a prefix per slot of its table.
     if span > HASH_LOG_DEFAULT + 3 {
         encoder.set_parameter(raw::CParameter::HashLog(span.min(WINDOW_LOG_MAX) - 2))?;
@@ -56,11 +52,7 @@ pub fn compress(bytes: &[u8], prefix: Option<&[u8]>) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The result would be larger, or the bytes are not what `compress` makes.
-pub fn decompress(
-    data: &[u8],
-    prefix: Option<&[u8]>,
-    bytes_max: usize,
-) -> Result<Vec<u8>, DecompressError> {
+pub fn decompress(data: &[u8], prefix: Option<&[u8]>, bytes_max: usize) -> Result<Vec<u8>, DecompressError> {
     let decoder = read::Decoder::with_ref_prefix(data, prefix.unwrap_or_default());
     let mut decoder = decoder.map_err(DecompressError::Corrupt)?.single_frame();
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(DecompressError::Corrupt)?;
@@ -77,8 +69,7 @@ mod tests {
 
     #[test]
     fn a_prefix_makes_a_small_change_small() {
-        let old: Vec<u8> =
-            (0..4000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+        let old: Vec<u8> = (0..4000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
         let mut new = old.clone();
         new[7000] ^= 1;
         let alone = compress(&new, None).unwrap();
@@ -90,8 +81,7 @@ mod tests {
 
     #[test]
     fn the_window_reaches_over_a_large_prefix() {
-        let old: Vec<u8> =
-            (0..500_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+        let old: Vec<u8> = (0..500_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
         let beside = compress(&old, Some(&old)).unwrap();
         assert!(beside.len() * 10 < old.len(), "{}", beside.len());
         assert_eq!(decompress(&beside, Some(&old), old.len()).unwrap(), old);

@@ -6,9 +6,7 @@ use proto_model::delta::ToHub;
 use proto_model::{Digest, Report, limits, report};
 
 use crate::chunk::{Assembler, Encoded};
-use crate::convert::{
-    WireError, at_most, decode_whole, digest, digest_bytes, read_holding, write_holding,
-};
+use crate::convert::{WireError, at_most, decode_whole, digest, digest_bytes, read_holding, write_holding};
 use crate::sync as msg;
 use crate::sync::spoke_message::Kind;
 
@@ -125,9 +123,7 @@ fn one(field: &'static str, kind: Kind) -> Result<Encoded<msg::SpokeMessage>, Wi
 fn read_single(kind: Kind) -> Result<ToHub, WireError> {
     Ok(match kind {
         Kind::Hello(hello) => ToHub::Hello(hello.try_into()?),
-        Kind::Ack(ack) => {
-            ToHub::Ack { generation: ack.generation, root: digest("ack.root", &ack.root)? }
-        }
+        Kind::Ack(ack) => ToHub::Ack { generation: ack.generation, root: digest("ack.root", &ack.root)? },
         Kind::Nack(nack) => {
             at_most("nack.message", nack.message.len(), limits::PROBLEM_BYTES_MAX)?;
             ToHub::Nack { generation: nack.generation, message: nack.message }

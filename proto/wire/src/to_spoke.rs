@@ -26,9 +26,7 @@ pub fn encode_shared(word: &ToSpoke) -> Result<Encoded<msg::HubMessage>, WireErr
         }
         ToSpoke::Refused(refusal) => return Ok(one(Kind::Refused((*refusal).into()))),
         ToSpoke::Delta(delta) => (msg::Delta::from(delta).encode_to_vec().into(), Blob::Delta),
-        ToSpoke::Variant(part) => {
-            (msg::VariantPart::from(part).encode_to_vec().into(), Blob::Variant)
-        }
+        ToSpoke::Variant(part) => (msg::VariantPart::from(part).encode_to_vec().into(), Blob::Variant),
         ToSpoke::Body(part) => (msg::BodyPart::from(part).encode_to_vec().into(), Blob::Body),
         ToSpoke::Certificate(pem) => (Bytes::copy_from_slice(pem), Blob::Certificate),
     };
@@ -154,12 +152,8 @@ fn read_blob(blob: Blob, bytes: Bytes) -> Result<ToSpoke, WireError> {
     let name = blob.name();
     Ok(match blob {
         Blob::Delta => ToSpoke::Delta(Delta::try_from(decode_whole::<msg::Delta>(name, bytes)?)?),
-        Blob::Variant => {
-            ToSpoke::Variant(VariantPart::try_from(decode_whole::<msg::VariantPart>(name, bytes)?)?)
-        }
-        Blob::Body => {
-            ToSpoke::Body(BodyPart::try_from(decode_whole::<msg::BodyPart>(name, bytes)?)?)
-        }
+        Blob::Variant => ToSpoke::Variant(VariantPart::try_from(decode_whole::<msg::VariantPart>(name, bytes)?)?),
+        Blob::Body => ToSpoke::Body(BodyPart::try_from(decode_whole::<msg::BodyPart>(name, bytes)?)?),
         Blob::Certificate if bytes.is_empty() => return Err(WireError::Missing(name)),
         Blob::Certificate => ToSpoke::Certificate(bytes.into()),
     })

@@ -1,12 +1,6 @@
 //! Everything that can be said arrives as it was said, in small messages; whatever else comes does
 //! no harm.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,8 +11,8 @@ use prost::Message as _;
 use proto_model::assign::Entry;
 use proto_model::delta::{BodyPart, Delta, HeldEntry, Hello, Refusal, ToHub, ToSpoke, VariantPart};
 use proto_model::{
-    Assignment, Digest, Fence, GroupKind, Health, Identity, ObjectProblem, Permit, Report,
-    RuleVersions, Sync, Value, Variables, limits,
+    Assignment, Digest, Fence, GroupKind, Health, Identity, ObjectProblem, Permit, Report, RuleVersions, Sync, Value,
+    Variables, limits,
 };
 use proto_wire::sync as msg;
 use proto_wire::{WireError, to_hub, to_spoke};
@@ -36,9 +30,8 @@ fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn fence() -> impl Strategy<Value = Fence> {
-    ("[0-9a-f]{32}", any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
-        |(hub_id, epoch, incarnation, generation)| Fence { hub_id, epoch, incarnation, generation },
-    )
+    ("[0-9a-f]{32}", any::<u64>(), any::<u64>(), any::<u64>())
+        .prop_map(|(hub_id, epoch, incarnation, generation)| Fence { hub_id, epoch, incarnation, generation })
 }
 
 fn rules() -> impl Strategy<Value = RuleVersions> {
@@ -54,8 +47,7 @@ fn group_kind() -> impl Strategy<Value = GroupKind> {
 }
 
 fn permit() -> impl Strategy<Value = Permit> {
-    (any::<u64>(), btree_set(group_kind(), 0..3))
-        .prop_map(|(deletions, protected)| Permit { deletions, protected })
+    (any::<u64>(), btree_set(group_kind(), 0..3)).prop_map(|(deletions, protected)| Permit { deletions, protected })
 }
 
 fn value() -> impl Strategy<Value = Value> {
@@ -82,11 +74,7 @@ fn delta() -> impl Strategy<Value = Delta> {
         bytes(limits::FENCE_MAC_BYTES_MAX),
         digest(),
         digest(),
-        btree_map(
-            bundle().prop_filter("kept apart", |name| !name.starts_with("gone/")),
-            entry(),
-            0..40,
-        ),
+        btree_map(bundle().prop_filter("kept apart", |name| !name.starts_with("gone/")), entry(), 0..40),
         btree_set(forget, 0..4),
     )
         .prop_map(|(fence, fence_mac, base, root, set, forget)| Delta {
@@ -127,11 +115,7 @@ fn to_spoke_word() -> impl Strategy<Value = ToSpoke> {
             }
         ),
         delta().prop_map(ToSpoke::Delta),
-        part().prop_map(|(digest, base, bytes)| ToSpoke::Variant(VariantPart {
-            digest,
-            base,
-            bytes
-        })),
+        part().prop_map(|(digest, base, bytes)| ToSpoke::Variant(VariantPart { digest, base, bytes })),
         part().prop_map(|(digest, base, bytes)| ToSpoke::Body(BodyPart { digest, base, bytes })),
         bytes(limits::SYNC_CERTIFICATE_BYTES_MAX).prop_map(ToSpoke::Certificate),
         refusal().prop_map(ToSpoke::Refused),
@@ -149,23 +133,24 @@ fn hello() -> impl Strategy<Value = Hello> {
         rules(),
         ".{0,16}",
     )
-        .prop_map(
-            |(fence, fence_mac, root, level, session_token, cluster_uid, rules, version)| Hello {
-                fence,
-                fence_mac,
-                root,
-                level,
-                session_token,
-                cluster_uid,
-                rules,
-                version,
-            },
-        )
+        .prop_map(|(fence, fence_mac, root, level, session_token, cluster_uid, rules, version)| Hello {
+            fence,
+            fence_mac,
+            root,
+            level,
+            session_token,
+            cluster_uid,
+            rules,
+            version,
+        })
 }
 
 fn problem() -> impl Strategy<Value = ObjectProblem> {
-    let identity = (group_kind(), "[a-z]{0,63}", "[a-z.-]{1,250}")
-        .prop_map(|(kind, namespace, name)| Identity { kind, namespace, name });
+    let identity = (group_kind(), "[a-z]{0,63}", "[a-z.-]{1,250}").prop_map(|(kind, namespace, name)| Identity {
+        kind,
+        namespace,
+        name,
+    });
     (proptest::option::of(identity), any::<bool>(), "[ -~]{1,240}")
         .prop_map(|(object, is_final, message)| ObjectProblem { object, is_final, message })
 }
@@ -196,16 +181,13 @@ fn report() -> impl Strategy<Value = Report> {
 }
 
 fn to_hub_word() -> impl Strategy<Value = ToHub> {
-    let held = (digest(), proptest::option::of(digest()))
-        .prop_map(|(digest, variant)| HeldEntry { digest, variant });
+    let held = (digest(), proptest::option::of(digest())).prop_map(|(digest, variant)| HeldEntry { digest, variant });
     prop_oneof![
         hello().prop_map(ToHub::Hello),
         btree_map(bundle(), held, 0..80).prop_map(ToHub::Holding),
-        (vec(digest(), 0..50), vec(digest(), 0..300))
-            .prop_map(|(variants, bodies)| ToHub::Need { variants, bodies }),
+        (vec(digest(), 0..50), vec(digest(), 0..300)).prop_map(|(variants, bodies)| ToHub::Need { variants, bodies }),
         (any::<u64>(), digest()).prop_map(|(generation, root)| ToHub::Ack { generation, root }),
-        (any::<u64>(), "[ -~]{0,240}")
-            .prop_map(|(generation, message)| ToHub::Nack { generation, message }),
+        (any::<u64>(), "[ -~]{0,240}").prop_map(|(generation, message)| ToHub::Nack { generation, message }),
         report().prop_map(ToHub::Report),
         bytes(limits::SYNC_CERTIFICATE_BYTES_MAX).prop_map(ToHub::Renew),
     ]
@@ -344,31 +326,19 @@ fn what_is_missing_is_named() {
     assert_eq!(delta_message(|_| {}), Ok(()));
     assert_eq!(delta_message(|delta| delta.fence = None), missing("delta.fence"));
     assert_eq!(delta_message(|delta| delta.root.clear()), missing("delta.root"));
-    assert_eq!(
-        delta_message(|delta| delta.base = vec![1; 31].into()),
-        Err(WireError::Digest("delta.base"))
-    );
+    assert_eq!(delta_message(|delta| delta.base = vec![1; 31].into()), Err(WireError::Digest("delta.base")));
     assert_eq!(delta_message(|delta| delta.set[0].kind = None), missing("entry.kind"));
     assert_eq!(delta_message(|delta| run(delta).permit = None), missing("assignment.permit"));
     assert_eq!(delta_message(|delta| run(delta).rules = None), missing("assignment.rules"));
     assert_eq!(delta_message(|delta| run(delta).variant.clear()), missing("assignment.variant"));
-    assert_eq!(
-        delta_message(|delta| run(delta).variables[0].value = None),
-        missing("variable.value")
-    );
+    assert_eq!(delta_message(|delta| run(delta).variables[0].value = None), missing("variable.value"));
 }
 
 #[test]
 fn what_is_said_twice_is_refused() {
     let twice = |field, name: &str| Err(WireError::Twice { field, name: name.into() });
-    assert_eq!(
-        delta_message(|delta| delta.set.push(delta.set[0].clone())),
-        twice("delta.set", "main/web")
-    );
-    assert_eq!(
-        delta_message(|delta| delta.forget.push("main/web".into())),
-        twice("delta.forget", "main/web")
-    );
+    assert_eq!(delta_message(|delta| delta.set.push(delta.set[0].clone())), twice("delta.set", "main/web"));
+    assert_eq!(delta_message(|delta| delta.forget.push("main/web".into())), twice("delta.forget", "main/web"));
     let again = |delta: &mut msg::Delta| {
         let variable = run(delta).variables[0].clone();
         run(delta).variables.push(variable);
@@ -378,8 +348,7 @@ fn what_is_said_twice_is_refused() {
 
 #[test]
 fn a_field_of_a_later_version_is_refused() {
-    let body =
-        msg::BodyPart { digest: vec![1; 32].into(), base: Vec::new().into(), data: vec![1].into() };
+    let body = msg::BodyPart { digest: vec![1; 32].into(), base: Vec::new().into(), data: vec![1].into() };
     let mut bytes = body.encode_to_vec();
     let hear = |bytes: &[u8]| {
         let chunk = msg::Chunk { data: bytes.to_vec().into(), last: true };
@@ -394,14 +363,8 @@ fn a_field_of_a_later_version_is_refused() {
 #[test]
 fn words_of_a_later_version_are_refused() {
     let refused = msg::Refused { reason: 99 };
-    assert_eq!(
-        Refusal::try_from(refused),
-        Err(WireError::Unknown { field: "refused.reason", number: 99 })
-    );
-    assert_eq!(
-        Refusal::try_from(msg::Refused { reason: 0 }),
-        Err(WireError::Missing("refused.reason"))
-    );
+    assert_eq!(Refusal::try_from(refused), Err(WireError::Unknown { field: "refused.reason", number: 99 }));
+    assert_eq!(Refusal::try_from(msg::Refused { reason: 0 }), Err(WireError::Missing("refused.reason")));
     let hello = msg::Hello { protocol: 2, ..msg::Hello::default() };
     assert_eq!(Hello::try_from(hello), Err(WireError::Protocol { theirs: 2 }));
 }

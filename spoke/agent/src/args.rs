@@ -54,8 +54,7 @@ impl Args {
         let text = match given.strip_prefix('@') {
             None => given.to_owned(),
             Some("") => bail!("--token @FILE needs a file name after the @"),
-            Some(file) => std::fs::read_to_string(file)
-                .with_context(|| format!("read the join token from {file}"))?,
+            Some(file) => std::fs::read_to_string(file).with_context(|| format!("read the join token from {file}"))?,
         };
         Ok(Some(JoinToken::parse(&text)?))
     }
@@ -75,12 +74,8 @@ mod tests {
 
     #[test]
     fn a_token_is_a_text_or_a_file() {
-        let token = JoinToken {
-            addresses: vec!["hub:1".into()],
-            ca: Digest::of(b"ca"),
-            id: "i".into(),
-            secret: "s".into(),
-        };
+        let token =
+            JoinToken { addresses: vec!["hub:1".into()], ca: Digest::of(b"ca"), id: "i".into(), secret: "s".into() };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("{}\n", token.encode())).unwrap();
         for given in [token.encode(), format!("@{}", file.path().display())] {
@@ -97,8 +92,7 @@ mod tests {
     fn one_kind_of_cluster_at_a_time() {
         assert!(parse("--dir d --cluster c --memory --kubeconfig f").is_err());
         assert!(parse("--dir d --cluster c --context x").is_err());
-        let args =
-            parse("--dir d --cluster c --kubeconfig f --context x --die-with-parent=7").unwrap();
+        let args = parse("--dir d --cluster c --kubeconfig f --context x --die-with-parent=7").unwrap();
         assert!(args.die_with_parent == Some(7) && args.log == LogFormat::Text);
     }
 }

@@ -17,10 +17,7 @@ use tonic::transport::{Channel, Endpoint};
 ///
 /// # Errors
 /// Nobody answers there in time, or whoever does is not trusted.
-pub(crate) async fn connect(
-    address: &str,
-    tls: Arc<ClientConfig>,
-) -> Result<Channel, tonic::transport::Error> {
+pub(crate) async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, tonic::transport::Error> {
     // Pings of a fleet that connected at once must not come at once.
     let ping = Duration::from_secs(limits::SYNC_PING_SECS).mul_f64(1.0 + rand::random::<f64>());
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?
@@ -69,9 +66,7 @@ pub(crate) fn is_expired(error: &(dyn StdError + 'static)) -> bool {
     })
 }
 
-fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let present = next?;

@@ -38,9 +38,7 @@ pub enum DirError {
         wanted: String,
     },
     /// Enrolled with another hub than the token's.
-    #[error(
-        "{0} is enrolled with another hub than the token's: use an empty --dir to join that hub"
-    )]
+    #[error("{0} is enrolled with another hub than the token's: use an empty --dir to join that hub")]
     OtherHub(PathBuf),
     /// Not enrolled, and no token.
     #[error("{0} holds no enrolment: give a --token, made with `drover cluster join-token`")]

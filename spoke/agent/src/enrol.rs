@@ -34,11 +34,7 @@ pub(crate) enum EnrolError {
 
 /// Joins at one address: trades the token for a certificate of the spoke's own key. Joining again
 /// with the same token and key gives another certificate for them.
-pub(crate) async fn join(
-    identity: &mut Identity,
-    token: &JoinToken,
-    address: &str,
-) -> Result<(), EnrolError> {
+pub(crate) async fn join(identity: &mut Identity, token: &JoinToken, address: &str) -> Result<(), EnrolError> {
     let request = JoinRequest {
         token_id: token.id.clone(),
         secret: token.secret.clone(),
@@ -82,13 +78,9 @@ pub(crate) async fn renew(identity: &mut Identity, address: &str) -> Result<(), 
 
 type Client = EnrollClient<Channel>;
 
-async fn client(
-    address: &str,
-    tls: std::sync::Arc<rustls::ClientConfig>,
-) -> Result<Client, EnrolError> {
+async fn client(address: &str, tls: std::sync::Arc<rustls::ClientConfig>) -> Result<Client, EnrolError> {
     let channel = connect(address, tls).await;
-    let channel =
-        channel.map_err(|source| EnrolError::Connect { address: address.to_owned(), source })?;
+    let channel = channel.map_err(|source| EnrolError::Connect { address: address.to_owned(), source })?;
     Ok(EnrollClient::new(channel).max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX))
 }
 

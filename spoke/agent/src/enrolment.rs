@@ -5,10 +5,7 @@ use std::time::{Duration, SystemTime};
 use proto_model::token::JoinToken;
 use proto_model::{Digest, name};
 use rand::Rng as _;
-use rcgen::{
-    CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256,
-    PublicKeyData as _,
-};
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
@@ -53,11 +50,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// Reads what the directory holds. A key is made, and durable, before anything is asked of a
     /// hub: a crash while joining leaves the key with which to ask again.
-    pub(crate) fn open(
-        dir: Dir,
-        cluster: &str,
-        token: Option<&JoinToken>,
-    ) -> Result<Self, DirError> {
+    pub(crate) fn open(dir: Dir, cluster: &str, token: Option<&JoinToken>) -> Result<Self, DirError> {
         let key = match dir.read(KEY_FILE)? {
             Some(pem) => String::from_utf8(pem)
                 .ok()
@@ -154,9 +147,8 @@ impl Identity {
     /// Whether a chain is for this spoke's own key.
     pub(crate) fn owns(&self, chain: &str) -> bool {
         certificates(chain).first().is_some_and(|leaf| {
-            x509_parser::parse_x509_certificate(leaf).is_ok_and(|(_, leaf)| {
-                leaf.public_key().raw == self.key.subject_public_key_info().as_slice()
-            })
+            x509_parser::parse_x509_certificate(leaf)
+                .is_ok_and(|(_, leaf)| leaf.public_key().raw == self.key.subject_public_key_info().as_slice())
         })
     }
 
@@ -192,9 +184,7 @@ impl Validity {
     pub(crate) fn of(chain: &str) -> Option<Self> {
         let leaf = certificates(chain).into_iter().next()?;
         let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).ok()?;
-        let time = |secs: i64| {
-            Some(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(secs).ok()?))
-        };
+        let time = |secs: i64| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(secs).ok()?));
         Some(Self {
             not_before: time(parsed.validity().not_before.timestamp())?,
             not_after: time(parsed.validity().not_after.timestamp())?,
@@ -292,14 +282,8 @@ mod tests {
         assert_eq!(identity.enrolment().unwrap().addresses, ["hub:2"]);
         drop(identity);
         let other = token(Digest::of(b"other"));
-        assert!(matches!(
-            open(root_dir.path(), "edge-1", Some(&other)),
-            Err(DirError::OtherHub(_))
-        ));
-        assert!(matches!(
-            open(root_dir.path(), "edge-2", None),
-            Err(DirError::OtherCluster { .. })
-        ));
+        assert!(matches!(open(root_dir.path(), "edge-1", Some(&other)), Err(DirError::OtherHub(_))));
+        assert!(matches!(open(root_dir.path(), "edge-2", None), Err(DirError::OtherCluster { .. })));
     }
 
     #[test]

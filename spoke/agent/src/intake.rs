@@ -137,8 +137,7 @@ mod tests {
 
     #[test]
     fn a_relist_keeps_what_was_seen_in_it() {
-        let (restarted, listed) =
-            (Observation::Restarted(kind("ConfigMap")), Observation::Listed(kind("ConfigMap")));
+        let (restarted, listed) = (Observation::Restarted(kind("ConfigMap")), Observation::Listed(kind("ConfigMap")));
         let out = through(vec![
             seen("ConfigMap", "a", 1),
             seen("Secret", "a", 1),

@@ -55,10 +55,7 @@ impl From<EnrolError> for Failed {
         let is_final = match &error {
             EnrolError::Refused(status) => !matches!(
                 status.code(),
-                Code::Unavailable
-                    | Code::ResourceExhausted
-                    | Code::DeadlineExceeded
-                    | Code::Unknown
+                Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded | Code::Unknown
             ),
             EnrolError::Connect { .. } => false,
             _ => true,
@@ -128,9 +125,7 @@ impl Link {
             return Err(Failed::plain("this spoke ends"));
         }
         let (tls, validity) = self.tls()?;
-        let channel = channel::connect(address, tls)
-            .await
-            .map_err(|error| Failed::of(&error, chain(&error)))?;
+        let channel = channel::connect(address, tls).await.map_err(|error| Failed::of(&error, chain(&error)))?;
         let outbox = Arc::new(Outbox::default());
         if self.events.send(LinkEvent::Up(Arc::clone(&outbox))).await.is_err() {
             return Err(Failed::plain("this spoke ends"));
@@ -156,9 +151,8 @@ impl Link {
         }
         let held = self.identity.enrolment();
         let newest = held.map(|held| held.next.as_ref().unwrap_or(&held.certificates));
-        let ended = newest
-            .and_then(|chain| Validity::of(chain))
-            .is_none_or(|validity| validity.has_ended(SystemTime::now()));
+        let ended =
+            newest.and_then(|chain| Validity::of(chain)).is_none_or(|validity| validity.has_ended(SystemTime::now()));
         if ended || self.must_renew {
             self.must_renew = false;
             if let Err(error) = enrol::renew(&mut self.identity, address).await {
@@ -182,8 +176,7 @@ impl Link {
         };
         let next = held.next.as_ref().filter(|_| !self.doubts_next);
         let chain = next.unwrap_or(&held.certificates);
-        let validity =
-            Validity::of(chain).ok_or_else(|| Failed::plain("the certificate does not read"))?;
+        let validity = Validity::of(chain).ok_or_else(|| Failed::plain("the certificate does not read"))?;
         if let Some((_, tls)) = self.tls.as_ref().filter(|(present, _)| present == chain) {
             return Ok((Arc::clone(tls), validity));
         }
@@ -221,8 +214,7 @@ impl Link {
             }
             End::Refused(refusal) => {
                 warn!(address, "the hub ends the session: {}", refusal.message());
-                self.must_join = self.has_another_token()
-                    && matches!(refusal, Refusal::Revoked | Refusal::Removed);
+                self.must_join = self.has_another_token() && matches!(refusal, Refusal::Revoked | Refusal::Removed);
                 if self.must_join {
                     // It joins at most once with each token, so soon is not often.
                     info!("joining again, with the token that was given");
@@ -241,12 +233,7 @@ impl Link {
             debug!(address, "no stream to the hub: {}", failed.why);
         }
         self.must_renew |= failed.is_expired;
-        self.doubts_next =
-            !self.doubts_next && self.identity.enrolment().is_some_and(|held| held.next.is_some());
-        if failed.is_final {
-            self.backoff.slow(rand::random())
-        } else {
-            self.backoff.next(rand::random())
-        }
+        self.doubts_next = !self.doubts_next && self.identity.enrolment().is_some_and(|held| held.next.is_some());
+        if failed.is_final { self.backoff.slow(rand::random()) } else { self.backoff.next(rand::random()) }
     }
 }

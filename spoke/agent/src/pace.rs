@@ -14,9 +14,8 @@ pub(crate) struct Backoff {
 impl Backoff {
     /// How long to wait before the next try.
     pub(crate) fn next(&mut self, dice: f64) -> Duration {
-        let most = limits::RECONNECT_MILLIS_MIN
-            .saturating_mul(1 << self.tries.min(16))
-            .min(limits::RECONNECT_MILLIS_MAX);
+        let most =
+            limits::RECONNECT_MILLIS_MIN.saturating_mul(1 << self.tries.min(16)).min(limits::RECONNECT_MILLIS_MAX);
         self.tries = self.tries.saturating_add(1);
         Duration::from_millis(most).mul_f64(dice.clamp(0.0, 1.0))
     }
@@ -24,8 +23,7 @@ impl Backoff {
     /// How long to wait where trying again soon cannot help.
     pub(crate) fn slow(&mut self, dice: f64) -> Duration {
         self.tries = 16;
-        Duration::from_millis(limits::RECONNECT_MILLIS_MAX)
-            .mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)
+        Duration::from_millis(limits::RECONNECT_MILLIS_MAX).mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)
     }
 
     /// It worked: the next wait is short again.

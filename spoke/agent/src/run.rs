@@ -172,9 +172,8 @@ impl Spoke {
         if self.lease.asks(now) {
             let (cluster, holder) = (Arc::clone(&self.cluster), self.holder.clone());
             let secs = self.lease_secs;
-            self.tasks.spawn(async move {
-                Finished::Lease { asked_at: now, answer: cluster.lease(holder, secs).await }
-            });
+            self.tasks
+                .spawn(async move { Finished::Lease { asked_at: now, answer: cluster.lease(holder, secs).await } });
         }
         Ok(())
     }

@@ -152,12 +152,8 @@ impl Stream<'_> {
     }
 }
 
-async fn open(
-    channel: Channel,
-    outbox: &Arc<Outbox>,
-) -> Result<Streaming<proto_wire::sync::HubMessage>, Failed> {
-    let mut client =
-        SyncClient::new(channel).max_decoding_message_size(limits::SYNC_MESSAGE_BYTES_MAX);
+async fn open(channel: Channel, outbox: &Arc<Outbox>) -> Result<Streaming<proto_wire::sync::HubMessage>, Failed> {
+    let mut client = SyncClient::new(channel).max_decoding_message_size(limits::SYNC_MESSAGE_BYTES_MAX);
     let opened = client.connect(Outgoing(Arc::clone(outbox))).await;
     opened.map(tonic::Response::into_inner).map_err(|status| Failed::of(&status, why(&status)))
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use proto_model::Digest;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
-    ClientConfig, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor,
-    verify_server_name,
+    ClientConfig, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name,
 };
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls13_signature};
 use rustls::server::ParsedCertificate;
@@ -44,10 +43,7 @@ pub(crate) fn joining(ca: Digest) -> Result<Arc<ClientConfig>, Error> {
 ///
 /// # Errors
 /// A certificate or the key does not read.
-pub(crate) fn enrolled(
-    roots: &str,
-    own: Option<(&str, Vec<u8>)>,
-) -> Result<Arc<ClientConfig>, Error> {
+pub(crate) fn enrolled(roots: &str, own: Option<(&str, Vec<u8>)>) -> Result<Arc<ClientConfig>, Error> {
     let mut store = RootCertStore::empty();
     for root in certificates(roots) {
         store.add(root)?;
@@ -126,9 +122,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use proto_wire::SERVER_NAME;
-    use rcgen::{
-        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    };
+    use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
     use super::*;
 

@@ -15,9 +15,7 @@ use std::sync::Arc;
 
 use proto_model::assign::{Entry, RULES, root};
 use proto_model::delta::{BodyPart, Delta, Refusal, ToHub, ToSpoke, VariantPart};
-use proto_model::{
-    Assignment, Digest, Fence, Health, Object, Permit, Settings, Sync, Variables, Variant,
-};
+use proto_model::{Assignment, Digest, Fence, Health, Object, Permit, Settings, Sync, Variables, Variant};
 use proto_wire::compress::compress;
 use serde_json::json;
 use spoke_core::port::Cluster;
@@ -64,9 +62,7 @@ async fn assign_all(session: &Session, objects: &[Object]) -> Digest {
         }))
         .await;
     let bytes = compress(&variant.encode(), None).unwrap().into();
-    session
-        .say(ToSpoke::Variant(VariantPart { digest: variant.digest(), base: None, bytes }))
-        .await;
+    session.say(ToSpoke::Variant(VariantPart { digest: variant.digest(), base: None, bytes })).await;
     let part = |object: &Object| {
         let bytes = compress(&object.body, None).unwrap().into();
         ToSpoke::Body(BodyPart { digest: object.digest, base: None, bytes })
@@ -196,8 +192,7 @@ async fn an_old_certificate_is_asked_to_be_renewed() {
     let spoke = Spoke::start(path, None, cluster());
     let mut session = hub.accept().await;
     session.welcome("first").await;
-    let csr =
-        session.hears(|word| if let ToHub::Renew(csr) = word { Some(csr) } else { None }).await;
+    let csr = session.hears(|word| if let ToHub::Renew(csr) = word { Some(csr) } else { None }).await;
     session.say(ToSpoke::Certificate(hub.sign(&csr))).await;
     hub.accept().await;
     assert_eq!(hub.renewals(), 0, "in the stream, not by itself");
@@ -269,9 +264,8 @@ async fn without_enrolment_and_token_nothing_starts() {
 async fn many_spokes_live_in_one_process() {
     let mut hub = Hub::start().await;
     let dir = tempfile::tempdir().unwrap();
-    let spokes: Vec<Spoke> = (0..50)
-        .map(|n| Spoke::start(dir.path().join(n.to_string()), Some(hub.token("t1")), cluster()))
-        .collect();
+    let spokes: Vec<Spoke> =
+        (0..50).map(|n| Spoke::start(dir.path().join(n.to_string()), Some(hub.token("t1")), cluster())).collect();
     let mut sessions = Vec::new();
     for _ in 0..spokes.len() {
         let session = hub.accept().await;
@@ -291,8 +285,7 @@ async fn many_spokes_live_in_one_process() {
 /// many.
 fn age(hub: &Hub, path: &std::path::Path, ago_secs: u64, left_secs: u64) {
     let file = path.join("enrolment.json");
-    let mut enrolment: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let mut enrolment: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let key = std::fs::read_to_string(path.join("key.pem")).unwrap();
     enrolment["certificates"] = hub.sign_aged(&key, ago_secs, left_secs).into();
     std::fs::write(&file, serde_json::to_vec(&enrolment).unwrap()).unwrap();

@@ -24,9 +24,7 @@ impl Subject {
             (false, true) => format!("in {}", self.namespace),
             (false, false) => format!("{}/{}", self.namespace, self.name),
         };
-        format!("{} {} {place}", self.verb, self.resource)
-            .trim_end()
-            .to_owned()
+        format!("{} {} {place}", self.verb, self.resource).trim_end().to_owned()
     }
 }
 
@@ -47,10 +45,7 @@ impl Refusal {
     }
 
     fn causes(&self) -> impl Iterator<Item = &Json> {
-        self.status["details"]["causes"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        self.status["details"]["causes"].as_array().into_iter().flatten()
     }
 
     /// Whether the thing that was named is missing, rather than its kind or namespace.
@@ -58,11 +53,7 @@ impl Refusal {
         let details = &self.status["details"];
         let group = details["group"].as_str().unwrap_or_default();
         let plural = details["kind"].as_str().unwrap_or_default();
-        let named = if group.is_empty() {
-            plural.to_owned()
-        } else {
-            format!("{plural}.{group}")
-        };
+        let named = if group.is_empty() { plural.to_owned() } else { format!("{plural}.{group}") };
         self.code == 404
             && details["name"] == subject.name.as_str()
             && !subject.name.is_empty()
@@ -110,18 +101,14 @@ pub(crate) fn failure(subject: &Subject, refusal: &Refusal) -> Failure {
     Failure {
         reason,
         message: text::cut(format!("{}: {}", subject.shown(), said(subject, refusal))),
-        retry_after_millis: secs
-            .map(|secs| secs.saturating_mul(1000).min(limits::RETRY_MILLIS_MAX)),
+        retry_after_millis: secs.map(|secs| secs.saturating_mul(1000).min(limits::RETRY_MILLIS_MAX)),
     }
 }
 
 fn reason(subject: &Subject, refusal: &Refusal) -> Reason {
     let message = refusal.message();
     let has = |part: &str| message.contains(part);
-    if refusal
-        .causes()
-        .any(|cause| cause["reason"] == "NamespaceTerminating")
-    {
+    if refusal.causes().any(|cause| cause["reason"] == "NamespaceTerminating") {
         return Reason::Terminating;
     }
     match refusal.code {
@@ -136,15 +123,9 @@ fn reason(subject: &Subject, refusal: &Refusal) -> Reason {
         429 => Reason::Throttled,
         // A webhook that can't be asked without side effects says nothing about the object.
         400 if has("does not support dry run") => Reason::Webhook,
-        500.. if has("failed calling webhook") || has("failed calling admission webhook") => {
-            Reason::Webhook
-        }
+        500.. if has("failed calling webhook") || has("failed calling admission webhook") => Reason::Webhook,
         // The server can't read the manifest at all, and says so as an error of its own.
-        500 if has("failed to create typed patch object")
-            || has("failed to convert new object") =>
-        {
-            Reason::Invalid
-        }
+        500 if has("failed to create typed patch object") || has("failed to convert new object") => Reason::Invalid,
         408 | 410 | 500.. => Reason::Server,
         400.. => Reason::Invalid,
         _ => Reason::Server,
@@ -153,9 +134,7 @@ fn reason(subject: &Subject, refusal: &Refusal) -> Reason {
 
 fn is_namespace_missing(subject: &Subject, refusal: &Refusal) -> bool {
     let details = &refusal.status["details"];
-    !subject.namespace.is_empty()
-        && details["kind"] == "namespaces"
-        && details["name"] == subject.namespace.as_str()
+    !subject.namespace.is_empty() && details["kind"] == "namespaces" && details["name"] == subject.namespace.as_str()
 }
 
 /// What the server said, without object content.
@@ -168,11 +147,7 @@ fn said(subject: &Subject, refusal: &Refusal) -> String {
             let message = cause["message"].as_str().unwrap_or_default();
             let message = text::without_value(message);
             // Keys of a Secret's data are no secret, details of its values may be.
-            let shown = if secret {
-                message.split(": ").next().unwrap_or_default()
-            } else {
-                &message
-            };
+            let shown = if secret { message.split(": ").next().unwrap_or_default() } else { &message };
             Some(format!("{field}: {shown}"))
         })
         .collect();
@@ -180,9 +155,11 @@ fn said(subject: &Subject, refusal: &Refusal) -> String {
         return causes.join("; ");
     }
     // This one names a field, and its value only after what is cut off.
-    let typed = refusal
-        .message()
-        .starts_with("failed to create typed patch object");
+    let typed = refusal.message().starts_with("failed to create typed patch object");
+    // Without the place in the value, which this would end with.
+    if secret && refusal.message().contains("illegal base64 data") {
+        return "data: illegal base64 data; encode it, or put the text under stringData".into();
+    }
     if secret && !typed && matches!(refusal.code, 400 | 422 | 500) {
         return format!("refused with status {}", refusal.code);
     }
@@ -203,11 +180,7 @@ pub(crate) fn unreachable(why: &dyn std::fmt::Display) -> Error {
 
 /// A failure of our own making.
 pub(crate) fn plain(reason: Reason, message: impl Into<String>) -> Failure {
-    Failure {
-        reason,
-        message: text::cut(message.into()),
-        retry_after_millis: None,
-    }
+    Failure { reason, message: text::cut(message.into()), retry_after_millis: None }
 }
 
 /// Maps an error of kube's client.
@@ -218,10 +191,7 @@ pub(crate) fn of_client(error: &kube::Error) -> Error {
             status: serde_json::to_value(status.as_ref()).unwrap_or_default(),
             retry_after_secs: None,
         }),
-        kube::Error::SerdeError(_) => Error::Failed(plain(
-            Reason::Server,
-            "the API server's answer can't be read",
-        )),
+        kube::Error::SerdeError(_) => Error::Failed(plain(Reason::Server, "the API server's answer can't be read")),
         other => unreachable(&Chain(other)),
     }
 }
@@ -253,58 +223,30 @@ mod tests {
     use super::*;
 
     fn subject() -> Subject {
-        Subject {
-            verb: "patch",
-            resource: "configmaps".into(),
-            namespace: "shop".into(),
-            name: "x".into(),
-        }
+        Subject { verb: "patch", resource: "configmaps".into(), namespace: "shop".into(), name: "x".into() }
     }
 
     fn of(code: u16, status: Json) -> Failure {
-        failure(
-            &subject(),
-            &Refusal {
-                code,
-                status,
-                retry_after_secs: None,
-            },
-        )
+        failure(&subject(), &Refusal { code, status, retry_after_secs: None })
     }
 
     #[test]
     fn answers_map_to_reasons() {
-        let namespace = json!({"message": "namespaces \"shop\" not found", "details": {"kind": "namespaces", "name": "shop"}});
-        let gone =
-            json!({"message": "the server could not find the requested resource", "details": {}});
+        let namespace =
+            json!({"message": "namespaces \"shop\" not found", "details": {"kind": "namespaces", "name": "shop"}});
+        let gone = json!({"message": "the server could not find the requested resource", "details": {}});
         let terminating = json!({"message": "forbidden", "details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]}});
         for (code, status, wanted) in [
             (404, namespace, Reason::NoSuchNamespace),
             (404, gone, Reason::NoSuchKind),
             (404, Json::Null, Reason::NoSuchKind),
             (403, terminating, Reason::Terminating),
-            (
-                403,
-                json!({"message": "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1"}),
-                Reason::Quota,
-            ),
-            (
-                403,
-                json!({"message": "User \"u\" cannot patch"}),
-                Reason::Forbidden,
-            ),
-            (
-                409,
-                json!({"message": "Precondition failed"}),
-                Reason::Conflict,
-            ),
+            (403, json!({"message": "pods \"x\" is forbidden: exceeded quota: q, requested: pods=1"}), Reason::Quota),
+            (403, json!({"message": "User \"u\" cannot patch"}), Reason::Forbidden),
+            (409, json!({"message": "Precondition failed"}), Reason::Conflict),
             (422, json!({"message": "invalid"}), Reason::Invalid),
             (400, json!({"message": "bad"}), Reason::Invalid),
-            (
-                400,
-                json!({"message": "admission webhook \"w\" does not support dry run"}),
-                Reason::Webhook,
-            ),
+            (400, json!({"message": "admission webhook \"w\" does not support dry run"}), Reason::Webhook),
             (
                 500,
                 json!({"message": "Internal error occurred: failed calling webhook \"w\": timeout"}),
@@ -320,11 +262,7 @@ mod tests {
                 json!({"message": "failed to convert new object (a/b; /v1, Kind=C) to proper version: illegal base64 data at input byte 4"}),
                 Reason::Invalid,
             ),
-            (
-                500,
-                json!({"message": "etcdserver: request timed out"}),
-                Reason::Server,
-            ),
+            (500, json!({"message": "etcdserver: request timed out"}), Reason::Server),
             (503, Json::Null, Reason::Server),
             (401, Json::Null, Reason::Unauthorized),
             (429, Json::Null, Reason::Throttled),
@@ -336,70 +274,27 @@ mod tests {
     #[test]
     fn a_missing_object_is_told_from_its_missing_namespace() {
         let status = json!({"details": {"kind": "configmaps", "name": "x"}});
-        assert!(
-            Refusal {
-                code: 404,
-                status,
-                retry_after_secs: None
-            }
-            .is_missing_object(&subject())
-        );
+        assert!(Refusal { code: 404, status, retry_after_secs: None }.is_missing_object(&subject()));
         let status = json!({"details": {"kind": "namespaces", "name": "shop"}});
-        assert!(
-            !Refusal {
-                code: 404,
-                status,
-                retry_after_secs: None
-            }
-            .is_missing_object(&subject())
-        );
+        assert!(!Refusal { code: 404, status, retry_after_secs: None }.is_missing_object(&subject()));
     }
 
     #[test]
     fn fields_are_named_and_values_are_not() {
         let causes = json!({"message": "ConfigMap \"x\" is invalid: data[a]: Invalid value: \"s3cret\": bad", "details": {"causes": [
             {"reason": "FieldValueInvalid", "field": "data[a]", "message": "Invalid value: \"s3cret\": bad"}]}});
-        assert_eq!(
-            of(422, causes).message,
-            "patch configmaps shop/x: data[a]: Invalid value: bad"
-        );
+        assert_eq!(of(422, causes).message, "patch configmaps shop/x: data[a]: Invalid value: bad");
         let plain = json!({"message": "Secret in version \"v1\" cannot be handled: s3cret"});
-        let secret = Subject {
-            resource: "secrets".into(),
-            ..subject()
-        };
-        let failure = failure(
-            &secret,
-            &Refusal {
-                code: 400,
-                status: plain,
-                retry_after_secs: None,
-            },
-        );
-        assert_eq!(
-            failure.message,
-            "patch secrets shop/x: refused with status 400"
-        );
+        let secret = Subject { resource: "secrets".into(), ..subject() };
+        let failure = failure(&secret, &Refusal { code: 400, status: plain, retry_after_secs: None });
+        assert_eq!(failure.message, "patch secrets shop/x: refused with status 400");
     }
 
     #[test]
     fn a_wait_that_was_asked_for_is_kept_and_bounded() {
-        let refusal = Refusal {
-            code: 429,
-            status: Json::Null,
-            retry_after_secs: Some(2),
-        };
-        assert_eq!(
-            failure(&subject(), &refusal).retry_after_millis,
-            Some(2_000)
-        );
-        let refusal = Refusal {
-            retry_after_secs: Some(u64::MAX),
-            ..refusal
-        };
-        assert_eq!(
-            failure(&subject(), &refusal).retry_after_millis,
-            Some(limits::RETRY_MILLIS_MAX)
-        );
+        let refusal = Refusal { code: 429, status: Json::Null, retry_after_secs: Some(2) };
+        assert_eq!(failure(&subject(), &refusal).retry_after_millis, Some(2_000));
+        let refusal = Refusal { retry_after_secs: Some(u64::MAX), ..refusal };
+        assert_eq!(failure(&subject(), &refusal).retry_after_millis, Some(limits::RETRY_MILLIS_MAX));
     }
 }

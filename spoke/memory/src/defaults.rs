@@ -1,7 +1,10 @@
 //! What API servers fill in: a useful part of the defaults of built-in kinds.
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json};
+
+use crate::validate;
 
 /// Fills in the defaults of a built-in kind. Filling in twice changes nothing. `rank` tells
 /// addresses apart.
@@ -97,19 +100,25 @@ fn namespace(object: &mut Json) {
     set(object, "", "status", json!({"phase": "Active"}));
 }
 
-/// `stringData` is written into `data` and not kept.
+/// `data` loses its line feeds; `stringData` is written into it and not kept.
 fn secret(object: &mut Json) {
     set(object, "", "type", json!("Opaque"));
     let Some(map) = object.as_object_mut() else {
         return;
     };
+    let data = map.get_mut("data").and_then(Json::as_object_mut);
+    for (_, value) in data.into_iter().flatten() {
+        if let Some(bytes) = value.as_str().and_then(validate::decode) {
+            *value = STANDARD.encode(bytes).into();
+        }
+    }
     let Some(Json::Object(plain)) = map.remove("stringData") else {
         return;
     };
     let data = map.entry("data").or_insert_with(|| json!({}));
     for (key, value) in plain {
         if let (Some(data), Some(text)) = (data.as_object_mut(), value.as_str()) {
-            data.insert(key, base64::engine::general_purpose::STANDARD.encode(text).into());
+            data.insert(key, STANDARD.encode(text).into());
         }
     }
 }
@@ -152,12 +161,7 @@ fn job(object: &mut Json) {
         && let (Some(uid), Some(name)) =
             (object.pointer("/metadata/uid").cloned(), object.pointer("/metadata/name").cloned())
     {
-        set(
-            object,
-            "/spec",
-            "selector",
-            json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}),
-        );
+        set(object, "/spec", "selector", json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
         set(object, "/spec/template", "metadata", json!({}));
         set(object, "/spec/template/metadata", "labels", json!({}));
         for (key, value) in [
@@ -206,11 +210,8 @@ fn container(container: &mut Json) {
     set(container, "", "terminationMessagePolicy", json!("File"));
     let image = container.get("image").and_then(Json::as_str).unwrap_or_default();
     let tag = image.rsplit_once('/').map_or(image, |(_, last)| last);
-    let pull = if tag.contains('@') || (tag.contains(':') && !tag.ends_with(":latest")) {
-        "IfNotPresent"
-    } else {
-        "Always"
-    };
+    let pull =
+        if tag.contains('@') || (tag.contains(':') && !tag.ends_with(":latest")) { "IfNotPresent" } else { "Always" };
     set(container, "", "imagePullPolicy", json!(pull));
     let ports = container.get_mut("ports").and_then(Json::as_array_mut);
     for port in ports.into_iter().flatten() {
@@ -218,12 +219,9 @@ fn container(container: &mut Json) {
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let at = format!("/{probe}");
-        for (key, value) in [
-            ("timeoutSeconds", 1),
-            ("periodSeconds", 10),
-            ("successThreshold", 1),
-            ("failureThreshold", 3),
-        ] {
+        for (key, value) in
+            [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
+        {
             set(container, &at, key, json!(value));
         }
         set(container, &format!("{at}/httpGet"), "scheme", json!("HTTP"));

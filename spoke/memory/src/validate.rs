@@ -2,16 +2,21 @@
 //! fields, never values that a manifest holds.
 
 use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use proto_model::GroupKind;
 use serde_json::Value as Json;
 
 use crate::kinds::Builtin;
 
+/// Base64 as Go reads it: what the last character holds too much does not matter.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 /// Refuses a manifest whose fields the kind does not have, or has otherwise; where and why.
 pub(crate) fn types(builtin: &Builtin, object: &Json) -> Result<(), String> {
     for (name, value) in object.as_object().into_iter().flatten() {
-        let known = matches!(name.as_str(), "apiVersion" | "kind" | "metadata")
-            || builtin.top.contains(&name.as_str());
+        let known = matches!(name.as_str(), "apiVersion" | "kind" | "metadata") || builtin.top.contains(&name.as_str());
         if !known {
             return Err(format!(".{name}: field not declared in schema"));
         }
@@ -19,11 +24,10 @@ pub(crate) fn types(builtin: &Builtin, object: &Json) -> Result<(), String> {
             strings(value, &format!(".{name}"))?;
         }
     }
-    let data = object.get("data").filter(|_| builtin.kind == "Secret").and_then(Json::as_object);
-    for value in data.into_iter().flatten().filter_map(|(_, value)| value.as_str()) {
-        if base64::engine::general_purpose::STANDARD.decode(value).is_err() {
-            return Err(".data: illegal base64 data".into());
-        }
+    match builtin.kind {
+        "Secret" => bytes(object, "data")?,
+        "ConfigMap" => bytes(object, "binaryData")?,
+        _ => {}
     }
     for key in ["labels", "annotations"] {
         if let Some(map) = object.pointer(&format!("/metadata/{key}")) {
@@ -91,6 +95,19 @@ const SERVICE: &[&str] = &[
     "type",
 ];
 
+fn bytes(object: &Json, field: &str) -> Result<(), String> {
+    let values = object.get(field).and_then(Json::as_object).into_iter().flatten();
+    for text in values.filter_map(|(_, value)| value.as_str()) {
+        check(decode(text).is_some(), &format!(".{field}: illegal base64 data"))?;
+    }
+    Ok(())
+}
+
+/// What base64 stands for. Line feeds do not count: many a Secret is written as `base64` prints it.
+pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+    BASE64.decode(text.replace(['\n', '\r'], "")).ok()
+}
+
 fn spec_fields(builtin: &Builtin, object: &Json) -> Result<(), String> {
     let known = match builtin.kind {
         "Deployment" => DEPLOYMENT,
@@ -129,20 +146,13 @@ pub(crate) fn object(kind: &GroupKind, object: &Json) -> Result<(), String> {
         }
         ("batch", "CronJob") => {
             check(!text(object, "/spec/schedule").is_empty(), "spec.schedule: Required value")?;
-            pod(
-                object,
-                "/spec/jobTemplate/spec/template/spec",
-                "spec.jobTemplate.spec.template.spec",
-            )
+            pod(object, "/spec/jobTemplate/spec/template/spec", "spec.jobTemplate.spec.template.spec")
         }
         ("", "Pod") => pod(object, "/spec", "spec"),
         ("", "Service") => service(object),
         ("", "ConfigMap" | "Secret") => data_keys(object),
         ("", "PersistentVolumeClaim") => check(
-            object
-                .pointer("/spec/accessModes")
-                .and_then(Json::as_array)
-                .is_some_and(|m| !m.is_empty()),
+            object.pointer("/spec/accessModes").and_then(Json::as_array).is_some_and(|m| !m.is_empty()),
             "spec.accessModes: Required value: at least 1 access mode is required",
         ),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
@@ -161,16 +171,11 @@ pub(crate) fn object(kind: &GroupKind, object: &Json) -> Result<(), String> {
 pub(crate) fn update(kind: &GroupKind, old: &Json, new: &Json) -> Result<(), String> {
     let fixed: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "Deployment" | "DaemonSet" | "ReplicaSet") => &["/spec/selector"],
-        ("apps", "StatefulSet") => &[
-            "/spec/selector",
-            "/spec/serviceName",
-            "/spec/volumeClaimTemplates",
-            "/spec/podManagementPolicy",
-        ],
-        ("batch", "Job") => &["/spec/selector", "/spec/template", "/spec/completionMode"],
-        ("", "Service") if old.pointer("/spec/type") == new.pointer("/spec/type") => {
-            &["/spec/clusterIP"]
+        ("apps", "StatefulSet") => {
+            &["/spec/selector", "/spec/serviceName", "/spec/volumeClaimTemplates", "/spec/podManagementPolicy"]
         }
+        ("batch", "Job") => &["/spec/selector", "/spec/template", "/spec/completionMode"],
+        ("", "Service") if old.pointer("/spec/type") == new.pointer("/spec/type") => &["/spec/clusterIP"],
         ("", "Secret") => &["/type"],
         ("", "PersistentVolumeClaim") => &["/spec/accessModes", "/spec/storageClassName"],
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => &["/roleRef"],
@@ -190,9 +195,7 @@ pub(crate) fn update(kind: &GroupKind, old: &Json, new: &Json) -> Result<(), Str
             let why = match *pointer {
                 "/roleRef" => "cannot change roleRef",
                 _ if sealed.contains(pointer) => {
-                    return Err(format!(
-                        "{field}: Forbidden: field is immutable when `immutable` is set"
-                    ));
+                    return Err(format!("{field}: Forbidden: field is immutable when `immutable` is set"));
                 }
                 _ => "field is immutable",
             };
@@ -244,9 +247,7 @@ fn is_label(name: &str) -> bool {
 fn is_subdomain_part(part: &str) -> bool {
     let bytes = part.as_bytes();
     let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    bytes.first().is_some_and(plain)
-        && bytes.last().is_some_and(plain)
-        && bytes.iter().all(|b| plain(b) || *b == b'-')
+    bytes.first().is_some_and(plain) && bytes.last().is_some_and(plain) && bytes.iter().all(|b| plain(b) || *b == b'-')
 }
 
 fn is_label_value(value: &str) -> bool {
@@ -265,14 +266,8 @@ fn workload(object: &Json) -> Result<(), String> {
     };
     let labels = object.pointer("/spec/template/metadata/labels");
     let wanted = selector.get("matchLabels").and_then(Json::as_object);
-    let matches = wanted
-        .into_iter()
-        .flatten()
-        .all(|(key, value)| labels.and_then(|l| l.get(key)) == Some(value));
-    check(
-        matches,
-        "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`",
-    )?;
+    let matches = wanted.into_iter().flatten().all(|(key, value)| labels.and_then(|l| l.get(key)) == Some(value));
+    check(matches, "spec.template.metadata.labels: Invalid value: `selector` does not match template `labels`")?;
     if object.pointer("/spec/replicas").and_then(Json::as_i64).is_some_and(|n| n < 0) {
         return Err("spec.replicas: Invalid value: must be greater than or equal to 0".into());
     }
@@ -280,8 +275,7 @@ fn workload(object: &Json) -> Result<(), String> {
 }
 
 fn pod(object: &Json, pointer: &str, at: &str) -> Result<(), String> {
-    let containers =
-        object.pointer(pointer).and_then(|spec| spec.get("containers")).and_then(Json::as_array);
+    let containers = object.pointer(pointer).and_then(|spec| spec.get("containers")).and_then(Json::as_array);
     let containers = match containers {
         Some(list) if !list.is_empty() => list,
         _ => return Err(format!("{at}.containers: Required value")),
@@ -289,25 +283,23 @@ fn pod(object: &Json, pointer: &str, at: &str) -> Result<(), String> {
     for (n, container) in containers.iter().enumerate() {
         check(
             is_label(text(container, "/name")),
-            &format!(
-                "{at}.containers[{n}].name: Invalid value: must be a lower-case RFC 1123 label"
-            ),
+            &format!("{at}.containers[{n}].name: Invalid value: must be a lower-case RFC 1123 label"),
         )?;
-        check(
-            !text(container, "/image").is_empty(),
-            &format!("{at}.containers[{n}].image: Required value"),
-        )?;
+        check(!text(container, "/image").is_empty(), &format!("{at}.containers[{n}].image: Required value"))?;
         mounts(object, pointer, container, &format!("{at}.containers[{n}]"))?;
     }
     Ok(())
 }
 
 fn mounts(object: &Json, pointer: &str, container: &Json, at: &str) -> Result<(), String> {
-    let volumes = object.pointer(&format!("{pointer}/volumes")).and_then(Json::as_array);
+    let list = |pointer: &str| object.pointer(pointer).and_then(Json::as_array).into_iter().flatten();
+    let volumes: Vec<_> = list(&format!("{pointer}/volumes"))
+        .map(|volume| volume.get("name"))
+        .chain(list("/spec/volumeClaimTemplates").map(|claim| claim.pointer("/metadata/name")))
+        .collect();
     let mounts = container.get("volumeMounts").and_then(Json::as_array);
     for (n, mount) in mounts.into_iter().flatten().enumerate() {
-        let known =
-            volumes.is_some_and(|all| all.iter().any(|v| v.get("name") == mount.get("name")));
+        let known = volumes.contains(&mount.get("name"));
         check(known, &format!("{at}.volumeMounts[{n}].name: Not found"))?;
     }
     Ok(())
@@ -317,10 +309,7 @@ fn service(object: &Json) -> Result<(), String> {
     let ports = object.pointer("/spec/ports").and_then(Json::as_array);
     let headless = text(object, "/spec/clusterIP") == "None";
     if text(object, "/spec/type") == "ExternalName" {
-        return check(
-            !text(object, "/spec/externalName").is_empty(),
-            "spec.externalName: Required value",
-        );
+        return check(!text(object, "/spec/externalName").is_empty(), "spec.externalName: Required value");
     }
     check(headless || ports.is_some_and(|p| !p.is_empty()), "spec.ports: Required value")?;
     for (n, port) in ports.into_iter().flatten().enumerate() {
@@ -330,24 +319,17 @@ fn service(object: &Json) -> Result<(), String> {
             &format!("spec.ports[{n}].port: Invalid value: must be between 1 and 65535, inclusive"),
         )?;
         let many = ports.is_some_and(|p| p.len() > 1);
-        check(
-            !many || !text(port, "/name").is_empty(),
-            &format!("spec.ports[{n}].name: Required value"),
-        )?;
+        check(!many || !text(port, "/name").is_empty(), &format!("spec.ports[{n}].name: Required value"))?;
     }
     Ok(())
 }
 
 fn data_keys(object: &Json) -> Result<(), String> {
     for field in ["data", "binaryData"] {
-        for key in
-            object.get(field).and_then(Json::as_object).into_iter().flat_map(|map| map.keys())
-        {
+        for key in object.get(field).and_then(Json::as_object).into_iter().flat_map(|map| map.keys()) {
             let good = !key.is_empty()
                 && key.len() <= 253
-                && key
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+                && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
             check(
                 good,
                 &format!(
@@ -365,23 +347,15 @@ fn definition(object: &Json) -> Result<(), String> {
         text(object, "/metadata/name") == wanted,
         "metadata.name: Invalid value: must be spec.names.plural+\".\"+spec.group",
     )?;
-    check(
-        matches!(text(object, "/spec/scope"), "Namespaced" | "Cluster"),
-        "spec.scope: Required value",
-    )?;
+    check(matches!(text(object, "/spec/scope"), "Namespaced" | "Cluster"), "spec.scope: Required value")?;
     let versions = object.pointer("/spec/versions").and_then(Json::as_array);
     let versions = versions.map(Vec::as_slice).unwrap_or_default();
     let storage = versions.iter().filter(|v| v.get("storage") == Some(&Json::Bool(true))).count();
-    check(
-        storage == 1,
-        "spec.versions: Invalid value: must have exactly one version marked as storage version",
-    )?;
+    check(storage == 1, "spec.versions: Invalid value: must have exactly one version marked as storage version")?;
     for (n, version) in versions.iter().enumerate() {
         check(
             version.pointer("/schema/openAPIV3Schema").is_some(),
-            &format!(
-                "spec.versions[{n}].schema.openAPIV3Schema: Required value: schemas are required"
-            ),
+            &format!("spec.versions[{n}].schema.openAPIV3Schema: Required value: schemas are required"),
         )?;
     }
     Ok(())

@@ -96,8 +96,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("cannot read the audit log {}", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read the audit log {}", path.display()))?;
     parse(&text).with_context(|| format!("in the audit log {}", path.display()))
 }
 
@@ -113,8 +112,8 @@ fn parse(text: &str) -> Result<Vec<Entry>> {
         // A killed apiserver may leave part of a line, and its successor appends to it. Inside of strings the quotes would
         // be escaped, so the last of these is where the last event begins.
         let event = &line[line.rfind(r#"{"kind":"Event""#).unwrap_or_default()..];
-        let event: Event = serde_json::from_str(event)
-            .with_context(|| format!("line {} is not an audit event", index + 1))?;
+        let event: Event =
+            serde_json::from_str(event).with_context(|| format!("line {} is not an audit event", index + 1))?;
         if let Some(place) = places.get(&event.audit_id) {
             entries[*place] = event.into();
         } else {
@@ -141,10 +140,7 @@ mod tests {
         let (watch, list) = (line("a", "watch", 200), line("b", "list", 200));
         let text = format!("{watch}\n{}{list}\n{watch}\n{}", &watch[..50], &list[..20]);
         let entries = parse(&text).unwrap();
-        let seen: Vec<_> = entries
-            .iter()
-            .map(|entry| (entry.verb.as_str(), entry.resource.as_str()))
-            .collect();
+        let seen: Vec<_> = entries.iter().map(|entry| (entry.verb.as_str(), entry.resource.as_str())).collect();
         assert_eq!(seen, [("watch", "pods"), ("list", "pods")]);
     }
 }

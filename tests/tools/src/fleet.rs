@@ -318,9 +318,7 @@ impl Fleet {
     pub fn cluster(&self, cluster: &str) -> Result<Json> {
         let all: Json = serde_json::from_str(&self.drover(&["get", "clusters", "-o", "json"])?)?;
         let list = all.get("clusters").and_then(Json::as_array).cloned().unwrap_or_default();
-        list.into_iter()
-            .find(|one| one["cluster"] == cluster)
-            .with_context(|| format!("no cluster {cluster} in {all}"))
+        list.into_iter().find(|one| one["cluster"] == cluster).with_context(|| format!("no cluster {cluster} in {all}"))
     }
 
     /// Waits until the status is as `is_so` says.

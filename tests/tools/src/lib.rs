@@ -12,8 +12,8 @@
 
 pub mod audit;
 pub mod cluster;
-mod pins;
 pub mod fleet;
+mod pins;
 pub mod preflight;
 pub mod process;
 pub mod sys;

@@ -19,18 +19,14 @@ const KUBERNETES: Module = Module {
     go_sum: include_str!("../go/kubernetes/go.sum"),
 };
 
-const KWOK: Module = Module {
-    name: "kwok",
-    go_mod: include_str!("../go/kwok/go.mod"),
-    go_sum: include_str!("../go/kwok/go.sum"),
-};
+const KWOK: Module =
+    Module { name: "kwok", go_mod: include_str!("../go/kwok/go.mod"), go_sum: include_str!("../go/kwok/go.sum") };
 
 /// The modules, in the order in which they are built.
 pub(crate) const MODULES: [&Module; 2] = [&KUBERNETES, &KWOK];
 
 /// The module that holds kwok's stages, and its folder in there.
-pub(crate) const STAGES: (&Module, &str, &str) =
-    (&KWOK, "sigs.k8s.io/kwok", "kustomize/stage/fast");
+pub(crate) const STAGES: (&Module, &str, &str) = (&KWOK, "sigs.k8s.io/kwok", "kustomize/stage/fast");
 
 impl Module {
     /// The linker flags: no symbols, and for Kubernetes the version that it reports, which its own build sets this way.
@@ -40,56 +36,36 @@ impl Module {
         };
         let mut numbers = version.trim_start_matches('v').split('.');
         let (major, minor) = numbers.next().zip(numbers.next()).with_context(|| {
-            format!(
-                "go/{}/go.mod: k8s.io/kubernetes {version} is not vMAJOR.MINOR.PATCH",
-                self.name
-            )
+            format!("go/{}/go.mod: k8s.io/kubernetes {version} is not vMAJOR.MINOR.PATCH", self.name)
         })?;
         let base = "k8s.io/component-base/version";
-        Ok(format!(
-            "-s -w -X {base}.gitVersion={version} -X {base}.gitMajor={major} -X {base}.gitMinor={minor}"
-        ))
+        Ok(format!("-s -w -X {base}.gitVersion={version} -X {base}.gitMajor={major} -X {base}.gitMinor={minor}"))
     }
 
     /// The version of a module that go.mod requires.
     fn required(&self, module: &str) -> Option<&'static str> {
         self.go_mod.lines().find_map(|line| {
-            let mut words = line
-                .trim()
-                .trim_start_matches("require ")
-                .split_whitespace();
-            (words.next() == Some(module))
-                .then(|| words.next())
-                .flatten()
-                .filter(|version| version.starts_with('v'))
+            let mut words = line.trim().trim_start_matches("require ").split_whitespace();
+            (words.next() == Some(module)).then(|| words.next()).flatten().filter(|version| version.starts_with('v'))
         })
     }
 
     /// The oldest Go release that can build it, as (major, minor).
     pub(crate) fn go_version(&self) -> Option<(u32, u32)> {
-        self.go_mod
-            .lines()
-            .find_map(|line| parse_go_version(line.strip_prefix("go ")?))
+        self.go_mod.lines().find_map(|line| parse_go_version(line.strip_prefix("go ")?))
     }
 }
 
 /// The oldest Go release that builds everything.
 pub(crate) fn go_version() -> Option<(u32, u32)> {
-    MODULES
-        .iter()
-        .filter_map(|module| module.go_version())
-        .max()
+    MODULES.iter().filter_map(|module| module.go_version()).max()
 }
 
 /// Reads `1.26.3`, `1.26rc1` or `1.26` as (1, 26).
 pub(crate) fn parse_go_version(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.trim().split('.');
     let major = parts.next()?.parse().ok()?;
-    let minor: String = parts
-        .next()?
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
+    let minor: String = parts.next()?.chars().take_while(char::is_ascii_digit).collect();
     Some((major, minor.parse().ok()?))
 }
 
@@ -102,12 +78,7 @@ pub(crate) fn digest() -> Result<String> {
     };
     add(RECIPE);
     for module in MODULES {
-        for text in [
-            module.name,
-            module.go_mod,
-            module.go_sum,
-            &module.ldflags()?,
-        ] {
+        for text in [module.name, module.go_mod, module.go_sum, &module.ldflags()?] {
             add(text);
         }
     }
@@ -129,10 +100,7 @@ mod tests {
     #[test]
     fn kubernetes_reports_its_pinned_version() {
         let flags = KUBERNETES.ldflags().unwrap_or_default();
-        assert!(
-            flags.contains("gitVersion=v1.") && flags.contains("gitMajor=1"),
-            "{flags}"
-        );
+        assert!(flags.contains("gitVersion=v1.") && flags.contains("gitMajor=1"), "{flags}");
         assert_eq!(KWOK.ldflags().ok().as_deref(), Some("-s -w"));
     }
 }

@@ -40,38 +40,12 @@ pub struct Check {
 #[must_use]
 pub fn check() -> Vec<Check> {
     vec![
-        Check {
-            name: "cargo",
-            found: runs("cargo", &["--version"], "install Rust with rustup"),
-        },
-        Check {
-            name: "cc",
-            found: runs(
-                "cc",
-                &["--version"],
-                "install a C compiler (Debian: apt install gcc)",
-            ),
-        },
-        Check {
-            name: "git",
-            found: runs(
-                "git",
-                &["--version"],
-                "install Git (Debian: apt install git)",
-            ),
-        },
-        Check {
-            name: "go",
-            found: go(),
-        },
-        Check {
-            name: "file descriptors",
-            found: descriptors(),
-        },
-        Check {
-            name: "free disk",
-            found: disk(),
-        },
+        Check { name: "cargo", found: runs("cargo", &["--version"], "install Rust with rustup") },
+        Check { name: "cc", found: runs("cc", &["--version"], "install a C compiler (Debian: apt install gcc)") },
+        Check { name: "git", found: runs("git", &["--version"], "install Git (Debian: apt install git)") },
+        Check { name: "go", found: go() },
+        Check { name: "file descriptors", found: descriptors() },
+        Check { name: "free disk", found: disk() },
     ]
 }
 
@@ -80,17 +54,12 @@ pub fn check() -> Vec<Check> {
 /// # Errors
 /// One error that names everything that is missing.
 pub fn require() -> Result<()> {
-    let missing: Vec<String> = check()
-        .into_iter()
-        .filter_map(|check| Some(format!("  {}: {}", check.name, check.found.err()?)))
-        .collect();
+    let missing: Vec<String> =
+        check().into_iter().filter_map(|check| Some(format!("  {}: {}", check.name, check.found.err()?))).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    bail!(
-        "this machine lacks what tests with real servers need:\n{}",
-        missing.join("\n")
-    )
+    bail!("this machine lacks what tests with real servers need:\n{}", missing.join("\n"))
 }
 
 /// The first line that a program prints.
@@ -98,25 +67,17 @@ fn runs(program: &str, args: &[&str], remedy: &str) -> Result<String, String> {
     let mut command = Command::new(program);
     command.args(args).env("GOTOOLCHAIN", "local");
     match process::output(command) {
-        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned()),
-        Ok(output) => Err(format!(
-            "`{program} {}` fails ({}); {remedy}",
-            args.join(" "),
-            output.status
-        )),
+        Ok(output) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
+        }
+        Ok(output) => Err(format!("`{program} {}` fails ({}); {remedy}", args.join(" "), output.status)),
         Err(error) => Err(format!("{error:#}; {remedy}")),
     }
 }
 
 fn go() -> Result<String, String> {
-    let (major, minor) = pins::go_version()
-        .ok_or("no go.mod of tests/tools names a Go version; add its `go` line")?;
-    let remedy =
-        format!("install Go {major}.{minor} or newer from https://go.dev/dl and put it into PATH");
+    let (major, minor) = pins::go_version().ok_or("no go.mod of tests/tools names a Go version; add its `go` line")?;
+    let remedy = format!("install Go {major}.{minor} or newer from https://go.dev/dl and put it into PATH");
     let version = runs("go", &["env", "GOVERSION"], &remedy)?;
     match pins::parse_go_version(version.trim_start_matches("go")) {
         Some(found) if found >= (major, minor) => Ok(version),
@@ -125,8 +86,7 @@ fn go() -> Result<String, String> {
 }
 
 fn descriptors() -> Result<String, String> {
-    let (soft, hard) =
-        sys::descriptor_limits().map_err(|error| format!("cannot be read: {error}"))?;
+    let (soft, hard) = sys::descriptor_limits().map_err(|error| format!("cannot be read: {error}"))?;
     if hard < DESCRIPTORS_MIN || soft < DESCRIPTORS_SOFT_MIN {
         return Err(format!(
             "limits are {soft} (soft) and {hard} (hard), needed are {DESCRIPTORS_SOFT_MIN} and {DESCRIPTORS_MIN}; \
@@ -139,43 +99,23 @@ fn descriptors() -> Result<String, String> {
 /// Adds up what is needed on each file system, since the caches often share one.
 fn disk() -> Result<String, String> {
     let mut needs = vec![(env::temp_dir(), WORK_DISK_BYTES)];
-    if tools::find()
-        .map_err(|error| format!("{error:#}"))?
-        .is_none()
-    {
-        needs.push((
-            tools::cache_dir().map_err(|error| format!("{error:#}"))?,
-            TOOLS_DISK_BYTES,
-        ));
+    if tools::find().map_err(|error| format!("{error:#}"))?.is_none() {
+        needs.push((tools::cache_dir().map_err(|error| format!("{error:#}"))?, TOOLS_DISK_BYTES));
         // Where Go is missing, its own check says so.
-        for (name, bytes) in [
-            ("GOMODCACHE", MODULES_DISK_BYTES),
-            ("GOCACHE", COMPILED_DISK_BYTES),
-        ] {
-            needs.extend(
-                runs("go", &["env", name], "")
-                    .ok()
-                    .map(|path| (PathBuf::from(path), bytes)),
-            );
+        for (name, bytes) in [("GOMODCACHE", MODULES_DISK_BYTES), ("GOCACHE", COMPILED_DISK_BYTES)] {
+            needs.extend(runs("go", &["env", name], "").ok().map(|path| (PathBuf::from(path), bytes)));
         }
     }
     let mut file_systems: BTreeMap<u64, (PathBuf, u64)> = BTreeMap::new();
     for (path, bytes) in needs {
-        let (path, device) =
-            existing(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let (path, device) = existing(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         file_systems.entry(device).or_insert((path, 0)).1 += bytes;
     }
     let (mut fine, mut short) = (Vec::new(), Vec::new());
     for (path, needed) in file_systems.into_values() {
-        let free =
-            sys::free_disk_bytes(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let free = sys::free_disk_bytes(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         let list = if free < needed { &mut short } else { &mut fine };
-        list.push(format!(
-            "{} GiB free of {} GiB needed at {}",
-            free / GIB,
-            needed / GIB,
-            path.display()
-        ));
+        list.push(format!("{} GiB free of {} GiB needed at {}", free / GIB, needed / GIB, path.display()));
     }
     if short.is_empty() {
         return Ok(fine.join(", "));

@@ -51,10 +51,7 @@ pub fn spawn(mut command: Command) -> Result<Child> {
     let (reply, answer) = channel();
     let lost = || anyhow!("cannot start {program}: the thread that starts programs is gone");
     spawner.send((command, reply)).map_err(|_| lost())?;
-    answer
-        .recv()
-        .map_err(|_| lost())?
-        .with_context(|| format!("cannot start {program}"))
+    answer.recv().map_err(|_| lost())?.with_context(|| format!("cannot start {program}"))
 }
 
 /// Runs a command to its end and collects what it prints; it dies with this process.
@@ -63,9 +60,7 @@ pub fn spawn(mut command: Command) -> Result<Child> {
 /// If the program cannot be started or its output not be read. An exit status other than 0 is no error here.
 pub fn output(mut command: Command) -> Result<Output> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    spawn(command)?
-        .wait_with_output()
-        .context("cannot read the output of a program")
+    spawn(command)?.wait_with_output().context("cannot read the output of a program")
 }
 
 /// A running program with a log file; killed on drop.
@@ -88,20 +83,10 @@ impl Process {
             .append(true)
             .open(log)
             .with_context(|| format!("cannot open the log {}", log.display()))?;
-        let errors = file
-            .try_clone()
-            .context("cannot share a log between stdout and stderr")?;
-        command
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(errors)
-            .process_group(0);
+        let errors = file.try_clone().context("cannot share a log between stdout and stderr")?;
+        command.stdin(Stdio::null()).stdout(file).stderr(errors).process_group(0);
         let child = spawn(command)?;
-        Ok(Self {
-            name: name.into(),
-            log: log.into(),
-            child,
-        })
+        Ok(Self { name: name.into(), log: log.into(), child })
     }
 
     /// The process id.
@@ -121,9 +106,7 @@ impl Process {
     /// # Errors
     /// If the system cannot tell.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child
-            .try_wait()
-            .with_context(|| format!("cannot tell whether {} still runs", self.name))
+        self.child.try_wait().with_context(|| format!("cannot tell whether {} still runs", self.name))
     }
 
     /// Sends SIGKILL and does not wait; a process that has ended is left alone.
@@ -145,9 +128,7 @@ impl Process {
     pub(crate) fn wait_listening(&mut self, port: u16, timeout: Duration) -> Result<Listening> {
         let deadline = Instant::now() + timeout;
         loop {
-            if sys::listens(self.pid(), port)
-                .context("cannot read /proc to find out who listens")?
-            {
+            if sys::listens(self.pid(), port).context("cannot read /proc to find out who listens")? {
                 return Ok(Listening::Yes);
             }
             if self.ended()?.is_some() {
@@ -157,9 +138,7 @@ impl Process {
                 return Err(self.failure("ended instead of listening"));
             }
             if Instant::now() > deadline {
-                return Err(
-                    self.failure(&format!("did not listen on port {port} within {timeout:?}"))
-                );
+                return Err(self.failure(&format!("did not listen on port {port} within {timeout:?}")));
             }
             thread::sleep(POLL);
         }
@@ -175,12 +154,7 @@ impl Process {
 
     /// An error about this process that quotes the end of its log.
     pub(crate) fn failure(&self, what: &str) -> anyhow::Error {
-        anyhow!(
-            "{} {what}; the end of its log {}:\n{}",
-            self.name,
-            self.log.display(),
-            self.log_tail()
-        )
+        anyhow!("{} {what}; the end of its log {}:\n{}", self.name, self.log.display(), self.log_tail())
     }
 
     fn log_tail(&self) -> String {
@@ -226,8 +200,7 @@ pub(crate) fn last_lines(text: &str) -> String {
 pub fn end_children(timeout: Duration) -> Result<()> {
     let deadline = Instant::now() + timeout;
     loop {
-        let children =
-            sys::children(std::process::id()).context("cannot list the processes in /proc")?;
+        let children = sys::children(std::process::id()).context("cannot list the processes in /proc")?;
         if children.is_empty() {
             return Ok(());
         }
@@ -237,9 +210,7 @@ pub fn end_children(timeout: Duration) -> Result<()> {
             let _ = sys::reap(*child);
         }
         if Instant::now() > deadline {
-            bail!(
-                "processes {children:?} do not end after SIGKILL; look at what they wait for in /proc/PID/stack"
-            );
+            bail!("processes {children:?} do not end after SIGKILL; look at what they wait for in /proc/PID/stack");
         }
         thread::sleep(POLL);
     }

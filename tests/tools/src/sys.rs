@@ -20,10 +20,7 @@ pub struct Signal {
 /// Makes the kernel kill the command when the *thread* that starts it ends, and gives it an empty signal mask.
 ///
 /// Only [`crate::process::spawn`] should use it: its thread lives as long as the process does.
-#[allow(
-    unsafe_code,
-    reason = "pre_exec is the only way to set the parent-death signal of a child"
-)]
+#[allow(unsafe_code, reason = "pre_exec is the only way to set the parent-death signal of a child")]
 pub(crate) fn die_with_parent(command: &mut Command) {
     let parent = libc::pid_t::try_from(std::process::id()).unwrap_or(-1);
     let setup = move || {
@@ -56,11 +53,7 @@ pub(crate) fn die_with_parent(command: &mut Command) {
 pub fn send_signal(pid: u32, number: i32) -> io::Result<()> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     // SAFETY: kill takes two integers.
-    if unsafe { libc::kill(pid, number) } == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if unsafe { libc::kill(pid, number) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Holds back the given signals in this thread and in all threads it starts from now on, for [`wait_signal`] to take.
@@ -88,16 +81,10 @@ pub fn wait_signal(numbers: &[i32]) -> io::Result<Signal> {
         // SAFETY: siginfo_t is plain data, for which zeroes are a value; both pointers outlive the call.
         let (number, code) = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
-            (
-                libc::sigwaitinfo(&raw const set, &raw mut info),
-                info.si_code,
-            )
+            (libc::sigwaitinfo(&raw const set, &raw mut info), info.si_code)
         };
         if number > 0 {
-            return Ok(Signal {
-                number,
-                from_kernel: code == libc::SI_KERNEL,
-            });
+            return Ok(Signal { number, from_kernel: code == libc::SI_KERNEL });
         }
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
@@ -126,21 +113,14 @@ fn signal_set(numbers: &[i32]) -> libc::sigset_t {
 #[allow(unsafe_code, reason = "the standard library does not offer prctl")]
 pub fn adopt_orphans() -> io::Result<()> {
     // SAFETY: prctl takes integers here.
-    if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Takes the exit status of a child that no `std::process::Child` stands for; `false` while it runs.
 ///
 /// # Errors
 /// Those of waitpid(2).
-#[allow(
-    unsafe_code,
-    reason = "adopted children have no handle in the standard library"
-)]
+#[allow(unsafe_code, reason = "adopted children have no handle in the standard library")]
 pub fn reap(pid: u32) -> io::Result<bool> {
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     // SAFETY: a null status pointer is allowed.
@@ -156,10 +136,7 @@ pub fn reap(pid: u32) -> io::Result<bool> {
 /// Those of getrlimit(2).
 #[allow(unsafe_code, reason = "the standard library does not offer getrlimit")]
 pub fn descriptor_limits() -> io::Result<(u64, u64)> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a value of this frame.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0 {
         Ok((limit.rlim_cur, limit.rlim_max))
@@ -173,10 +150,7 @@ pub fn descriptor_limits() -> io::Result<(u64, u64)> {
 /// # Errors
 /// Those of statvfs(3).
 #[allow(unsafe_code, reason = "the standard library does not offer statvfs")]
-#[allow(
-    clippy::unnecessary_cast,
-    reason = "the fields are narrower on 32-bit systems"
-)]
+#[allow(clippy::unnecessary_cast, reason = "the fields are narrower on 32-bit systems")]
 pub fn free_disk_bytes(path: &Path) -> io::Result<u64> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the path ends in NUL, and the answer is plain data of this frame, read only after success.
@@ -205,10 +179,7 @@ pub fn children(pid: u32) -> io::Result<Vec<u32>> {
             continue;
         };
         // The name, in parentheses, may hold anything; state and parent follow the last of them.
-        let parent = stat
-            .rsplit(')')
-            .next()
-            .and_then(|rest| rest.split_whitespace().nth(1));
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1));
         if parent == Some(pid.to_string().as_str()) {
             found.push(child);
         }
@@ -242,9 +213,5 @@ pub fn listens(pid: u32, port: u16) -> io::Result<bool> {
     // A descriptor that was closed since the listing is skipped.
     Ok(open
         .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .any(|target| {
-            wanted
-                .iter()
-                .any(|socket| target.as_os_str() == socket.as_str())
-        }))
+        .any(|target| wanted.iter().any(|socket| target.as_os_str() == socket.as_str())))
 }

@@ -91,13 +91,10 @@ pub fn ensure() -> Result<Tools> {
         return Ok(tools);
     }
     let cache = cache_dir()?;
-    fs::create_dir_all(&cache)
-        .with_context(|| format!("cannot create the cache {}", cache.display()))?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot create the cache {}", cache.display()))?;
     let lock_path = cache.join("tools.lock");
-    let lock =
-        File::create(&lock_path).with_context(|| format!("cannot open {}", lock_path.display()))?;
-    lock.lock()
-        .with_context(|| format!("cannot lock {}", lock_path.display()))?;
+    let lock = File::create(&lock_path).with_context(|| format!("cannot open {}", lock_path.display()))?;
+    lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
     // Whoever held the lock until now may have built them.
     if let Some(tools) = find()? {
         return Ok(tools);
@@ -114,11 +111,7 @@ pub(crate) fn find() -> Result<Option<Tools>> {
 
 /// Where the programs are kept, one folder for each set of pins.
 pub(crate) fn cache_dir() -> Result<PathBuf> {
-    let from = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let dir = if let Some(dir) = from("DROVER_TEST_CACHE") {
         dir
     } else if let Some(dir) = from("XDG_CACHE_HOME") {
@@ -126,9 +119,7 @@ pub(crate) fn cache_dir() -> Result<PathBuf> {
     } else if let Some(home) = from("HOME") {
         home.join(".cache/drover")
     } else {
-        bail!(
-            "no place for the built test tools: set DROVER_TEST_CACHE to a folder (HOME is not set either)"
-        );
+        bail!("no place for the built test tools: set DROVER_TEST_CACHE to a folder (HOME is not set either)");
     };
     std::path::absolute(&dir).with_context(|| format!("{} is not a usable path", dir.display()))
 }
@@ -143,48 +134,31 @@ fn build(cache: &Path) -> Result<Tools> {
     // We hold the lock: unfinished builds belong to nobody.
     for entry in fs::read_dir(cache)?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            fs::remove_dir_all(entry.path()).with_context(|| {
-                format!(
-                    "cannot remove the unfinished build {}",
-                    entry.path().display()
-                )
-            })?;
+            fs::remove_dir_all(entry.path())
+                .with_context(|| format!("cannot remove the unfinished build {}", entry.path().display()))?;
         }
     }
-    let work =
-        TempDir::with_prefix_in(UNFINISHED, cache).context("cannot create a folder to build in")?;
+    let work = TempDir::with_prefix_in(UNFINISHED, cache).context("cannot create a folder to build in")?;
     let out = work.path().join("out");
     fs::create_dir(&out)?;
     for module in pins::MODULES {
         let begun = Instant::now();
-        progress(&format!(
-            "building the test tools of go/{} (minutes, once)",
-            module.name
-        ));
+        progress(&format!("building the test tools of go/{} (minutes, once)", module.name));
         build_module(module, work.path(), &out)?;
-        progress(&format!(
-            "built go/{} in {} s",
-            module.name,
-            begun.elapsed().as_secs()
-        ));
+        progress(&format!("built go/{} in {} s", module.name, begun.elapsed().as_secs()));
     }
     // Go names a program after its package.
-    fs::rename(out.join("server"), out.join(Program::Etcd.file_name()))
-        .context("the Go build made no etcd")?;
+    fs::rename(out.join("server"), out.join(Program::Etcd.file_name())).context("the Go build made no etcd")?;
     let built = Tools { dir: out.clone() };
     for program in Program::ALL {
         let path = built.program(program);
         if !path.is_file() {
-            bail!(
-                "the Go build made no {}: is its tool line missing in a go.mod of tests/tools?",
-                program.file_name()
-            );
+            bail!("the Go build made no {}: is its tool line missing in a go.mod of tests/tools?", program.file_name());
         }
     }
     write_stages(&built, work.path())?;
     let target = target_dir()?;
-    fs::rename(&out, &target)
-        .with_context(|| format!("cannot move the built tools to {}", target.display()))?;
+    fs::rename(&out, &target).with_context(|| format!("cannot move the built tools to {}", target.display()))?;
     Ok(Tools { dir: target })
 }
 
@@ -194,16 +168,11 @@ fn build_module(module: &Module, work: &Path, out: &Path) -> Result<()> {
     fs::write(source.join("go.mod"), module.go_mod)?;
     fs::write(source.join("go.sum"), module.go_sum)?;
     let mut command = go(&source);
-    command
-        .args(["build", "-buildvcs=false", "-trimpath", "-ldflags"])
-        .arg(module.ldflags()?);
+    command.args(["build", "-buildvcs=false", "-trimpath", "-ldflags"]).arg(module.ldflags()?);
     // The slash makes it a folder even if there were one program only.
     command.arg("-o").arg(out.join("")).arg("tool");
     run(command).with_context(|| {
-        format!(
-            "cannot build go/{}; modules come through the proxy that `go env GOPROXY` names",
-            module.name
-        )
+        format!("cannot build go/{}; modules come through the proxy that `go env GOPROXY` names", module.name)
     })?;
     Ok(())
 }
@@ -215,9 +184,7 @@ fn write_stages(tools: &Tools, work: &Path) -> Result<()> {
     list.args(["list", "-m", "-f", "{{.Dir}}", name]);
     let source = run(list).with_context(|| format!("cannot find the source of {name}"))?;
     let mut kustomize = Command::new(tools.program(Program::Kustomize));
-    kustomize
-        .arg("build")
-        .arg(Path::new(source.trim()).join(folder));
+    kustomize.arg("build").arg(Path::new(source.trim()).join(folder));
     let stages = run(kustomize).with_context(|| format!("cannot render the stages of {name}"))?;
     fs::write(tools.stages(), stages).context("cannot write stages.yaml")
 }
@@ -225,11 +192,7 @@ fn write_stages(tools: &Tools, work: &Path) -> Result<()> {
 /// A `go` command that takes exactly what is pinned, whatever the user's own settings are.
 fn go(dir: &Path) -> Command {
     let mut command = Command::new("go");
-    command
-        .current_dir(dir)
-        .env("GOTOOLCHAIN", "local")
-        .env("GOWORK", "off")
-        .env("GOFLAGS", "-mod=readonly");
+    command.current_dir(dir).env("GOTOOLCHAIN", "local").env("GOWORK", "off").env("GOFLAGS", "-mod=readonly");
     command
 }
 
@@ -238,14 +201,9 @@ fn run(command: Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = process::output(command)?;
     if !output.status.success() {
-        bail!(
-            "{program}: {}\n{}",
-            output.status,
-            process::last_lines(&String::from_utf8_lossy(&output.stderr))
-        );
+        bail!("{program}: {}\n{}", output.status, process::last_lines(&String::from_utf8_lossy(&output.stderr)));
     }
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("{program} printed something other than text"))
+    String::from_utf8(output.stdout).with_context(|| format!("{program} printed something other than text"))
 }
 
 /// Tells a person why nothing seems to happen; past the capture of test output, which would show it too late.

@@ -96,10 +96,7 @@ pub(super) struct Site {
 }
 
 /// Every scalar of a manifest in which something is to be bound; where one is wrong, its pointer.
-pub(super) fn sites(
-    manifest: &Json,
-    binds: &BTreeMap<String, Binds>,
-) -> Result<Vec<Site>, (String, Problem)> {
+pub(super) fn sites(manifest: &Json, binds: &BTreeMap<String, Binds>) -> Result<Vec<Site>, (String, Problem)> {
     let is_secret = kind_of(manifest).is("", "Secret");
     let mut walk = Walk { binds, is_secret, pointer: String::new(), sites: Vec::new() };
     walk.value(manifest)?;
@@ -184,8 +181,7 @@ impl Walk<'_> {
         if *form != Form::Text && *range != (0..length) {
             return Err(Problem::NotAlone { name: name.clone(), form: *form });
         }
-        let shapes_names =
-            name == CLUSTER_NAME || self.binds.get(name).is_some_and(|binds| binds.identity);
+        let shapes_names = name == CLUSTER_NAME || self.binds.get(name).is_some_and(|binds| binds.identity);
         if identity && !shapes_names {
             return Err(Problem::NotIdentity(name.clone()));
         }
@@ -228,9 +224,8 @@ fn reference(text: &[u8], start: usize, binds: &BTreeMap<String, Binds>) -> Opti
         (Form::Text, 1)
     } else {
         let word = after.strip_prefix(b"|")?;
-        let closes = |form: &Form| {
-            word.strip_prefix(form.as_str().as_bytes()).is_some_and(|rest| rest.starts_with(b"}"))
-        };
+        let closes =
+            |form: &Form| word.strip_prefix(form.as_str().as_bytes()).is_some_and(|rest| rest.starts_with(b"}"));
         let form = Form::TYPED.into_iter().find(closes)?;
         (form, form.as_str().len() + 2)
     };
@@ -240,11 +235,6 @@ fn reference(text: &[u8], start: usize, binds: &BTreeMap<String, Binds>) -> Opti
 }
 
 fn is_listed(name: &str, binds: &BTreeMap<String, Binds>) -> bool {
-    let of_cluster = name == CLUSTER_NAME
-        || name.strip_prefix(CLUSTER_LABELS).is_some_and(|label| !label.is_empty());
-    if of_cluster {
-        binds.contains_key(CLUSTER)
-    } else {
-        name != CLUSTER && binds.contains_key(name)
-    }
+    let of_cluster = name == CLUSTER_NAME || name.strip_prefix(CLUSTER_LABELS).is_some_and(|label| !label.is_empty());
+    if of_cluster { binds.contains_key(CLUSTER) } else { name != CLUSTER && binds.contains_key(name) }
 }

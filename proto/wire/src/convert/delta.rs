@@ -9,9 +9,7 @@ use proto_model::delta::{BodyPart, Delta, VariantPart};
 use proto_model::name::check_full_bundle;
 use proto_model::{Assignment, Digest, GroupKind, Permit, Value, Variables, limits};
 
-use super::{
-    WireError, at_most, digest, digest_bytes, optional_bytes, optional_digest, required, some_text,
-};
+use super::{WireError, at_most, digest, digest_bytes, optional_bytes, optional_digest, required, some_text};
 use crate::sync as msg;
 
 impl From<&Delta> for msg::Delta {
@@ -59,16 +57,8 @@ impl TryFrom<msg::Delta> for Delta {
     }
 }
 
-fn distinct(
-    field: &'static str,
-    named: &mut BTreeSet<String>,
-    name: &str,
-) -> Result<(), WireError> {
-    if named.insert(name.to_owned()) {
-        Ok(())
-    } else {
-        Err(WireError::Twice { field, name: name.to_owned() })
-    }
+fn distinct(field: &'static str, named: &mut BTreeSet<String>, name: &str) -> Result<(), WireError> {
+    if named.insert(name.to_owned()) { Ok(()) } else { Err(WireError::Twice { field, name: name.to_owned() }) }
 }
 
 fn write_entry(bundle: &str, entry: &Entry) -> msg::Entry {
@@ -135,9 +125,7 @@ fn read_variables(variables: Vec<msg::Variable>) -> Result<Variables, WireError>
                 at_most("variable.text", text.len(), limits::VARIABLE_BYTES_MAX)?;
                 Value::Text(text)
             }
-            Wire::Number(text) => {
-                Value::Number(some_text("variable.number", text, limits::NUMBER_BYTES_MAX)?)
-            }
+            Wire::Number(text) => Value::Number(some_text("variable.number", text, limits::NUMBER_BYTES_MAX)?),
             Wire::Boolean(value) => Value::Bool(value),
         };
         if table.insert(name.clone(), value).is_some() {
@@ -149,10 +137,7 @@ fn read_variables(variables: Vec<msg::Variable>) -> Result<Variables, WireError>
 
 impl From<&Permit> for msg::Permit {
     fn from(permit: &Permit) -> Self {
-        Self {
-            deletions: permit.deletions,
-            protected: permit.protected.iter().map(Into::into).collect(),
-        }
+        Self { deletions: permit.deletions, protected: permit.protected.iter().map(Into::into).collect() }
     }
 }
 

@@ -7,9 +7,7 @@ use proto_model::delta::{HeldEntry, Hello, Refusal};
 use proto_model::limits;
 use proto_model::name::check_full_bundle;
 
-use super::{
-    WireError, at_most, digest, digest_bytes, optional_bytes, optional_digest, required, some_text,
-};
+use super::{WireError, at_most, digest, digest_bytes, optional_bytes, optional_digest, required, some_text};
 use crate::{PROTOCOL, sync as msg};
 
 impl From<&Hello> for msg::Hello {
@@ -62,9 +60,7 @@ pub(crate) fn write_holding(holding: &BTreeMap<String, HeldEntry>) -> msg::Holdi
     msg::Holding { entries: holding.iter().map(write).collect() }
 }
 
-pub(crate) fn read_holding(
-    holding: msg::Holding,
-) -> Result<BTreeMap<String, HeldEntry>, WireError> {
+pub(crate) fn read_holding(holding: msg::Holding) -> Result<BTreeMap<String, HeldEntry>, WireError> {
     at_most("holding.entries", holding.entries.len(), limits::BUNDLES_PER_CLUSTER_MAX)?;
     let mut entries = BTreeMap::new();
     for entry in holding.entries {
@@ -101,8 +97,8 @@ impl TryFrom<msg::Refused> for Refusal {
 
     fn try_from(refused: msg::Refused) -> Result<Self, WireError> {
         let field = "refused.reason";
-        let reason = msg::Refusal::try_from(refused.reason)
-            .map_err(|_| WireError::Unknown { field, number: refused.reason })?;
+        let reason =
+            msg::Refusal::try_from(refused.reason).map_err(|_| WireError::Unknown { field, number: refused.reason })?;
         Ok(match reason {
             msg::Refusal::Unspecified => return Err(WireError::Missing(field)),
             msg::Refusal::Revoked => Self::Revoked,

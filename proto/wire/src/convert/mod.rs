@@ -75,10 +75,7 @@ pub enum WireError {
 
 /// Reads a message whole: one with a field that this version does not know is refused. The test is
 /// that writing what was understood takes as many bytes as were read.
-pub(crate) fn decode_whole<M: Message + Default>(
-    what: &'static str,
-    bytes: Bytes,
-) -> Result<M, WireError> {
+pub(crate) fn decode_whole<M: Message + Default>(what: &'static str, bytes: Bytes) -> Result<M, WireError> {
     let length = bytes.len();
     let message = M::decode(bytes).map_err(|source| WireError::Malformed { what, source })?;
     if message.encoded_len() == length { Ok(message) } else { Err(WireError::UnknownField(what)) }
@@ -95,10 +92,7 @@ pub(crate) fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, WireEr
     Digest::try_from(bytes).map_err(|_| WireError::Digest(field))
 }
 
-pub(crate) fn optional_digest(
-    field: &'static str,
-    bytes: &[u8],
-) -> Result<Option<Digest>, WireError> {
+pub(crate) fn optional_digest(field: &'static str, bytes: &[u8]) -> Result<Option<Digest>, WireError> {
     if bytes.is_empty() { Ok(None) } else { digest(field, bytes).map(Some) }
 }
 
@@ -114,11 +108,7 @@ pub(crate) fn at_most(field: &'static str, length: usize, max: usize) -> Result<
     if length > max { Err(WireError::TooLong { field, max }) } else { Ok(()) }
 }
 
-pub(crate) fn some_text(
-    field: &'static str,
-    text: String,
-    max: usize,
-) -> Result<String, WireError> {
+pub(crate) fn some_text(field: &'static str, text: String, max: usize) -> Result<String, WireError> {
     if text.is_empty() {
         return Err(WireError::Missing(field));
     }

@@ -3,9 +3,7 @@
 use proto_model::name::check_full_bundle;
 use proto_model::{Health, Identity, ObjectProblem, Report, Sync, limits};
 
-use super::{
-    WireError, at_most, digest, digest_bytes, optional_bytes, optional_digest, required, some_text,
-};
+use super::{WireError, at_most, digest, digest_bytes, optional_bytes, optional_digest, required, some_text};
 use crate::sync as msg;
 
 impl From<&Report> for msg::Report {
@@ -62,11 +60,7 @@ fn write_problem(problem: &ObjectProblem) -> msg::Problem {
 
 fn read_problem(problem: msg::Problem) -> Result<ObjectProblem, WireError> {
     let message = some_text("problem.message", problem.message, limits::PROBLEM_BYTES_MAX)?;
-    Ok(ObjectProblem {
-        object: problem.object.map(read_identity).transpose()?,
-        is_final: problem.r#final,
-        message,
-    })
+    Ok(ObjectProblem { object: problem.object.map(read_identity).transpose()?, is_final: problem.r#final, message })
 }
 
 fn write_identity(identity: &Identity) -> msg::Identity {

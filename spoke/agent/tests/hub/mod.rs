@@ -14,8 +14,8 @@ use proto_wire::sync::sync_server::{Sync, SyncServer};
 use proto_wire::sync::{HubMessage, SpokeMessage};
 use proto_wire::{SERVER_NAME, to_hub, to_spoke};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair,
 };
 use spoke_agent::{Config, RunError};
 use spoke_core::port::Cluster;
@@ -45,8 +45,7 @@ impl Session {
 
     /// Words that are encoded beforehand, so that they come as fast as they can.
     pub async fn say_all(&self, words: &[ToSpoke]) {
-        let encoded: Vec<_> =
-            words.iter().flat_map(|word| to_spoke::encode(word).unwrap()).collect();
+        let encoded: Vec<_> = words.iter().flat_map(|word| to_spoke::encode(word).unwrap()).collect();
         for message in encoded {
             self.say.send(Ok(message)).await.unwrap();
         }
@@ -54,8 +53,7 @@ impl Session {
 
     pub async fn welcome(&self, token: &str) {
         let session_token = token.as_bytes().to_vec();
-        self.say(ToSpoke::Welcome { session_token, want_holding: false, want_reports: false })
-            .await;
+        self.say(ToSpoke::Welcome { session_token, want_holding: false, want_reports: false }).await;
     }
 
     /// The next word that `wanted` makes something of; others are passed over.
@@ -126,10 +124,7 @@ impl Enroll for Service {
         Ok(Response::new(self.0.sign(&request.csr)))
     }
 
-    async fn renew(
-        &self,
-        request: Request<RenewRequest>,
-    ) -> Result<Response<JoinResponse>, Status> {
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<JoinResponse>, Status> {
         *self.0.renewals.lock().unwrap() += 1;
         Ok(Response::new(self.0.sign(&request.into_inner().csr)))
     }
@@ -203,12 +198,7 @@ impl Hub {
     }
 
     pub fn token(&self, id: &str) -> JoinToken {
-        JoinToken {
-            addresses: vec![self.address.to_string()],
-            ca: self.ca,
-            id: id.into(),
-            secret: SECRET.into(),
-        }
+        JoinToken { addresses: vec![self.address.to_string()], ca: self.ca, id: id.into(), secret: SECRET.into() }
     }
 
     pub fn refuse_joins(&self, refuse: bool) {
@@ -287,8 +277,7 @@ fn serve(state: Arc<State>, listener: TcpListener) -> Runtime {
         .client_auth_optional(true);
     let service = Service(state);
     let listener = listener.into_std().unwrap();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.spawn(async move {
         let listener = TcpListener::from_std(listener).unwrap();
         let _ = Server::builder()

@@ -51,8 +51,7 @@ impl Files {
             ),
             Some(dir) => Self::Kept(new_dir(dir)?),
         };
-        let key =
-            rcgen::KeyPair::generate().context("cannot make a key for service account tokens")?;
+        let key = rcgen::KeyPair::generate().context("cannot make a key for service account tokens")?;
         files.write("sa.key", &key.serialize_pem())?;
         files.write("sa.pub", &key.public_key_pem())?;
         files.write("audit-policy.yaml", AUDIT_POLICY)?;
@@ -92,11 +91,7 @@ impl Files {
 
     /// The kubeconfig of a user; the file of `admin` is what everybody gets to see.
     pub(super) fn kubeconfig(&self, user: &str) -> PathBuf {
-        self.path(&if user == "admin" {
-            "kubeconfig".into()
-        } else {
-            format!("{user}.kubeconfig")
-        })
+        self.path(&if user == "admin" { "kubeconfig".into() } else { format!("{user}.kubeconfig") })
     }
 
     /// Writes the kubeconfig of every user, once kube-apiserver has made its certificate.
@@ -104,8 +99,7 @@ impl Files {
         let ca = fs::read(self.ca()).context("kube-apiserver has made no certificate")?;
         let ca = STANDARD.encode(ca);
         for user in USERS {
-            let token = fs::read_to_string(self.path(&format!("{user}.token")))
-                .context("cannot read a token")?;
+            let token = fs::read_to_string(self.path(&format!("{user}.token"))).context("cannot read a token")?;
             let text = format!(
                 "apiVersion: v1
 kind: Config
@@ -139,9 +133,7 @@ current-context: {cluster}
     fn write_path(&self, path: &Path, text: &str) -> Result<()> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
-        let written = options
-            .open(path)
-            .and_then(|mut file| file.write_all(text.as_bytes()));
+        let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
         written.with_context(|| format!("cannot write {}", path.display()))
     }
 }
@@ -149,18 +141,9 @@ current-context: {cluster}
 /// A directory of the caller's choice must be new or empty: the data of an earlier cluster would come back to life.
 fn new_dir(dir: &Path) -> Result<PathBuf> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let dir = dir
-        .canonicalize()
-        .with_context(|| format!("cannot resolve {}", dir.display()))?;
-    if fs::read_dir(&dir)
-        .with_context(|| format!("cannot list {}", dir.display()))?
-        .next()
-        .is_some()
-    {
-        bail!(
-            "{} is not empty: remove it, or choose another directory for the cluster",
-            dir.display()
-        );
+    let dir = dir.canonicalize().with_context(|| format!("cannot resolve {}", dir.display()))?;
+    if fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))?.next().is_some() {
+        bail!("{} is not empty: remove it, or choose another directory for the cluster", dir.display());
     }
     Ok(dir)
 }

@@ -43,20 +43,13 @@ impl Options {
     /// etcd and kube-apiserver.
     #[must_use]
     pub fn bare(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            workloads: false,
-            dir: None,
-        }
+        Self { name: name.into(), workloads: false, dir: None }
     }
 
     /// With controllers, scheduler and a node.
     #[must_use]
     pub fn full(name: &str) -> Self {
-        Self {
-            workloads: true,
-            ..Self::bare(name)
-        }
+        Self { workloads: true, ..Self::bare(name) }
     }
 }
 
@@ -87,24 +80,13 @@ impl Cluster {
             bail!("a cluster cannot be called {name:?}: use lower-case letters, digits and dashes");
         }
         let files = Files::create(&name, options.dir.as_deref())?;
-        let (etcd, etcd_port) = start_on_free_port("etcd", &files.log("etcd"), |port| {
-            commands::etcd(&tools, &files, port)
+        let (etcd, etcd_port) =
+            start_on_free_port("etcd", &files.log("etcd"), |port| commands::etcd(&tools, &files, port))?;
+        let (apiserver, port) = start_on_free_port("kube-apiserver", &files.log("kube-apiserver"), |port| {
+            commands::apiserver(&tools, &files, port, etcd_port)
         })?;
-        let (apiserver, port) =
-            start_on_free_port("kube-apiserver", &files.log("kube-apiserver"), |port| {
-                commands::apiserver(&tools, &files, port, etcd_port)
-            })?;
         files.write_kubeconfigs(&name, port)?;
-        let mut cluster = Self {
-            name,
-            tools,
-            port,
-            etcd_port,
-            apiserver,
-            etcd,
-            others: Vec::new(),
-            files,
-        };
+        let mut cluster = Self { name, tools, port, etcd_port, apiserver, etcd, others: Vec::new(), files };
         cluster.wait_ready()?;
         if options.workloads {
             cluster.start_workloads()?;
@@ -120,14 +102,9 @@ impl Cluster {
         // Once, before the threads would all wait for it.
         tools::ensure()?;
         thread::scope(|scope| {
-            let starts: Vec<_> = options
-                .into_iter()
-                .map(|options| scope.spawn(|| Self::start(options)))
-                .collect();
+            let starts: Vec<_> = options.into_iter().map(|options| scope.spawn(|| Self::start(options))).collect();
             let ended = starts.into_iter().map(|start| {
-                start
-                    .join()
-                    .map_err(|_| anyhow!("starting a cluster panicked; its message stands above"))?
+                start.join().map_err(|_| anyhow!("starting a cluster panicked; its message stands above"))?
             });
             // All are joined before the first error is handed on.
             ended.collect::<Vec<_>>().into_iter().collect()
@@ -161,11 +138,7 @@ impl Cluster {
     /// The process ids of everything that was started and not stopped.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        [&self.apiserver, &self.etcd]
-            .into_iter()
-            .chain(&self.others)
-            .map(Process::pid)
-            .collect()
+        [&self.apiserver, &self.etcd].into_iter().chain(&self.others).map(Process::pid).collect()
     }
 
     /// Runs kubectl with the kubeconfig.
@@ -182,29 +155,18 @@ impl Cluster {
     ///
     /// # Errors
     /// If kubectl cannot be run or fails, with what it printed.
-    pub fn kubectl_text<I: IntoIterator<Item: AsRef<OsStr>>>(
-        &self,
-        args: I,
-        input: &str,
-    ) -> Result<String> {
+    pub fn kubectl_text<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I, input: &str) -> Result<String> {
         let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
-        file.write_all(input.as_bytes())
-            .and_then(|()| file.rewind())
-            .context("cannot write a temporary file")?;
+        file.write_all(input.as_bytes()).and_then(|()| file.rewind()).context("cannot write a temporary file")?;
         let mut command = commands::kubectl(&self.tools, &self.files);
         command.args(args).stdin(file);
         let shown = format!("{:?}", command.get_args().skip(2).collect::<Vec<_>>());
         let output = process::output(command)?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "kubectl {shown} on cluster {}: {}\n{errors}",
-                self.name,
-                output.status
-            );
+            bail!("kubectl {shown} on cluster {}: {}\n{errors}", self.name, output.status);
         }
-        String::from_utf8(output.stdout)
-            .with_context(|| format!("kubectl {shown} printed something other than text"))
+        String::from_utf8(output.stdout).with_context(|| format!("kubectl {shown} printed something other than text"))
     }
 
     /// The requests that kube-apiserver has answered since the cluster began (watches: has begun to answer), in order.
@@ -226,16 +188,12 @@ impl Cluster {
     /// If it still runs or does not come up in time.
     pub fn start_apiserver(&mut self) -> Result<()> {
         if self.apiserver.ended()?.is_none() {
-            bail!(
-                "kube-apiserver of cluster {} still runs: stop it first",
-                self.name
-            );
+            bail!("kube-apiserver of cluster {} still runs: stop it first", self.name);
         }
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let command = commands::apiserver(&self.tools, &self.files, self.port, self.etcd_port);
-            self.apiserver =
-                Process::start("kube-apiserver", command, &self.files.log("kube-apiserver"))?;
+            self.apiserver = Process::start("kube-apiserver", command, &self.files.log("kube-apiserver"))?;
             match self.apiserver.wait_listening(self.port, START_TIMEOUT)? {
                 Listening::Yes => return self.wait_ready(),
                 // An outgoing connection of some program may hold the port for a moment.
@@ -247,10 +205,8 @@ impl Cluster {
 
     /// Kills everything at once, as if the machine were gone; the files stay until the value is dropped.
     pub fn kill(&mut self) {
-        let mut all: Vec<&mut Process> = [&mut self.apiserver, &mut self.etcd]
-            .into_iter()
-            .chain(&mut self.others)
-            .collect();
+        let mut all: Vec<&mut Process> =
+            [&mut self.apiserver, &mut self.etcd].into_iter().chain(&mut self.others).collect();
         for process in &mut all {
             process.begin_kill();
         }
@@ -266,17 +222,12 @@ impl Cluster {
             self.apiserver.must_run()?;
             self.etcd.must_run()?;
             let ready = self.kubectl(["get", "--raw=/readyz"])?.status.success()
-                && self
-                    .kubectl(["get", "namespace", "default"])?
-                    .status
-                    .success();
+                && self.kubectl(["get", "namespace", "default"])?.status.success();
             if ready {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(self
-                    .apiserver
-                    .failure(&format!("was not ready within {START_TIMEOUT:?}")));
+                return Err(self.apiserver.failure(&format!("was not ready within {START_TIMEOUT:?}")));
             }
             thread::sleep(READY_POLL);
         }
@@ -290,24 +241,16 @@ impl Cluster {
         ];
         for (name, command) in programs {
             let command = command(&self.tools, &self.files);
-            self.others
-                .push(Process::start(name, command, &self.files.log(name))?);
+            self.others.push(Process::start(name, command, &self.files.log(name))?);
         }
         self.kubectl_text(["create", "-f", "-"], files::NODE)?;
         let timeout = format!("--timeout={}s", START_TIMEOUT.as_secs());
-        let waited = self.kubectl_text(
-            ["wait", "--for=condition=Ready", "node/node-1", &timeout],
-            "",
-        );
+        let waited = self.kubectl_text(["wait", "--for=condition=Ready", "node/node-1", &timeout], "");
         for process in &mut self.others {
             process.must_run()?;
         }
-        waited.with_context(|| {
-            format!(
-                "the fake node did not become Ready; see kwok.log in {}",
-                self.dir().display()
-            )
-        })?;
+        waited
+            .with_context(|| format!("the fake node did not become Ready; see kwok.log in {}", self.dir().display()))?;
         Ok(())
     }
 }
@@ -319,11 +262,7 @@ impl Drop for Cluster {
 }
 
 /// Starts a program on a port that the system chooses, and on another one if that is taken meanwhile.
-fn start_on_free_port(
-    name: &str,
-    log: &Path,
-    command: impl Fn(u16) -> Command,
-) -> Result<(Process, u16)> {
+fn start_on_free_port(name: &str, log: &Path, command: impl Fn(u16) -> Command) -> Result<(Process, u16)> {
     for _ in 0..PORT_ATTEMPTS {
         let port = free_port().context("cannot find a free port on 127.0.0.1")?;
         let mut process = Process::start(name, command(port), log)?;
@@ -331,10 +270,7 @@ fn start_on_free_port(
             return Ok((process, port));
         }
     }
-    bail!(
-        "{name} found its port taken {PORT_ATTEMPTS} times in a row; see {}",
-        log.display()
-    )
+    bail!("{name} found its port taken {PORT_ATTEMPTS} times in a row; see {}", log.display())
 }
 
 fn free_port() -> std::io::Result<u16> {

@@ -59,11 +59,6 @@ fn list_prerequisites() -> Result<ExitCode> {
 fn build() -> Result<ExitCode> {
     let begun = Instant::now();
     let tools = tools::ensure()?;
-    writeln!(
-        io::stdout(),
-        "{} ({:.1} s)",
-        tools.dir().display(),
-        begun.elapsed().as_secs_f64()
-    )?;
+    writeln!(io::stdout(), "{} ({:.1} s)", tools.dir().display(), begun.elapsed().as_secs_f64())?;
     Ok(ExitCode::SUCCESS)
 }

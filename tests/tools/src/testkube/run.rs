@@ -60,11 +60,7 @@ fn options(arguments: &Arguments) -> Vec<Options> {
     let option = |number| {
         let name = format!("cluster-{number}");
         let dir = arguments.dir.as_ref().map(|dir| dir.join(&name));
-        Options {
-            name,
-            workloads: !arguments.bare,
-            dir,
-        }
+        Options { name, workloads: !arguments.bare, dir }
     };
     (1..=arguments.clusters).map(option).collect()
 }
@@ -74,26 +70,16 @@ fn announce(clusters: &[Cluster]) -> Result<()> {
     let mut errors = io::stderr().lock();
     for cluster in clusters {
         let kubectl = cluster.tools().program(Program::Kubectl);
-        writeln!(
-            errors,
-            "{}: {} --kubeconfig {}",
-            cluster.name(),
-            kubectl.display(),
-            cluster.kubeconfig().display()
-        )?;
+        writeln!(errors, "{}: {} --kubeconfig {}", cluster.name(), kubectl.display(), cluster.kubeconfig().display())?;
     }
     Ok(())
 }
 
-fn run_command(
-    words: &[OsString],
-    kubeconfigs: &[PathBuf],
-    signals: &Receiver<Signal>,
-) -> Result<ExitStatus> {
+fn run_command(words: &[OsString], kubeconfigs: &[PathBuf], signals: &Receiver<Signal>) -> Result<ExitStatus> {
     let mut words = expand(words, kubeconfigs)?.into_iter();
     let mut command = Command::new(words.next().context("no command")?);
-    let joined = std::env::join_paths(kubeconfigs)
-        .context("a work directory has a colon in its path; use another --dir")?;
+    let joined =
+        std::env::join_paths(kubeconfigs).context("a work directory has a colon in its path; use another --dir")?;
     command.args(words).env("DROVER_KUBECONFIGS", joined);
     let mut child = process::spawn(command)?;
     loop {
@@ -102,10 +88,7 @@ fn run_command(
         }
         match signals.recv_timeout(POLL) {
             // Ctrl-C on a terminal has reached the command already: it is in our process group.
-            Ok(Signal {
-                from_kernel: true, ..
-            })
-            | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Signal { from_kernel: true, .. }) | Err(RecvTimeoutError::Timeout) => {}
             // It may have ended just now.
             Ok(signal) => drop(sys::send_signal(child.id(), signal.number)),
             Err(RecvTimeoutError::Disconnected) => bail!("cannot wait for signals"),
@@ -121,16 +104,9 @@ fn expand(words: &[OsString], kubeconfigs: &[PathBuf]) -> Result<Vec<OsString>> 
                 expanded.extend(["--kubeconfig".into(), path.into()]);
             }
         } else if let Some(number) = placeholder(word) {
-            let path = number
-                .parse::<usize>()
-                .ok()
-                .and_then(|number| kubeconfigs.get(number.checked_sub(1)?));
+            let path = number.parse::<usize>().ok().and_then(|number| kubeconfigs.get(number.checked_sub(1)?));
             let path = path.with_context(|| {
-                format!(
-                    "there is no {}: clusters are numbered 1 to {}",
-                    word.display(),
-                    kubeconfigs.len()
-                )
+                format!("there is no {}: clusters are numbered 1 to {}", word.display(), kubeconfigs.len())
             })?;
             expanded.push(path.into());
         } else {
@@ -142,9 +118,7 @@ fn expand(words: &[OsString], kubeconfigs: &[PathBuf]) -> Result<Vec<OsString>> 
 
 /// The `N` of `{kubeconfig:N}`.
 fn placeholder(word: &OsStr) -> Option<&str> {
-    word.to_str()?
-        .strip_prefix("{kubeconfig:")?
-        .strip_suffix('}')
+    word.to_str()?.strip_prefix("{kubeconfig:")?.strip_suffix('}')
 }
 
 /// Takes the signals that are held back, in a thread of its own.
@@ -157,19 +131,13 @@ fn watch_signals() -> Result<Receiver<Signal>> {
             }
         }
     };
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(watch)
-        .context("cannot start a thread")?;
+    thread::Builder::new().name("signals".into()).spawn(watch).context("cannot start a thread")?;
     Ok(receiver)
 }
 
 /// As a shell gives it: 128 and the signal for a command that was killed.
 fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal))
-        .unwrap_or(1);
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
@@ -181,17 +149,8 @@ mod tests {
     fn placeholders_are_whole_arguments() {
         let paths = [PathBuf::from("/a"), PathBuf::from("/b")];
         let words = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
-        let expanded = expand(
-            &words("x {kubeconfig:2} {kubeconfigs} y{kubeconfig:1}"),
-            &paths,
-        )
-        .ok();
-        assert_eq!(
-            expanded,
-            Some(words(
-                "x /b --kubeconfig /a --kubeconfig /b y{kubeconfig:1}"
-            ))
-        );
+        let expanded = expand(&words("x {kubeconfig:2} {kubeconfigs} y{kubeconfig:1}"), &paths).ok();
+        assert_eq!(expanded, Some(words("x /b --kubeconfig /a --kubeconfig /b y{kubeconfig:1}")));
         assert!(expand(&words("{kubeconfig:0}"), &paths).is_err());
         assert!(expand(&words("{kubeconfig:3}"), &paths).is_err());
     }
