@@ -71,7 +71,7 @@ fn what_would_go(status: &Status, bundle: &str) -> Option<String> {
     for ((objects, total), clusters) in losses {
         let more_clusters = match clusters.len().saturating_sub(CLUSTERS_NAMED) {
             0 => String::new(),
-            more => format!(" and {more} more clusters"),
+            more => format!(" and {}", output::count(more as u64, "more cluster")),
         };
         let named = clusters.iter().take(CLUSTERS_NAMED).copied().collect::<Vec<_>>().join(", ");
         // Writing to a string has no way to fail.
