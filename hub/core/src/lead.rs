@@ -21,6 +21,9 @@ pub struct Waiting {
     commands: VecDeque<Command>,
     dirty: BTreeSet<String>,
     all_dirty: bool,
+    /// The hour, since 1970, of the last plan: the guard sums deletions by hours, so that with a
+    /// new one what it holds may go.
+    hour: u64,
     /// Bundles of the publish under way: dirty once it takes effect.
     coming: BTreeSet<String>,
     /// Moves that are planned and found no room in an entry yet.
@@ -251,7 +254,9 @@ impl Waiting {
     /// guard looks at all of it.
     fn plan(&mut self, fleet: &Fleet, facts: &impl Facts, hub: &Guard) {
         let mut dirty = std::mem::take(&mut self.dirty);
-        let all = std::mem::take(&mut self.all_dirty);
+        let hour = fleet.at_unix_millis / 3_600_000;
+        let is_later = std::mem::replace(&mut self.hour, hour) != hour;
+        let all = std::mem::take(&mut self.all_dirty) || is_later;
         if self.stopped {
             self.planned.clear();
             self.again.clear();
@@ -262,6 +267,10 @@ impl Waiting {
         }
         dirty.extend(self.planned.drain(..).map(|one| one.moves.bundle));
         dirty.append(&mut self.again);
+        // What the guard holds hangs together: all that would go from the fleet counts, and its
+        // allowance rises with what was assigned meanwhile.
+        let held = fleet.bundles.iter().filter(|(_, bundle)| !bundle.held.is_empty());
+        dirty.extend(held.map(|(name, _)| name.clone()));
         let moves = match all {
             true => plan::plan(fleet, facts, hub, fleet.bundles.keys()),
             false => plan::plan(fleet, facts, hub, &dirty),

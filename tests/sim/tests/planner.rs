@@ -90,9 +90,6 @@ fn drain(waiting: &mut Waiting, fleet: &mut Fleet, world: &World, now: u64, what
     let guard = Guard::default();
     while let Some(next) = waiting.next(fleet, world, &guard, now) {
         assert_eq!(next.complaints, [], "{what}");
-        if what == "seed 38, step 19" { eprintln!("ENTRY {:?}", next.entry.commands.iter().map(|c| match c { Command::Goal(_) => "goal".to_string(), Command::Publish(p) => format!("publish {:?} gone {:?}", p.bundles.iter().map(|b| &b.bundle).collect::<Vec<_>>(), p.gone), o => format!("{o:?}")}).collect::<Vec<_>>());
-        let all = plan::plan(fleet, world, &guard, fleet.bundles.keys());
-        eprintln!("BEFORE held {:?} lately {} allow {} all {:?}", fleet.bundles.iter().map(|(n,b)| (n.clone(), b.held.iter().map(|(c,h)| (*c,h.objects)).collect::<Vec<_>>())).collect::<Vec<_>>(), hub_core::check::fleet_deleted_lately(fleet, fleet.at_unix_millis), hub_core::check::fleet_allowance(fleet, &guard, world), all.bundles); }
         fleet.apply(&next.entry).unwrap();
     }
     let everything = plan::plan(fleet, world, &guard, fleet.bundles.keys());
