@@ -167,6 +167,9 @@ impl Agent {
         };
         if why == Why::Content {
             bundle.is_begun = true;
+            // Should the answer be lost, nobody knows any more what is there: what was applied
+            // before must not pass for it when it is wanted again.
+            slot.tracked.applied = slot.tracked.applied.filter(|applied| *applied == slot.bound);
         } else {
             slot.count_correction(now);
         }

@@ -6,8 +6,8 @@ use serde_json::json;
 use proto_model::limits;
 
 use super::fake::{World, config, failure, manifest, permit};
-use crate::agent::Event;
-use crate::port::{OWNER_ANNOTATION, OWNER_LABEL, Reason};
+use crate::agent::{Effect, Event};
+use crate::port::{OWNER_ANNOTATION, OWNER_LABEL, Outcome, Reason};
 
 fn in_shop() -> Settings {
     Settings { namespace: Some("shop".into()), ..Settings::default() }
@@ -182,6 +182,26 @@ fn who_stands_back_before_an_apply_looks_again_by_itself() {
     world.log();
     world.pass(limits::RETRY_MILLIS_MAX * 2);
     assert!(world.log().iter().any(|line| line == "get ConfigMap shop/a"));
+}
+
+#[test]
+fn what_was_applied_before_does_not_pass_for_what_an_unanswered_request_left() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.is_held = true;
+    world.assign("main/web", Settings::default(), &[config("a", "2")]);
+    world.release_until("apply");
+    let apply = world.held.pop_front().expect("an apply");
+    let Effect::Execute { id, .. } = apply else { panic!("{apply:?}") };
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    assert_eq!(world.words("main/web"), "Applying Progressing");
+    world.lose(apply);
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
+    world.step(Event::Done { id, outcome: Outcome::Failed(failure(Reason::Unreachable, "timed out")) });
+    world.release();
+    world.pass(10_000);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "1");
 }
 
 #[test]
