@@ -31,6 +31,8 @@ counted! {
         LateToSpoke,
         /// A report arrived twice.
         Doubled,
+        /// A message took long, and all behind it.
+        Delayed,
         /// A spoke did not read for a while.
         SlowReader,
         /// A spoke was killed.

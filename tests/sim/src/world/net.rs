@@ -120,7 +120,11 @@ impl World {
     }
 
     pub(super) fn send_to_spoke(&mut self, stream: u64, message: ToSpoke) {
-        let wait = self.rng.between(1, 25);
+        let mut wait = self.rng.between(1, 25);
+        if self.is_rough && self.rng.chance(10) {
+            self.counts.fault(Fault::Delayed);
+            wait += self.rng.between(100, 1_500);
+        }
         let Some(one) = self.streams.get_mut(&stream).filter(|one| one.at_hub) else { return };
         one.to_spoke_at = one.to_spoke_at.max(self.now + wait).max(one.stalled_until);
         one.unread += 1;
