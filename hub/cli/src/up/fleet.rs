@@ -239,6 +239,10 @@ impl Fleet {
         let has_joined = |name: &str| self.folder.has_joined(name);
         let wanted = clusters::wanted(&self.news.status, has_joined, *count, kubeconfigs)?;
         let Some(wanted) = wanted else { return Ok(()) };
+        let is_first = self.clusters.is_empty() && self.spokes.is_empty();
+        if is_first && count.is_some() && wanted.values().any(|start| start.is_declared) {
+            self.show.tell("--clusters has no effect here: the source declares its clusters")?;
+        }
         let missing: BTreeMap<String, Start> =
             wanted.into_iter().filter(|(name, _)| !self.clusters.contains(name)).collect();
         for (name, start) in missing {
