@@ -21,7 +21,7 @@ const NAMES: [&str; 2] = ["dc-frankfurt", "store-berlin"];
 
 impl Run {
     fn start() -> Result<Self> {
-        let options = NAMES.iter().map(|name| Options::full(*name)).collect();
+        let options = NAMES.iter().map(|name| Options::full(name)).collect();
         let clusters: BTreeMap<_, _> = NAMES.into_iter().zip(Cluster::start_all(options)?).collect();
         let mut fleet = Fleet::new()?;
         fleet.repo.copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/retail"))?;
