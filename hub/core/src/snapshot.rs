@@ -34,6 +34,9 @@ pub enum Mode {
     Symlink,
     /// A commit of another repository; it has no content here.
     Submodule,
+    /// Whatever stands there, its name is no UTF-8 text, too long, or none that a file can have.
+    /// It is not read, and its path is only for people.
+    Unnamed,
 }
 
 impl Mode {

@@ -84,8 +84,9 @@ impl Reader<'_> {
             let tree = self.repository.find_tree(id).map_err(|error| damaged(self.commit, &error))?;
             for entry in tree.iter() {
                 let entry = entry.map_err(|error| damaged(self.commit, &error))?;
-                let Some(path) = self.path_of(&prefix, entry.filename()) else { continue };
+                let (path, is_name) = path_of(&prefix, entry.filename());
                 let mode = match entry.kind() {
+                    _ if !is_name => Mode::Unnamed,
                     EntryKind::Tree => {
                         pending.push((format!("{path}/"), entry.object_id()));
                         continue;
@@ -105,28 +106,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The path of an entry; where it cannot be one, a defect.
-    fn path_of(&mut self, prefix: &str, name: &[u8]) -> Option<String> {
-        let shown = || format!("{prefix}{}", name.to_str_lossy().escape_default());
-        let Ok(text) = name.to_str() else {
-            self.defect(shown(), "the name is not UTF-8: rename it");
-            return None;
-        };
-        if matches!(text, "" | "." | "..") || text.contains(['/', '\0']) || text.eq_ignore_ascii_case(".git") {
-            self.defect(shown(), "this is no name for a file: remove it from the tree");
-            return None;
-        }
-        if prefix.len() + text.len() > limits::TREE_PATH_BYTES_MAX {
-            self.defect(prefix.chars().take(80).collect(), "a path below is too long: shorten it");
-            return None;
-        }
-        Some(format!("{prefix}{text}"))
-    }
-
     fn contents(&mut self, want: &impl Fn(&str, &File) -> bool) -> Result<(), ReadError> {
         let mut too_large = Vec::new();
         for (path, file) in &mut self.tree.snapshot.files {
-            if file.mode == Mode::Submodule || !want(path, file) {
+            if matches!(file.mode, Mode::Submodule | Mode::Unnamed) || !want(path, file) {
                 continue;
             }
             let id = parse(&file.id)?;
@@ -156,4 +139,20 @@ impl Reader<'_> {
         let (commit, path) = (self.commit.to_owned(), self.path.to_owned());
         ReadError::TooManyPaths { commit, path, max: limits::TREE_PATHS_MAX }
     }
+}
+
+/// The path of an entry, and whether it can be one; where not, it is only for people.
+fn path_of(prefix: &str, name: &[u8]) -> (String, bool) {
+    let is_long = prefix.len() + name.len() > limits::TREE_PATH_BYTES_MAX;
+    match name.to_str() {
+        Ok(text) if !is_long && is_name(text) => (format!("{prefix}{text}"), true),
+        _ => {
+            let shown: String = name.to_str_lossy().escape_default().take(80).collect();
+            (format!("{prefix}{shown}"), false)
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..") && !text.contains(['/', '\0']) && !text.eq_ignore_ascii_case(".git")
 }

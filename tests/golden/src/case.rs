@@ -53,6 +53,7 @@ impl Case {
                 "file" => Mode::Regular,
                 "link" => Mode::Symlink,
                 "submodule" => Mode::Submodule,
+                "unnamed" => Mode::Unnamed,
                 _ => bail!("line {number}: unknown section {word:?}"),
             };
             open = Some((mode, rest.to_owned(), String::new()));

@@ -3,7 +3,8 @@
 //! A case is a text of sections, each begun by a line `=== …`:
 //!
 //! - `=== commit WORDS` begins a commit, which keeps the files of the one before;
-//! - `=== file PATH` gives a file, `=== link PATH` a symbolic link, `=== submodule PATH` a submodule;
+//! - `=== file PATH` gives a file, `=== link PATH` a symbolic link, `=== submodule PATH` a submodule,
+//!   `=== unnamed PATH` something with a name that is none;
 //! - `=== remove PATH` takes a file away.
 //!
 //! What stands before the first section is for people. The clusters are those that the case

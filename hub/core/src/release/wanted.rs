@@ -133,6 +133,10 @@ impl Found {
                 (Mode::Submodule, _) => {
                     found.defects.push(defect("is a submodule, which is not read; exclude it".into()));
                 }
+                (Mode::Unnamed, _) => {
+                    let message = "its name is no UTF-8 text, too long, or no name for a file; rename or exclude it";
+                    found.defects.push(defect(message.into()));
+                }
                 (_, Some(message)) => found.defects.push(defect(message)),
                 (Mode::Symlink, None) => {
                     let link = defect("is a symbolic link, which is not followed; exclude it".into());

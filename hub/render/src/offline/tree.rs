@@ -40,13 +40,18 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
         for entry in fs::read_dir(&path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
-            // Git's own folder is no content; a name that is no text cannot be in a declaration.
-            let Some(name) = name.to_str().filter(|name| *name != ".git") else {
+            // Git's own folder is no content.
+            if name == ".git" {
                 continue;
-            };
-            let below = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+            }
+            // A name that is no text is shown as the hub shows it.
+            let lossy = || name.to_string_lossy().escape_default().take(80).collect();
+            let shown = name.to_str().map_or_else(lossy, str::to_owned);
+            let below = if folder.is_empty() { shown } else { format!("{folder}/{shown}") };
             let kind = entry.file_type().map_err(failed)?;
-            let mode = if kind.is_symlink() {
+            let mode = if name.to_str().is_none() {
+                Mode::Unnamed
+            } else if kind.is_symlink() {
                 Mode::Symlink
             } else if kind.is_dir() && entry.path().join(".git").exists() {
                 Mode::Submodule
