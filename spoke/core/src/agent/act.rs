@@ -158,6 +158,15 @@ impl Agent {
         let (Some(manifest), Some(target)) = (manifest, &slot.target) else {
             return true;
         };
+        // Should the answer be lost, nobody knows any more what is there: what was applied before
+        // must not pass for it when it is wanted again, also after a restart.
+        if why == Why::Content && slot.tracked.applied.is_some_and(|applied| applied != slot.bound) {
+            slot.tracked.applied = None;
+            slot.is_durable = false;
+            bundle.is_begun = true;
+            bundle.unsaved(now);
+            return true;
+        }
         let errand = Errand::Apply {
             bundle: name.to_owned(),
             identity: identity.clone(),
@@ -167,9 +176,6 @@ impl Agent {
         };
         if why == Why::Content {
             bundle.is_begun = true;
-            // Should the answer be lost, nobody knows any more what is there: what was applied
-            // before must not pass for it when it is wanted again.
-            slot.tracked.applied = slot.tracked.applied.filter(|applied| *applied == slot.bound);
         } else {
             slot.count_correction(now);
         }
