@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tests_sim::{Counts, Settings, run};
+use tests_sim::{Bug, Counts, Settings, run};
 
 const SEEDS: u64 = 200;
 
@@ -12,8 +12,8 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs a seed again, told this time, and fails with its story.
-fn fail(seed: u64) -> ! {
-    let outcome = run(Settings { seed, bug: None, is_told: true });
+fn fail(seed: u64, bug: Option<Bug>) -> ! {
+    let outcome = run(Settings { seed, bug, is_told: true });
     let what = outcome.violation.map_or_else(|| "nothing".to_owned(), |one| one.to_string());
     panic!(
         "{}\nseed {seed}: {what}\nreplay it with\n  \
@@ -52,7 +52,7 @@ fn many_seeds() {
     for result in results {
         match result {
             Ok(one) => counts.add(&one),
-            Err(seed) => fail(seed),
+            Err(seed) => fail(seed, None),
         }
     }
     println!("{counts}");
@@ -63,13 +63,16 @@ fn many_seeds() {
 }
 
 /// One seed, with its story: `DROVER_SIM_SEED=7 cargo test -p tests-sim --test sim replay`.
+/// `DROVER_SIM_BUG` plants a bug by its name, `DROVER_SIM_LINES` says how much of the story is kept.
 #[test]
 fn replay() {
     let seed = number("DROVER_SIM_SEED").unwrap_or(1);
-    let told = run(Settings { seed, bug: None, is_told: true });
+    let planted = std::env::var("DROVER_SIM_BUG").ok();
+    let bug = planted.and_then(|name| Bug::ALL.iter().copied().find(|bug| format!("{bug:?}") == name));
+    let told = run(Settings { seed, bug, is_told: true });
     if told.violation.is_some() {
-        fail(seed);
+        fail(seed, bug);
     }
-    let again = run(Settings { seed, bug: None, is_told: true });
+    let again = run(Settings { seed, bug, is_told: true });
     assert_eq!(told.story, again.story, "the same seed tells the same story");
 }
