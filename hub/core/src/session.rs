@@ -232,6 +232,12 @@ impl Session {
         self.fence == self.target.fence && self.under_way.is_none()
     }
 
+    /// Whether a delta was sent that the spoke has not answered.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
     fn acked(&mut self, generation: u64, root: Digest) -> Option<News> {
         let under_way = self.under_way.take()?;
         if under_way.fence.generation != generation || under_way.root != root {

@@ -144,7 +144,7 @@ fn a_generation_with_the_same_content_is_a_head_alone() {
 }
 
 #[test]
-fn a_refused_generation_is_sent_once_more_and_never_again() {
+fn a_refused_generation_is_sent_once_more_and_then_after_a_while() {
     let mut session = open(None, target(1, &[("main/web", "v1")]));
     drain(&mut session);
     let nack = || ToHub::Nack { generation: 1, message: "no".into() };
@@ -154,6 +154,12 @@ fn a_refused_generation_is_sent_once_more_and_never_again() {
     assert_eq!(drain(&mut session).len(), 4);
     session.receive(nack());
     assert_eq!(drain(&mut session), []);
+    assert!(!session.is_under_way());
+    session.try_again();
+    assert_eq!(head(&drain(&mut session)).fence.generation, 1, "the reason may have passed");
+    session.receive(nack());
+    session.receive(ToHub::Holding(BTreeMap::new()));
+    session.receive(nack());
     session.retarget(target(2, &[("main/web", "v2")]));
     assert_eq!(head(&drain(&mut session)).fence.generation, 2);
 }

@@ -191,7 +191,7 @@ impl<'a> Live<'a> {
                 () = expired.as_mut() => Err(End::Refused(Refusal::Retry)),
                 _ = again.tick() => {
                     self.session.try_again();
-                    Ok(())
+                    self.look_again()
                 }
                 () = stream.changed.notified() => self.look_again(),
                 room = out.reserve(), if self.going.is_some() => match room {
@@ -269,11 +269,13 @@ impl<'a> Live<'a> {
                     connection.acked_generation = generation;
                     connection.nack = None;
                 });
+                return self.look_again();
             }
             Some(News::Nacked(generation, message)) => {
                 warn!(cluster = self.cluster, generation, "the spoke refused a delta: {message}");
                 let nack = Some(message);
                 self.hub.node.update(self.cluster, |connection| connection.nack = nack);
+                return self.look_again();
             }
             Some(News::Report(report)) => {
                 self.hub.metrics.reports.inc();
@@ -299,7 +301,12 @@ impl<'a> Live<'a> {
         if state.fleet().fence(known) == self.fence {
             return Ok(());
         }
-        // A body that is missing is an error that was told; the next change tries again.
+        // One delta is under way at a time: what comes after it is worked out once it has arrived,
+        // however often Fleet changes meanwhile.
+        if self.session.is_under_way() {
+            return Ok(());
+        }
+        // A body that is missing is an error that was told; it is looked for again.
         if let Some(target) = target(self.hub, state.fleet(), known) {
             self.fence = target.fence.clone();
             self.session.retarget(target);
