@@ -169,7 +169,7 @@ impl Client {
         }
         let channel = self.endpoint(address).map_err(|error| chain(&error))?.connect().await;
         let client = ControlClient::new(channel.map_err(|error| chain(&error))?)
-            .max_decoding_message_size(limits::CONTROL_MESSAGE_BYTES_MAX);
+            .max_decoding_message_size(limits::CONTROL_ANSWER_BYTES_MAX);
         self.connection = Some((address.to_owned(), client.clone()));
         Ok(client)
     }

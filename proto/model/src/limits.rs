@@ -53,7 +53,9 @@ pub const ATTACHES_PER_SEC_MAX: u32 = 500;
 pub const ENROLMENTS_PER_SEC_MAX: u32 = 50;
 /// Largest message of a cluster that joins, in bytes: nobody knows yet who sends it.
 pub const ENROL_MESSAGE_BYTES_MAX: usize = 32 * 1024;
-/// Largest message of the control API, in bytes.
+/// Largest answer of the control API that a client takes, in bytes: the status of a whole fleet.
+pub const CONTROL_ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Largest request of the control API, in bytes.
 pub const CONTROL_MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// HTTP/2 streams of one connection.
