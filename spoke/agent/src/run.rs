@@ -142,9 +142,7 @@ impl Spoke {
                 Some(finished) = self.tasks.join_next() => self.finished(finished)?,
                 Some(event) = self.inbox.recv() => self.linked(event)?,
                 seen = intake.next(limits::OBSERVATIONS_PER_TURN_MAX) => {
-                    for observation in seen {
-                        self.step(Event::Observed(observation))?;
-                    }
+                    self.steps(seen.into_iter().map(Event::Observed))?;
                 }
                 () = sleep_until(wake_at.unwrap_or(self.start).into()), if wake_at.is_some() => {}
             }
@@ -191,6 +189,7 @@ impl Spoke {
             // A reading of the ledger that a newer one replaced.
             Err(error) if error.is_cancelled() => Ok(()),
             Err(error) => Err(RunError::Broken(error)),
+            Ok(Finished::Event(event)) if matches!(*event, Event::Done { .. }) => self.done(*event),
             Ok(Finished::Event(event)) => {
                 let starts = matches!(*event, Event::Started { .. });
                 self.step(*event)?;
@@ -201,6 +200,21 @@ impl Spoke {
             }
             Ok(Finished::Lease { asked_at, answer }) => self.leased(asked_at, &answer),
         }
+    }
+
+    /// Takes an answer, with those that came while the last were looked at.
+    fn done(&mut self, event: Event) -> Result<(), RunError> {
+        let mut answers = vec![event];
+        while let Some(finished) = self.tasks.try_join_next() {
+            match finished {
+                Ok(Finished::Event(event)) if matches!(*event, Event::Done { .. }) => answers.push(*event),
+                other => {
+                    self.steps(answers)?;
+                    return self.finished(other);
+                }
+            }
+        }
+        self.steps(answers)
     }
 
     fn leased(&mut self, asked_at: u64, answer: &Result<bool, Failure>) -> Result<(), RunError> {
@@ -253,7 +267,11 @@ impl Spoke {
     }
 
     fn step(&mut self, event: Event) -> Result<(), RunError> {
-        for effect in self.agent.step(event, self.now()) {
+        self.steps([event])
+    }
+
+    fn steps(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), RunError> {
+        for effect in self.agent.steps(events, self.now()) {
             self.carry_out(effect)?;
         }
         Ok(())

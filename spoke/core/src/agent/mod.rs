@@ -232,9 +232,27 @@ impl Agent {
     /// Takes one event and says what to do, in order.
     #[must_use]
     pub fn step(&mut self, event: Event, now: Now) -> Vec<Effect> {
+        self.steps([event], now)
+    }
+
+    /// Takes events that are there together and says what to do, in order. What is next is decided
+    /// once, after the last of them: that looks at every object of the bundles they are about.
+    #[must_use]
+    pub fn steps(&mut self, events: impl IntoIterator<Item = Event>, now: Now) -> Vec<Effect> {
         self.now = now;
         if self.phase == Phase::Halted {
             return Vec::new();
+        }
+        for event in events {
+            self.take(event);
+        }
+        self.settle();
+        std::mem::take(&mut self.out)
+    }
+
+    fn take(&mut self, event: Event) {
+        if self.phase == Phase::Halted {
+            return;
         }
         match event {
             Event::Lease(held) => self.lease(held),
@@ -247,8 +265,6 @@ impl Agent {
             Event::Observed(observation) => self.observed(observation),
             Event::Tick => {}
         }
-        self.settle();
-        std::mem::take(&mut self.out)
     }
 
     /// Does everything that can be done now.

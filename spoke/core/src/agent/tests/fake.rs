@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) stores_fail: bool,
     /// Requests are kept back from here on, in order.
     pub(super) is_held: bool,
+    /// Answers and observations that are there together are taken together.
+    pub(super) is_batched: bool,
     pub(super) held: VecDeque<Effect>,
     pub(super) wake: Option<u64>,
     pub(super) log: Vec<String>,
@@ -94,6 +96,7 @@ impl World {
             immutable: BTreeSet::new(),
             stores_fail: false,
             is_held: false,
+            is_batched: false,
             held: VecDeque::new(),
             wake: None,
             log: Vec::new(),
@@ -135,8 +138,13 @@ impl World {
     pub(super) fn step(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            let is_seen = |event: &Event| matches!(event, Event::Done { .. } | Event::Observed(_));
+            let mut together = vec![event];
+            while self.is_batched && is_seen(&together[0]) && events.front().is_some_and(is_seen) {
+                together.extend(events.pop_front());
+            }
             let now = Now { mono_millis: self.now, unix_millis: 1_700_000_000_000 + self.now };
-            for effect in self.agent.step(event, now) {
+            for effect in self.agent.steps(together, now) {
                 self.note(&effect);
                 if self.is_held && matches!(effect, Effect::Execute { .. }) {
                     self.held.push_back(effect);

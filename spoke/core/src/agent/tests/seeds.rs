@@ -101,6 +101,7 @@ fn heal(world: &mut World, wanted: &[Vec<Json>]) {
 fn run(seed: u64) {
     let mut dice = Dice(seed);
     let mut world = World::new();
+    world.is_batched = seed % 2 == 1;
     world.put(config("foreign", "theirs"));
     let mut wanted: Vec<Vec<Json>> = vec![Vec::new(); BUNDLES.len()];
     for _ in 0..40 {
