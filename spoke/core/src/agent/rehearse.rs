@@ -181,8 +181,10 @@ impl Agent {
         }
         let attempts = slot.trouble.as_ref().map_or(0, |trouble| trouble.attempts);
         let may_be_made_anew = !is_anew && slot.tracked.uid.is_some() && order::is_recreated(&identity.kind);
+        let is_nowhere = matches!(&outcome, Outcome::Failed(failure) if failure.reason == Reason::NoSuchNamespace);
         let answer = read(outcome, may_be_made_anew, attempts);
         match answer {
+            Answer::Fine if is_nowhere => self.clear_namespace(name, &identity.namespace),
             Answer::Refused(_) if self.is_explained(name, identity) => self.clear(name, identity),
             Answer::Fine => self.clear(name, identity),
             Answer::Anew => self.ask_anew(&question),
@@ -198,6 +200,18 @@ impl Agent {
         if let Some(slot) = self.slot_mut(name, identity) {
             slot.is_rehearsed = true;
             slot.trouble = slot.trouble.take().filter(|trouble| trouble.attempt != Attempt::Rehearse);
+        }
+    }
+
+    /// Where one object of a namespace that is still to be made was asked about, no other need be.
+    fn clear_namespace(&mut self, name: &str, namespace: &str) {
+        let Some(bundle) = self.bundles.get(name) else {
+            return;
+        };
+        let is_there = |(identity, slot): &(&Identity, &Slot)| identity.namespace == namespace && !slot.is_busy;
+        let cleared: Vec<Identity> = bundle.targets().filter(is_there).map(|(identity, _)| identity.clone()).collect();
+        for identity in &cleared {
+            self.clear(name, identity);
         }
     }
 

@@ -249,3 +249,18 @@ fn somebody_elses_object_stops_only_itself() {
     world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
     assert_eq!(written(&mut world, "apply"), ["apply ConfigMap shop/b"]);
 }
+
+#[test]
+fn a_namespace_that_is_still_to_be_made_is_asked_about_only_once() {
+    let mut world = World::new();
+    refuse(&mut world, "dry-run", Reason::NoSuchNamespace);
+    let objects: Vec<Json> = (0..50).map(|n| config(&format!("c{n}"), "1")).collect();
+    world.assign("main/web", in_shop(), &objects);
+    world.pass(1_000);
+    let log = world.log();
+    let count = |verb: &str| log.iter().filter(|line| line.starts_with(verb)).count();
+    assert_eq!(count("apply"), 50);
+    // Those that were asked about before the first answer came.
+    assert!(count("dry-run") <= limits::API_REQUESTS_MAX, "{log:?}");
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
