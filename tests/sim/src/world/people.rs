@@ -114,7 +114,10 @@ impl World {
             }
             let is_left = |identity: &&Identity| {
                 let owners = site.state.object(identity).map(|live| owners(&live)).unwrap_or_default();
-                let in_the_way = owners.is_empty() && self.names(&name, identity);
+                // A namespace that holds what nobody tracks is not deleted.
+                let is_tracked = !owners.is_empty() && !site.copies.contains(*identity);
+                let is_inside = identity.namespace.starts_with("team-") && !is_tracked;
+                let in_the_way = is_inside || owners.is_empty() && self.names(&name, identity);
                 let is_leftover = site.has_leftovers && !owners.is_empty();
                 let is_ours = self.is_named_by_its_owner(&name, identity) || site.copies.contains(*identity);
                 in_the_way || (is_leftover && !is_ours)
