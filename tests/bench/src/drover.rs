@@ -35,6 +35,9 @@ const OBJECTS: usize = 4;
 pub(crate) struct Figures {
     /// From the commit being seen to the last spoke's ack.
     pub(crate) last_ack: Times,
+    /// The same while clusters do not answer, so that nothing is applied before all have acked: in life the spokes
+    /// have machines of their own.
+    pub last_ack_alone: Times,
     /// To the ack of half of them.
     pub(crate) half_acked: Times,
     /// To the commit being read and rendered.
@@ -47,8 +50,14 @@ pub(crate) struct Figures {
     pub(crate) at_rest: Times,
     /// The hub's processor time from the commit to that rest.
     pub(crate) commit_cpu: Times,
+    /// Processor time of all spokes for the same.
+    pub spokes_cpu: Times,
     /// Bytes that one commit sent to one spoke.
     pub(crate) delta_bytes: u64,
+    /// Reports that one commit drew from all spokes.
+    pub reports: u64,
+    /// Entries of the log that one commit cost.
+    pub entries: u64,
     /// Bytes of the record that a spoke writes before it acks.
     pub(crate) record_bytes: u64,
     /// Memory of a hub that knows the fleet and has nobody connected, in bytes.
@@ -106,10 +115,13 @@ pub(crate) async fn measure(shape: Shape) -> Result<Figures> {
     let mut run = Run { hub, spokes: Vec::new(), metrics, shape, _dir: kept };
     run.start_spokes(dir).await?;
     let mut figures = Figures { streams: shape.spokes as u64, ..Figures::default() };
-    for round in 0..=shape.rounds {
-        // The first round warms up.
-        let mut thrown_away = Figures::default();
-        run.commit(round, if round == 0 { &mut thrown_away } else { &mut figures })?;
+    // The first round warms up.
+    run.commit(0, &mut Figures::default())?;
+    for round in 1..=shape.rounds {
+        run.commit(round, &mut figures)?;
+    }
+    for round in 1..=shape.rounds {
+        run.commit_alone(shape.rounds + round, &mut figures)?;
     }
     figures.rss_used = procfs::rss_bytes(run.hub.pid()?)?.saturating_sub(before);
     run.idle(&mut figures)?;
@@ -223,16 +235,12 @@ impl Run {
         Ok(at)
     }
 
+    /// Makes a commit and measures everything about it.
     fn commit(&mut self, round: usize, figures: &mut Figures) -> Result<()> {
-        for spokes in &mut self.spokes {
-            spokes.ask("mark")?;
-        }
+        self.tell("mark")?;
         let before = self.read()?;
-        let cpu = procfs::cpu_time(self.hub.pid()?)?.own;
-        let path = format!("bundle-{}/object-0.yaml", round % BUNDLES);
-        let text = config_map(round % BUNDLES, 0, &format!("round-{round}"));
-        let head = self.hub.commit(&path, &text)?;
-        let made = SystemTime::now();
+        let (hub_cpu, spokes_cpu) = (procfs::cpu_time(self.hub.pid()?)?.own, self.spokes_cpu()?);
+        let (head, made) = self.change(round)?;
         let (all, base) = (self.shape.spokes as u64, before.get("acks_total"));
         self.until("half acked", |now| now.get("acks_total") - base >= all / 2)?;
         let half = SystemTime::now();
@@ -249,8 +257,11 @@ impl Run {
         figures.half_acked.push(since(half));
         figures.last_ack.push(since(last));
         figures.at_rest.push(since(at_rest));
-        figures.commit_cpu.push(procfs::cpu_time(self.hub.pid()?)?.own.saturating_sub(cpu));
+        figures.commit_cpu.push(procfs::cpu_time(self.hub.pid()?)?.own.saturating_sub(hub_cpu));
+        figures.spokes_cpu.push(self.spokes_cpu()?.saturating_sub(spokes_cpu));
         figures.delta_bytes = (after.get("sync_delta_bytes_total") - before.get("sync_delta_bytes_total")) / all;
+        figures.reports = after.get("reports_total") - before.get("reports_total");
+        figures.entries = after.get("entries_total") - before.get("entries_total");
         let (mut writes, mut bytes) = (0, 0);
         for spokes in &mut self.spokes {
             let counted = spokes.ask("counted")?;
@@ -260,6 +271,36 @@ impl Run {
         ensure!(writes == all, "{writes} ledgers were written");
         figures.record_bytes = bytes / all;
         Ok(())
+    }
+
+    /// Makes a commit that is stored and acked while no cluster answers, and lets them answer afterwards.
+    fn commit_alone(&mut self, round: usize, figures: &mut Figures) -> Result<()> {
+        self.tell("hold")?;
+        let base = self.read()?.get("acks_total");
+        let (head, _) = self.change(round)?;
+        let all = self.shape.spokes as u64;
+        self.until("all acked", |now| now.get("acks_total") - base >= all)?;
+        let last = SystemTime::now();
+        let seen = self.logged("saw a new head", &head)?;
+        figures.last_ack_alone.push(last.duration_since(seen).unwrap_or_default());
+        self.tell("let")?;
+        self.rest().map(drop)
+    }
+
+    /// Commits a change of one object of one bundle: its id, and when it was made.
+    fn change(&self, round: usize) -> Result<(String, SystemTime)> {
+        let bundle = round % BUNDLES;
+        let path = format!("bundle-{bundle}/object-0.yaml");
+        let head = self.hub.commit(&path, &config_map(bundle, 0, &format!("round-{round}")))?;
+        Ok((head, SystemTime::now()))
+    }
+
+    fn tell(&mut self, word: &str) -> Result<()> {
+        self.spokes.iter_mut().try_for_each(|spokes| spokes.ask(word).map(drop))
+    }
+
+    fn spokes_cpu(&self) -> Result<Duration> {
+        self.spokes.iter().map(|spokes| Ok(procfs::cpu_time(spokes.pid())?.own)).sum()
     }
 
     /// When the hub logged a line about a commit, by its own clock, which is this machine's.

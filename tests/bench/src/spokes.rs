@@ -12,6 +12,7 @@ use serde_json::json;
 use spoke_agent::Config;
 use spoke_core::port::{Answer, Cluster, Depth, Failure, Kind, Live, Op, Outcome, Sink, Write};
 use spoke_memory::Memory;
+use tokio::sync::watch;
 
 use crate::child;
 
@@ -43,16 +44,19 @@ struct Counted {
     /// First writes after the mark, one for each spoke at most: that of the delta, before its ack.
     first_writes: AtomicU64,
     first_bytes: AtomicU64,
+    /// Whether clusters answer; where not, nothing is applied, and deltas are still stored and acked.
+    gate: watch::Sender<bool>,
 }
 
-/// Runs until it is killed. Words: `mark` begins to count anew, `counted` tells.
+/// Runs until it is killed. Words: `mark` begins to count anew, `counted` tells; `hold` keeps clusters from answering
+/// and `let` ends that.
 ///
 /// # Errors
 /// A spoke cannot be made.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let token = std::fs::read_to_string(&args.token).context("the token cannot be read")?;
     let token = JoinToken::parse(&token)?;
-    let counted = Arc::new(Counted::default());
+    let counted = Arc::new(Counted { gate: watch::Sender::new(true), ..Counted::default() });
     for number in args.first..args.first + args.count {
         let name = format!("cluster-{number:05}");
         let dir = args.dir.join(&name);
@@ -70,6 +74,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
                 counted.first_writes.store(0, Ordering::SeqCst);
                 counted.first_bytes.store(0, Ordering::SeqCst);
                 counted.mark.fetch_add(1, Ordering::SeqCst);
+                child::answer(&json!({}));
+            }
+            "hold" | "let" => {
+                counted.gate.send_replace(word == "let");
                 child::answer(&json!({}));
             }
             _ => child::answer(&json!({
@@ -106,7 +114,12 @@ impl Cluster for Measured {
     }
 
     fn execute(&self, op: Op) -> Answer<'_, Outcome> {
-        self.memory.execute(op)
+        let mut gate = self.counted.gate.subscribe();
+        Box::pin(async move {
+            // The sender lives as long as the process.
+            let _ = gate.wait_for(|is_open| *is_open).await;
+            self.memory.execute(op).await
+        })
     }
 
     fn watch(&self, kinds: BTreeMap<Kind, Depth>, sink: Sink) {
