@@ -267,6 +267,21 @@ impl Stream {
         }
     }
 
+    /// Waits for the word that sends the spoke to another replica, passing over everything before it: the addresses.
+    ///
+    /// # Errors
+    /// The stream ends without it, or does not end after it in time.
+    pub async fn moved(&mut self) -> Result<Vec<String>> {
+        loop {
+            let message = timeout(PATIENCE, self.messages.message()).await.context("the hub says nothing")??;
+            let message = message.context("the stream ended without a reason")?;
+            if let Some(FromHub::Move(addresses)) = self.reader.accept(message)? {
+                ensure!(self.end().await?.is_none(), "the stream broke");
+                return Ok(addresses);
+            }
+        }
+    }
+
     /// Waits for the status with which the hub breaks the stream.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ enum End {
     Refused(Refusal),
     /// The spoke does not speak the protocol.
     Broken(String),
+    /// This hub stops; the spoke goes elsewhere, or comes again.
+    Drained,
 }
 
 /// The message of a refusal.
@@ -73,6 +75,10 @@ pub(super) async fn serve(hub: Arc<Hub>, cluster: String, peer: Arc<Peer>, inbou
         End::Broken(reason) => {
             warn!(cluster, reason, "stream broken");
             Err(Status::invalid_argument(reason))
+        }
+        End::Drained => {
+            debug!(cluster, "spoke sent elsewhere: this hub stops");
+            Ok(to_spoke::encode_move(Vec::new()).unwrap_or_default())
         }
     };
     // A peer that does not read must not keep the task.
@@ -187,7 +193,7 @@ impl<'a> Live<'a> {
             let stream = Arc::clone(&self.stream);
             let step = tokio::select! {
                 () = stream.displaced.notified() => Err(End::Refused(Refusal::Displaced)),
-                () = stopping(&mut stop) => Err(End::Refused(Refusal::Retry)),
+                () = stopping(&mut stop) => Err(End::Drained),
                 () = expired.as_mut() => Err(End::Refused(Refusal::Retry)),
                 _ = again.tick() => {
                     self.session.try_again();

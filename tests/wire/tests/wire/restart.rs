@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value as Json;
 use tests_tools::fleet::{Where, wait_for};
+use tests_tools::sys::send_signal;
 use tests_wire::hub::{Hub, config_map};
+use tests_wire::spoke::Spoke;
 
 /// Bundles of a publish that needs several entries of the log.
 const BUNDLES: usize = 120;
@@ -104,4 +106,16 @@ fn a_killed_hub_sends_nothing_again_to_spokes_that_are_current() -> Result<()> {
     // It is the hub of before in all else, too: the next commit costs what differs.
     let next = hub.commit("web/web.yaml", &config_map("web", "two"))?;
     hub.fleet.wait_settled(&next).map(drop)
+}
+
+#[tokio::test]
+async fn a_hub_that_stops_sends_its_spokes_elsewhere() -> Result<()> {
+    let hub = Hub::start()?;
+    let mut spoke = Spoke::join(&hub, "a").await?;
+    let mut stream = spoke.connect(&hub).await?;
+    spoke.follow(&mut stream, |spoke| !spoke.entries.is_empty()).await?;
+    send_signal(hub.pid()?, libc::SIGTERM)?;
+    // It knows of no other replica; whoever has more than one address tries the next.
+    assert_eq!(stream.moved().await?, Vec::<String>::new());
+    Ok(())
 }
