@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proto_model::Identity;
 use serde_json::{Value as Json, json};
 use spoke_core::contents::Contents;
-use spoke_core::port::{Cluster, Kind, Op, Outcome};
+use spoke_core::port::{Cluster, Op, Outcome, Reason};
 
 use super::World;
 use super::world::eventually;
@@ -111,9 +111,10 @@ pub async fn a_definition_tells_whose_objects_it_has(world: &World) {
     assert_eq!(found.foreign, std::slice::from_ref(&widget.identity));
 
     assert_eq!(world.delete(&defined.identity, &defined.uid).await, Outcome::Deleted);
-    let kind = Kind { kind: widget.identity.kind.clone(), version: "v1".into() };
+    // What was learnt of a kind is kept a while, until a request finds it gone.
     eventually("the kind goes", || async {
-        matches!(world.run(Op::Discover(kind.clone())).await, Outcome::Failed(_)).then_some(())
+        let get = Op::Get { identity: widget.identity.clone(), version: "v1".into() };
+        matches!(world.run(get).await, Outcome::Failed(failure) if failure.reason == Reason::NoSuchKind).then_some(())
     })
     .await;
     eventually("nothing is of it", || async { contents(&*world.cluster, of, &[]).await.is_empty().then_some(()) })
