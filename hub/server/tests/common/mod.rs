@@ -367,6 +367,17 @@ impl Stream {
         }
     }
 
+    /// Waits for the word of a hub that stops, and for the end of the stream.
+    pub async fn moved(&mut self) {
+        loop {
+            let message = self.messages.message().await.unwrap().expect("the stream ended without a word");
+            if let Some(FromHub::Move(_)) = self.reader.accept(message).unwrap() {
+                assert!(self.messages.message().await.unwrap().is_none(), "nothing comes after it");
+                return;
+            }
+        }
+    }
+
     /// Waits for the refusal that ends the stream.
     pub async fn refusal(&mut self) -> Refusal {
         loop {

@@ -115,6 +115,9 @@ impl Agent {
     }
 
     fn look(&mut self, name: &str, identity: &Identity, to_remove: bool) -> bool {
+        if to_remove && self.removals_wait(name) {
+            return true;
+        }
         let Some(slot) = self.slot_mut(name, identity) else {
             return true;
         };

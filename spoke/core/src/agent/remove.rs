@@ -140,8 +140,27 @@ impl Agent {
         self.bundles.iter().find(|pair| holds(*pair)).map(|(other, _)| (other.as_str(), false))
     }
 
+    /// Whether deletions of a bundle wait: a change that is complete and not yet durable may name again
+    /// what would go.
+    pub(super) fn removals_wait(&mut self, name: &str) -> bool {
+        if self.store.pending.is_none() {
+            return false;
+        }
+        self.store.after_change.insert(name.to_owned());
+        true
+    }
+
+    /// Whether the answer to a deletion is still to come. Until then no change becomes durable, so
+    /// that nothing goes that the durable ledger names.
+    pub(super) fn is_deleting(&self) -> bool {
+        self.errands.values().any(|errand| matches!(errand, Errand::Delete { .. }))
+    }
+
     /// Judges the deletion of an object that was just looked at, and starts it.
     pub(super) fn remove(&mut self, name: &str, identity: &Identity, live: Option<&Live>, contents: Option<&Contents>) {
+        if self.removals_wait(name) {
+            return;
+        }
         let verdict = self.judge(name, identity, live, contents);
         let now = self.now.mono_millis;
         match verdict {

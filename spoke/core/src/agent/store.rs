@@ -42,6 +42,8 @@ pub(super) struct Storing {
     /// Records that nothing names.
     pub(super) garbage: Vec<String>,
     pub(super) trouble: Option<Trouble>,
+    /// Bundles of which a deletion waits until the pending change is durable.
+    pub(super) after_change: BTreeSet<String>,
 }
 
 impl Storing {
@@ -68,7 +70,7 @@ impl Agent {
         if self.store.is_under_way() || is_held_up || !self.has_lease || self.is_stale {
             return;
         }
-        let (mut write, purpose) = if let Some(pending) = &self.store.pending {
+        let (mut write, purpose) = if let Some(pending) = self.store.pending.as_ref().filter(|_| !self.is_deleting()) {
             (self.write_change(&pending.change), Purpose::Change)
         } else if self.store.is_root_unsaved {
             let puts = vec![(ROOT_KEY.to_owned(), self.ledger.encode())];
@@ -254,6 +256,7 @@ impl Agent {
                 self.dirty.insert(name.clone());
             }
         }
+        self.dirty.append(&mut self.store.after_change);
         if self.session.as_ref().is_some_and(|current| current.id == session) {
             self.out.push(Effect::Send(ToHub::Ack { generation, root }));
         }

@@ -297,6 +297,49 @@ fn a_change_between_question_and_answer_takes_the_right_to_delete() {
 }
 
 #[test]
+fn no_change_becomes_durable_while_a_deletion_is_under_way() {
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    world.is_held = true;
+    world.assign_with("main/web", in_shop(), &[config("a", "1")], permit(1));
+    world.release_until("delete");
+    world.log();
+    // The ledger must not name what may yet go.
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    assert_eq!(world.log(), Vec::<String>::new());
+    world.release();
+    let log = world.log();
+    assert!(log.iter().any(|line| line == "apply ConfigMap shop/b"), "{log:?}");
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn nothing_goes_while_a_change_waits_to_be_durable() {
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    world.is_held = true;
+    world.assign_with("main/web", in_shop(), &[config("a", "1")], permit(1));
+    world.stores_fail = true;
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
+    world.release();
+    assert!(deletes(&mut world).is_empty());
+    world.stores_fail = false;
+    world.pass(60_000);
+    assert!(deletes(&mut world).is_empty());
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    // What waited goes once the change is durable, where it still is to go.
+    world.is_held = true;
+    world.assign_with("main/web", in_shop(), &[config("a", "1")], permit(1));
+    world.stores_fail = true;
+    world.assign("main/other", in_shop(), &[config("c", "1")]);
+    world.release();
+    assert!(deletes(&mut world).is_empty());
+    world.stores_fail = false;
+    world.pass(60_000);
+    assert_eq!(deletes(&mut world), ["delete ConfigMap shop/b"]);
+}
+
+#[test]
 fn a_bundle_unknown_to_the_hub_is_kept() {
     let mut world = World::new();
     world.assign("main/web", in_shop(), &[config("a", "1")]);
