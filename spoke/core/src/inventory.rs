@@ -31,7 +31,7 @@ pub struct Tracked {
     /// The author's stage, for deletion in reverse.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub order: i32,
-    /// Of a Job that came to its end as applied: whether it succeeded. It may then vanish.
+    /// Of a Job that came to its end as applied and may vanish: whether it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<bool>,
     /// Whether a status is still waited for, of a custom resource whose controller writes one.

@@ -126,7 +126,7 @@ impl Slot {
             Sight::Live(seen) => (seen.assessment.health, &seen.assessment.message),
             Sight::Absent => match self.tracked.finished {
                 Some(true) => (Health::Healthy, ""),
-                Some(false) => (Health::Degraded, "failed, and was cleaned away"),
+                Some(false) => (Health::Degraded, "failed, and was cleaned away; change it in Git to run it again"),
                 None => (Health::Progressing, "is missing"),
             },
         }

@@ -20,7 +20,7 @@ pub struct Assessment {
     pub health: Health,
     /// Why it is not Healthy, naming the condition; empty where it is.
     pub message: String,
-    /// Of a Job that has come to its end: whether it succeeded.
+    /// Of a Job that has come to its end and may vanish: whether it succeeded.
     pub finished: Option<bool>,
     /// Whether nothing is known because no controller has written a status, where one may be
     /// expected: the object counts as Healthy unless its kind has a status subresource.

@@ -144,7 +144,10 @@ fn a_job_is_healthy_when_complete_and_degraded_when_failed() {
     assert_eq!(assess(&kind, &complete).finished, Some(true));
     let failed = job(json!({"conditions": [condition("Failed", "True", "BackoffLimitExceeded",
         "Job has reached the specified backoff limit")]}));
-    assert_eq!(assess(&kind, &failed).finished, Some(false));
+    assert_eq!(assess(&kind, &failed).finished, None, "whoever deletes it wants it run again");
+    let mut cleaned = failed.clone();
+    cleaned["spec"]["ttlSecondsAfterFinished"] = json!(60);
+    assert_eq!(assess(&kind, &cleaned).finished, Some(false));
     check(
         failed,
         Health::Degraded,

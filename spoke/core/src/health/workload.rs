@@ -130,7 +130,9 @@ pub(super) fn job(object: &Json, conditions: &Conditions<'_>) -> Assessment {
         return Assessment { finished: Some(true), ..Assessment::healthy() };
     }
     if let Some(condition) = conditions.when_true("Failed") {
-        return Assessment { finished: Some(false), ..Assessment::degraded(condition.say()) };
+        // Where nothing cleans it away by itself, whoever deletes it wants it run again.
+        let cleans_itself = object.pointer("/spec/ttlSecondsAfterFinished").is_some_and(|ttl| !ttl.is_null());
+        return Assessment { finished: cleans_itself.then_some(false), ..Assessment::degraded(condition.say()) };
     }
     if object.pointer("/spec/suspend").and_then(Json::as_bool).unwrap_or(false) {
         return Assessment::healthy();

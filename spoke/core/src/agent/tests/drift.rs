@@ -162,6 +162,24 @@ fn a_finished_job_that_was_cleaned_away_stays_away() {
 }
 
 #[test]
+fn a_failed_job_that_somebody_deletes_is_run_again() {
+    let mut world = World::new();
+    let settings = Settings { namespace: Some("shop".into()), ..Settings::default() };
+    let status = || json!({"conditions": [{"type": "Failed", "status": "True"}]});
+    let mut cleaned = manifest("batch/v1", "Job", "j");
+    cleaned["spec"] = json!({"ttlSecondsAfterFinished": 60});
+    for (job, runs) in [(manifest("batch/v1", "Job", "j"), 1), (cleaned, 0)] {
+        world.assign("main/web", settings.clone(), &[job]);
+        world.set_status("j", status());
+        world.log();
+        world.destroy("j");
+        world.pass(60_000);
+        assert_eq!(applies(&mut world).len(), runs);
+    }
+    assert!(world.words("main/web").contains("change it in Git to run it again"), "{}", world.words("main/web"));
+}
+
+#[test]
 fn a_late_sight_of_the_past_is_no_drift() {
     let mut world = web();
     let identity = world.find("a");
