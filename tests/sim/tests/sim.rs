@@ -30,30 +30,35 @@ fn many_seeds() {
     let next = AtomicU64::new(first);
     // Each world is a thread's own; only seeds are shared out.
     let work = || {
-        let mut counts = Counts::default();
+        let (mut counts, mut failed) = (Counts::default(), Vec::new());
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= first + count {
-                return Ok(counts);
+                return (counts, failed);
             }
             let outcome = run(Settings { seed, bug: None, is_told: false });
-            if outcome.violation.is_some() {
-                return Err(seed);
+            match outcome.violation {
+                Some(violation) => failed.push((seed, violation.to_string())),
+                None => counts.add(&outcome.counts),
             }
-            counts.add(&outcome.counts);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let results: Vec<Result<Counts, u64>> = std::thread::scope(|scope| {
+    let results: Vec<_> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         workers.into_iter().filter_map(|worker| worker.join().ok()).collect()
     });
-    let mut counts = Counts::default();
-    for result in results {
-        match result {
-            Ok(one) => counts.add(&one),
-            Err(seed) => fail(seed, None),
-        }
+    assert_eq!(results.len(), threads, "a world fell apart");
+    let (mut counts, mut failed) = (Counts::default(), Vec::new());
+    for (of_one, failed_there) in results {
+        counts.add(&of_one);
+        failed.extend(failed_there);
+    }
+    for (seed, violation) in &failed {
+        println!("seed {seed}: {violation}");
+    }
+    if let Some((seed, _)) = failed.iter().min() {
+        fail(*seed, None);
     }
     println!("{counts}");
     // A few seeds can't show everything.
