@@ -82,9 +82,6 @@ pub struct Run {
     /// A file with a token for the repository.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// The Kubernetes version to render for, where a bundle names none.
-    #[arg(long, default_value = "1.36")]
-    pub kube_version: String,
     /// Where to serve metrics over plain HTTP; left out: nowhere.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
@@ -140,7 +137,7 @@ mod tests {
         let Verb::Run(run) = parse("drover-hub --dir d --source /r --print-ready").unwrap().verb else {
             panic!("another verb");
         };
-        assert_eq!((run.reference.as_str(), run.kube_version.as_str()), ("main", "1.36"));
+        assert_eq!(run.reference, "main");
         assert!(run.print_ready);
         let cli = parse("drover-hub --die-with-parent=7 --dir d").unwrap();
         assert!(cli.die_with_parent == Some(7) && matches!(cli.verb, Verb::Run(_)));

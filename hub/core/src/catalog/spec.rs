@@ -114,7 +114,7 @@ pub struct RenderSpec {
     /// With Kustomize.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kustomize: Option<KustomizeSpec>,
-    /// The Kubernetes version to render for. Left out: the hub's `--kube-version`.
+    /// The Kubernetes version that charts are rendered for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kube_version: Option<String>,
     /// API versions that charts may find.

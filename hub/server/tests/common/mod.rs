@@ -72,7 +72,6 @@ impl World {
             reference: "main".into(),
             path: String::new(),
             token_file: None,
-            kube_version: "1.36".into(),
             metrics: None,
             print_ready: false,
         };
