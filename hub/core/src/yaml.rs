@@ -8,6 +8,7 @@ mod de;
 mod json;
 mod parse;
 mod scalar;
+mod text;
 
 use proto_model::limits;
 use serde_json::Value as Json;
@@ -82,11 +83,8 @@ impl Error {
 /// The first thing that is wrong. Documents before it are lost with it: which of them are meant
 /// cannot be known from half a file.
 pub fn read(bytes: &[u8]) -> Result<Vec<Document>, Error> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        Error::new(u32::try_from(line).unwrap_or(u32::MAX), "is not UTF-8 text")
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text::of(bytes)?;
+    let text = &*text;
     if text.trim_start().starts_with('{')
         && let Ok(documents) = json::read(text)
     {

@@ -68,7 +68,9 @@ fn exclude(file: &str) -> String {
 fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
     let text = |field| one.node.get(field).and_then(Node::text).unwrap_or_default();
     let (kind, version) = (text("kind"), text("apiVersion"));
-    if kind.is_empty() || version.is_empty() {
+    // kubectl takes a List that says no more than that.
+    let bare = kind == "List" && version.is_empty() && one.node.get("items").is_some();
+    if kind.is_empty() || version.is_empty() && !bare {
         let missing = match (version, kind) {
             ("", "") => "apiVersion and kind",
             ("", _) => "apiVersion",
@@ -95,18 +97,31 @@ fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
         }
         return;
     }
-    if one.node.at(["metadata", "generateName"]).is_some() {
-        let message = "generateName would make another object at each apply; give it a name";
-        defects.push(one.defect(["metadata", "generateName"], message));
+    if let Some(defect) = unnamed(&one) {
+        defects.push(defect);
         return;
     }
     match identity(&one.node.to_json()) {
         Ok(_) => placed.push(one),
         Err(bad) => {
             let message = format!("{} {bad}", one.words());
-            defects.push(one.defect([], message));
+            defects.push(one.defect(["metadata"], message));
         }
     }
+}
+
+/// What keeps a manifest from having a name of its own. Exported objects have both a name and the
+/// beginning that it was made from.
+fn unnamed(one: &Placed) -> Option<Defect> {
+    let field = |name| one.node.at(["metadata", name]).filter(|node| !node.is_null());
+    if field("generateName").is_some() && field("name").is_none() {
+        let message = "generateName would make another object at each apply; give it a name";
+        return Some(one.defect(["metadata", "generateName"], message));
+    }
+    ["name", "namespace"].into_iter().find(|name| field(name).is_some_and(|node| node.text().is_none())).map(|name| {
+        let message = format!("{}: metadata.{name} is no text; quote it", one.words());
+        one.defect(["metadata", name], message)
+    })
 }
 
 /// The entries of a list. Templates leave lists behind that have `items:` and nothing below, which

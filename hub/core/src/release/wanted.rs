@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, Declared, Defect, directory, full_name};
 use crate::snapshot::{Mode, Snapshot, is_declaration};
 
 /// Rises whenever the same input would render to something else: then everything renders anew.
-pub const RENDERER_VERSION: u32 = 1;
+pub const RENDERER_VERSION: u32 = 2;
 
 /// What is to be rendered for one bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
-use super::{Budget, Data, Document, Error, Key, Node, check_depth, scalar, twice};
+use super::scalar::{self, TYPES};
+use super::{Budget, Data, Document, Error, Key, Node, check_depth, twice};
 
 /// Nodes and their depth and size, under the number of their anchor.
 type Anchors = BTreeMap<usize, (Node, usize, usize)>;
@@ -138,8 +139,10 @@ impl<'a> Reader<'a> {
     }
 
     fn key(&mut self, event: Event<'a>, span: Span) -> Result<RawKey, Error> {
-        if let Event::Scalar(text, ScalarStyle::Plain, _, None) = &event
+        // Some tools spell it out: yq writes `!!merge <<`.
+        if let Event::Scalar(text, ScalarStyle::Plain, _, tag) = &event
             && text == "<<"
+            && tag.as_deref().is_none_or(|tag| tag.suffix_in_namespace(TYPES).as_deref() == Some("merge"))
         {
             return Ok(RawKey::Merge);
         }

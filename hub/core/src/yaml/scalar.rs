@@ -1,9 +1,14 @@
 //! What a plain scalar means: the rules of go-yaml 2, which kubectl reads with.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use granit_parser::Tag;
 use serde_json::Number;
 
 use super::{Data, Error};
+
+/// What `!!` stands for.
+pub(super) const TYPES: &str = "tag:yaml.org,2002:";
 
 pub(super) fn read(text: &str, plain: bool, tag: Option<&Tag>, line: u32) -> Result<Data, Error> {
     let Some(tag) = tag else {
@@ -12,6 +17,9 @@ pub(super) fn read(text: &str, plain: bool, tag: Option<&Tag>, line: u32) -> Res
     // `!` alone says: not to be resolved.
     if tag.original() == "!" {
         return Ok(Data::Text(text.into()));
+    }
+    if tag.suffix_in_namespace(TYPES).as_deref() == Some("binary") {
+        return binary(text, line);
     }
     let found = match tag.core_suffix() {
         Some("str") => return Ok(Data::Text(text.into())),
@@ -26,6 +34,15 @@ pub(super) fn read(text: &str, plain: bool, tag: Option<&Tag>, line: u32) -> Res
         ("int", Data::Number(number, text)) if !number.is_f64() => Ok(Data::Number(number, text)),
         (wanted, _) => Err(Error::new(line, format!("cannot read {text:?} as !!{wanted}"))),
     }
+}
+
+/// What other tools write for bytes; kubectl takes it for the text that they are.
+fn binary(text: &str, line: u32) -> Result<Data, Error> {
+    let packed: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    let bytes =
+        BASE64.decode(packed).map_err(|_| Error::new(line, "cannot read a !!binary value that is no base64"))?;
+    let no_text = "a !!binary value is no text; leave out the tag, and write it into data of a Secret or binaryData";
+    String::from_utf8(bytes).map(Data::Text).map_err(|_| Error::new(line, no_text))
 }
 
 fn resolve(text: &str, line: u32) -> Result<Data, Error> {

@@ -77,3 +77,13 @@ fn near_names_are_proposed_and_far_ones_are_not() {
     assert!(unknown("bundle", "b10", &["b6", "web"]).contains("known are b6, web"));
     assert!(unknown("bundle", "x", &[]).contains("none"));
 }
+
+#[test]
+fn what_is_tidied_keeps_its_lines() {
+    let text = "\u{feff}# words\r\r\n---#c\na: 1\n---\n\u{feff}b: |\n  x\r\r\n  y\nc: 1\nc: 2\n";
+    assert_eq!(error(text), (9, "key \"c\" occurs twice, first in line 8".into()));
+    let utf16: Vec<u8> = "\u{feff}a: 1\na: 2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(read(&utf16).unwrap_err().line, 2);
+    assert!(read(&utf16[..utf16.len() - 1]).unwrap_err().message.contains("UTF-16"));
+    assert_eq!(error("a: !!binary /w==\n").0, 1);
+}
