@@ -1,6 +1,7 @@
 //! What people see: Fleet and the memory of a replica, put together. Nothing here is stored.
 
 mod hold;
+mod summary;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,8 +9,9 @@ use std::sync::Arc;
 use proto_model::{Digest, Health, Report, Sync};
 
 pub use hold::{Hold, HoldKind, OBJECTS_SHOWN};
+pub use summary::{BundleSummary, bundles};
 
-use crate::check::{self, Facts};
+use crate::check::Facts;
 use crate::fleet::{Bundle, Cluster, Fleet, Source};
 
 /// What a replica knows beside Fleet.
@@ -22,9 +24,21 @@ pub trait Memory: Facts {
     fn source_error(&self, source: &str) -> Option<String>;
     /// When a source was last fetched with success, milliseconds since 1970.
     fn fetched_unix_millis(&self, source: &str) -> Option<u64>;
+    /// Since when a bundle is reported to be in its present sync and health, milliseconds since
+    /// 1970. A report that says the same once more, after a restart of the spoke, changes nothing.
+    fn since_unix_millis(&self, cluster: &str, bundle: &str) -> Option<u64>;
     /// The first defect of each bundle that one holds, by full name, from the body with a head's
     /// defects.
-    fn defects(&self, body: &Digest) -> BTreeMap<String, String>;
+    fn defects(&self, body: &Digest) -> BTreeMap<String, Defect>;
+}
+
+/// What holds a bundle in Git.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// File, line and what is wrong.
+    pub message: String,
+    /// When a head first had the bundle defective, milliseconds since 1970, where it is known.
+    pub since_unix_millis: Option<u64>,
 }
 
 /// One spoke's connection.
@@ -94,6 +108,8 @@ pub struct BundleView {
     pub hold: Option<Hold>,
     /// Objects that the bundle owns there.
     pub objects: u64,
+    /// Since when sync and health are so, milliseconds since 1970, where it is known.
+    pub since_unix_millis: Option<u64>,
     /// The last report about what is assigned now.
     pub report: Option<Arc<Report>>,
 }
@@ -115,8 +131,7 @@ pub fn clusters(
     only_bundles: &[String],
 ) -> Vec<ClusterView> {
     let wanted = |only: &[String], name: &String| only.is_empty() || only.contains(name);
-    let heads = fleet.sources.values().filter_map(|source| source.head.as_ref());
-    let defects: BTreeMap<String, String> = heads.flat_map(|head| memory.defects(&head.defects)).collect();
+    let defects = defects(fleet, memory);
     fleet
         .clusters
         .iter()
@@ -128,7 +143,7 @@ pub fn clusters(
                 .iter()
                 .filter(|(bundle, _)| wanted(only_bundles, bundle))
                 .filter_map(|(full, bundle)| {
-                    let defect = defects.get(full).map(String::as_str);
+                    let defect = defects.get(full);
                     bundle_view(fleet, memory, (name, known), (full, bundle), connection.as_ref(), defect)
                 })
                 .collect();
@@ -148,13 +163,32 @@ pub fn clusters(
         .collect()
 }
 
+/// What holds bundles at the heads of their sources.
+fn defects(fleet: &Fleet, memory: &impl Memory) -> BTreeMap<String, Defect> {
+    let heads = fleet.sources.values().filter_map(|source| source.head.as_ref());
+    heads.flat_map(|head| memory.defects(&head.defects)).collect()
+}
+
 fn bundle_view(
     fleet: &Fleet,
     memory: &impl Memory,
     (cluster, known): (&str, &Cluster),
     (full, bundle): (&str, &Bundle),
     connection: Option<&Connection>,
-    defect: Option<&str>,
+    defect: Option<&Defect>,
+) -> Option<BundleView> {
+    let view = without_hold(fleet, memory, (cluster, known), (full, bundle), connection, defect.is_some())?;
+    let hold = hold::of_bundle(fleet, memory, (known, bundle), &view, connection, defect);
+    Some(BundleView { hold, ..view })
+}
+
+fn without_hold(
+    fleet: &Fleet,
+    memory: &impl Memory,
+    (cluster, known): (&str, &Cluster),
+    (full, bundle): (&str, &Bundle),
+    connection: Option<&Connection>,
+    is_defective: bool,
 ) -> Option<BundleView> {
     let number = known.number;
     let assigned = fleet.assigned(bundle, number);
@@ -163,33 +197,38 @@ fn bundle_view(
     if assigned.is_none() && goal.is_none() && !removing {
         return None;
     }
+    // What was said before this assignment, or by the spoke that had the name before, says nothing
+    // about it.
+    let is_late = |report: &Report| bundle.unseen.get(&number).is_some_and(|at| report.generation < *at);
     let report = memory.report(cluster, full).filter(|report| match assigned {
-        Some(pair) => report.is_about(pair.variant, pair.variables),
+        Some(pair) => report.is_about(pair.variant, pair.variables) && !is_late(report),
         None => removing,
     });
     let seen = bundle.seen(number);
-    let is_at_goal = assigned == goal && !removing;
     let sync = match seen.0 {
         Sync::Pending if removing => Sync::Removing,
         other => other,
     };
-    let view = BundleView {
+    let connected = connection.is_some_and(|one| one.connected);
+    // What a spoke says is of Unknown health from when it was heard last.
+    let silent = connection.filter(|one| !one.connected).map_or(0, |one| one.seen_unix_millis);
+    let since = report.as_ref().and_then(|_| memory.since_unix_millis(cluster, full)).map(|at| at.max(silent));
+    Some(BundleView {
         bundle: full.to_owned(),
-        commit: assigned.and_then(|pair| commit(fleet, (full, bundle), number, &pair.variant, defect.is_some())),
+        commit: assigned.and_then(|pair| commit(fleet, (full, bundle), number, &pair.variant, is_defective)),
         variant: assigned.map(|pair| pair.variant),
         goal_variant: goal.map(|pair| pair.variant),
-        is_at_goal,
+        is_at_goal: assigned == goal && !removing,
         sync,
         // Silence is no health.
-        health: if connection.is_some_and(|one| one.connected) { seen.1 } else { Health::Unknown },
+        health: if connected { seen.1 } else { Health::Unknown },
         drifted: seen.2 & 1 != 0,
         suspended: seen.2 & 2 != 0,
         hold: None,
         objects: report.as_ref().map_or(0, |report| report.objects),
+        since_unix_millis: since,
         report,
-    };
-    let hold = hold::of_bundle(fleet, memory, (known, bundle), &view, connection, defect);
-    Some(BundleView { hold, ..view })
+    })
 }
 
 /// The commit that a cluster runs of a bundle: the head where what is assigned is what it asks
@@ -225,60 +264,6 @@ fn last_before<'a>(source: &'a Source, commit: Option<&String>) -> Option<&'a St
         // The release is the newest, and the bundle is on its way out or back.
         None => source.heads.back().filter(|_| source.heads.len() == 1),
     }
-}
-
-/// A bundle over all its clusters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BundleSummary {
-    /// Full name.
-    pub bundle: String,
-    /// Head of its source.
-    pub commit: String,
-    /// Folder that it is read from.
-    pub path: String,
-    /// Clusters that should run it.
-    pub clusters: u64,
-    /// Of those, clusters that are assigned their goal.
-    pub current: u64,
-    /// Applied.
-    pub applied: u64,
-    /// Healthy.
-    pub healthy: u64,
-    /// Held by the guard.
-    pub held: u64,
-    /// Names what the guard holds; `None` where it holds nothing.
-    pub held_digest: Option<Digest>,
-    /// Failed.
-    pub failed: u64,
-}
-
-/// All bundles, from bits alone.
-#[must_use]
-pub fn bundles(fleet: &Fleet) -> Vec<BundleSummary> {
-    let count = |sets: &[crate::command::Bits], at: usize| sets.get(at).map_or(0, |bits| bits.0.len());
-    let place = |sync| Sync::ALL.iter().position(|one| *one == sync).unwrap_or_default();
-    let healthy = Health::ALL.iter().position(|one| *one == Health::Healthy).unwrap_or_default();
-    fleet
-        .bundles
-        .iter()
-        .map(|(name, bundle)| {
-            let source = fleet.sources.get(name.split('/').next().unwrap_or_default());
-            let head = source.and_then(|source| source.head.as_ref());
-            let current = bundle.goal.iter().filter(|(at, pair)| bundle.assigned.get(*at) == Some(*pair));
-            BundleSummary {
-                bundle: name.clone(),
-                commit: head.map(|head| head.commit.clone()).unwrap_or_default(),
-                path: bundle.path.clone(),
-                clusters: bundle.goal.len() as u64,
-                current: current.count() as u64,
-                applied: count(&bundle.sync, place(Sync::Applied)),
-                healthy: count(&bundle.health, healthy),
-                held: bundle.held.len() as u64,
-                held_digest: (!bundle.held.is_empty()).then(|| check::held_digest(&check::held(fleet, bundle))),
-                failed: count(&bundle.sync, place(Sync::Failed)),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

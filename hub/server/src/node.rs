@@ -7,9 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hub_core::check::Facts;
 use hub_core::command::Pair;
-use hub_core::view::{Connection, Memory};
+use hub_core::view::{Connection, Defect, Memory};
 use proto_model::delta::level;
-use proto_model::{Digest, Identity, Report, limits};
+use proto_model::{Digest, Health, Identity, Report, Sync, limits};
 use tokio::sync::{Notify, watch};
 
 use crate::bodies::Bodies;
@@ -28,11 +28,17 @@ pub struct Node {
 struct Live {
     connection: Connection,
     reports: BTreeMap<String, Arc<Report>>,
+    /// By bundle: what is said of which content, and since when. Beside the reports, of which a
+    /// spoke tells the digest, and which it tells anew after a restart, with times of its own.
+    since: BTreeMap<String, (State, u64)>,
     stream: Option<Arc<Stream>>,
     /// Incarnation and counter of the last session in which the spoke spoke after its Welcome, so
     /// that it has the token.
     confirmed: (u64, u64),
 }
+
+/// What a report says of which content: variant, variables, sync and health.
+type State = (Option<Digest>, Digest, Sync, Health);
 
 /// The handle of a stream that stands.
 #[derive(Debug)]
@@ -156,6 +162,7 @@ impl Node {
                 taken = false;
                 return;
             }
+            live.note_since(report, unix_millis());
             live.reports.insert(report.bundle.clone(), Arc::new(report.clone()));
         });
         taken
@@ -225,6 +232,22 @@ impl Node {
     }
 }
 
+impl Live {
+    /// Since when it is as a report says: since it was first said, however often a spoke that was
+    /// started again says it anew. A spoke's clock may be wrong, but nothing began later than now.
+    fn note_since(&mut self, report: &Report, now_unix_millis: u64) {
+        let state = (report.variant, report.variables, report.sync, report.health);
+        if self.since.get(&report.bundle).is_some_and(|(known, _)| *known == state) {
+            return;
+        }
+        if self.since.len() >= limits::BUNDLES_PER_CLUSTER_MAX {
+            let reports = &self.reports;
+            self.since.retain(|bundle, _| reports.contains_key(bundle));
+        }
+        self.since.insert(report.bundle.clone(), (state, report.since_unix_millis.min(now_unix_millis)));
+    }
+}
+
 impl Facts for Node {
     fn identities(&self, pair: &Pair) -> Option<Arc<std::collections::BTreeSet<Identity>>> {
         self.bodies.identities(pair)
@@ -245,6 +268,10 @@ impl Memory for Node {
         self.lock().get(cluster)?.reports.get(bundle).cloned()
     }
 
+    fn since_unix_millis(&self, cluster: &str, bundle: &str) -> Option<u64> {
+        self.lock().get(cluster)?.since.get(bundle).map(|(_, since)| *since).filter(|at| *at > 0)
+    }
+
     fn source_error(&self, source: &str) -> Option<String> {
         let state = self.source_state(source)?;
         state.error.or(state.unpublished)
@@ -254,14 +281,16 @@ impl Memory for Node {
         self.source_state(source)?.fetched_unix_millis
     }
 
-    fn defects(&self, body: &Digest) -> BTreeMap<String, String> {
+    fn defects(&self, body: &Digest) -> BTreeMap<String, Defect> {
         let body = self.bodies.get(body);
         let found = body.and_then(|body| serde_json::from_slice::<Defects>(&body).ok()).unwrap_or_default();
         let mut first = BTreeMap::new();
         for defect in found.defects.into_iter().filter(|defect| !defect.note) {
             if let Some(bundle) = defect.bundle {
                 let at = if defect.line == 0 { defect.file } else { format!("{}:{}", defect.file, defect.line) };
-                first.entry(bundle).or_insert_with(|| format!("{at}: {}", defect.message));
+                let since_unix_millis = found.since.get(&bundle).copied();
+                let message = format!("{at}: {}", defect.message);
+                first.entry(bundle).or_insert(Defect { message, since_unix_millis });
             }
         }
         first
@@ -273,4 +302,42 @@ impl Memory for Node {
 pub fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(health: Health, since_unix_millis: u64) -> Report {
+        Report {
+            bundle: "main/web".into(),
+            generation: 1,
+            variant: Some(Digest::of(b"v")),
+            variables: Digest::of(b""),
+            sync: Sync::Applied,
+            health,
+            drifted: false,
+            suspended: false,
+            installed: true,
+            objects: 1,
+            problems: Vec::new(),
+            problems_more: 0,
+            since_unix_millis,
+        }
+    }
+
+    #[test]
+    fn what_a_spoke_says_anew_after_a_restart_is_so_since_it_was_first_said() {
+        let mut live = Live::default();
+        let mut since = |health, at, now| {
+            live.reports.clear();
+            live.note_since(&report(health, at), now);
+            live.since["main/web"].1
+        };
+        assert_eq!(since(Health::Healthy, 1000, 5000), 1000);
+        assert_eq!(since(Health::Healthy, 6000, 6000), 1000);
+        assert_eq!(since(Health::Degraded, 7000, 7000), 7000);
+        assert_eq!(since(Health::Healthy, 8000, 8000), 8000);
+        assert_eq!(since(Health::Degraded, 99_000, 9000), 9000, "a clock that is ahead");
+    }
 }

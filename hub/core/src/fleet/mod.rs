@@ -156,7 +156,7 @@ pub struct Cluster {
     pub revoked_at: u64,
     /// Why it is not served.
     pub quarantine: Option<Quarantine>,
-    /// Since when it is known.
+    /// Since when it is known, or, where it was replaced, may join anew.
     pub since_unix_millis: u64,
 }
 

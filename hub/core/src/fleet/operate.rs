@@ -216,6 +216,7 @@ impl Fleet {
         cluster.presented = 0;
         cluster.quarantine = None;
         cluster.revoked = false;
+        cluster.since_unix_millis = self.at_unix_millis;
         let (number, incarnation) = (cluster.number, cluster.incarnation);
         let generation = cluster.generation + 1;
         for (bundle, known) in self.bundles.clone() {

@@ -3,7 +3,7 @@
 
 use proto_model::{Health, Sync};
 
-use super::{BundleView, Connection, Memory};
+use super::{BundleView, Connection, Defect, Memory};
 use crate::check;
 use crate::command::Quarantine;
 use crate::fleet::{Bundle, Cluster, Fleet};
@@ -124,18 +124,20 @@ pub(super) fn of_bundle(
     (cluster, bundle): (&Cluster, &Bundle),
     view: &BundleView,
     connection: Option<&Connection>,
-    defect: Option<&str>,
+    defect: Option<&Defect>,
 ) -> Option<Hold> {
     if let Some(held) = bundle.held.get(&cluster.number) {
         return Some(of_guard(fleet, memory, cluster, bundle, view, held.since_unix_millis));
     }
     of_state(cluster, view, connection).or_else(|| {
-        let message = format!("{} (it keeps what it had until a commit corrects this)", defect?);
-        Some(hold(HoldKind::Defect, None, message))
+        let Defect { message, since_unix_millis } = defect?;
+        let message = format!("{message} (it keeps what it had until a commit corrects this)");
+        Some(hold(HoldKind::Defect, *since_unix_millis, message))
     })
 }
 
-fn of_state(cluster: &Cluster, view: &BundleView, connection: Option<&Connection>) -> Option<Hold> {
+/// Why one bundle does not settle in one cluster, as far as it lies with the cluster.
+pub(super) fn of_state(cluster: &Cluster, view: &BundleView, connection: Option<&Connection>) -> Option<Hold> {
     if view.is_settled() {
         return None;
     }

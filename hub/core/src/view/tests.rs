@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use proto_model::{GroupKind, Identity, ObjectProblem};
 
 use super::*;
-use crate::command::{Command, Entry, Observation, Observations, Pair, Quarantine, Seen};
+use crate::command::{Act, Command, Deed, Entry, Observation, Observations, Pair, Quarantine, Seen};
 use crate::publish::{self, Wanted};
 
 #[derive(Default)]
@@ -14,7 +14,8 @@ struct Desk {
     fleet: Fleet,
     connections: BTreeMap<String, Connection>,
     reports: BTreeMap<(String, String), Arc<Report>>,
-    defects: BTreeMap<String, String>,
+    since: BTreeMap<String, u64>,
+    defects: BTreeMap<String, Defect>,
 }
 
 impl Default for Fleet {
@@ -44,7 +45,10 @@ impl Memory for Desk {
     fn fetched_unix_millis(&self, _: &str) -> Option<u64> {
         None
     }
-    fn defects(&self, _: &Digest) -> BTreeMap<String, String> {
+    fn since_unix_millis(&self, _: &str, bundle: &str) -> Option<u64> {
+        self.since.get(bundle).copied()
+    }
+    fn defects(&self, _: &Digest) -> BTreeMap<String, Defect> {
         self.defects.clone()
     }
 }
@@ -130,6 +134,11 @@ impl Desk {
         self.reports.insert(("a".into(), "main/web".into()), Arc::new(report));
     }
 
+    fn defect(&mut self, since_unix_millis: Option<u64>) {
+        let message = "web/drover.yaml:5: unknown field".into();
+        self.defects.insert("main/web".into(), Defect { message, since_unix_millis });
+    }
+
     fn bundle(&self) -> BundleView {
         clusters(&self.fleet, self, &[], &[]).remove(0).bundles.remove(0)
     }
@@ -208,8 +217,8 @@ fn a_defect_holds_what_runs_and_nobody_can_tell_that_it_is_the_head() {
     desk.see("v1", Sync::Applied, Health::Healthy, None);
     desk.publish("c2", Some("v1"));
     assert_eq!((desk.hold().as_str(), desk.bundle().commit.as_deref()), ("none", Some("c2")));
-    desk.defects.insert("main/web".into(), "web/drover.yaml:5: unknown field".into());
-    let expected = "defect ? web/drover.yaml:5: unknown field (it keeps what it had until a commit corrects this)";
+    desk.defect(Some(8_000));
+    let expected = "defect 8000 web/drover.yaml:5: unknown field (it keeps what it had until a commit corrects this)";
     assert_eq!(desk.hold(), expected);
     assert_eq!(desk.bundle().commit.as_deref(), Some("c1"));
 }
@@ -254,9 +263,75 @@ fn a_spoke_that_is_too_old_says_so() {
 }
 
 #[test]
-fn a_summary_counts_bits() {
+fn the_age_is_that_of_what_is_shown() {
+    let mut desk = Desk::new();
+    desk.since.insert("main/web".into(), 3_000);
+    assert_eq!(desk.bundle().since_unix_millis, None, "nothing was said of it yet");
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    assert_eq!(desk.bundle().since_unix_millis, Some(3_000), "not what the last report says");
+    desk.connect(false);
+    assert_eq!(desk.bundle().since_unix_millis, Some(7_000), "Unknown since it was heard last");
+    desk.connect(true);
+    assert_eq!(desk.bundle().since_unix_millis, Some(3_000), "back, and as it was");
+}
+
+#[test]
+fn what_the_spoke_before_said_is_not_shown_of_the_one_that_takes_its_name() {
+    let mut desk = Desk::new();
+    desk.since.insert("main/web".into(), 3_000);
+    desk.see("v1", Sync::Waiting, Health::Progressing, Some("waits for bundle main/db (healthy)"));
+    let (request, who, why) = ("r".into(), "w".into(), String::new());
+    let act = Act { request, who, why, deed: Deed::ReplaceCluster("a".into()) };
+    let commands = vec![Command::Operator(act)];
+    desk.fleet.apply(&Entry { parent: desk.fleet.revision, at_unix_millis: 6_000, commands }).unwrap();
+    let shown = desk.bundle();
+    assert_eq!((shown.sync, shown.since_unix_millis, shown.report), (Sync::Pending, None, None));
+    assert!(desk.hold().starts_with("offline 6000 it has not joined yet"), "{}", desk.hold());
+}
+
+/// Applied, healthy and held of the only bundle.
+fn summary(desk: &Desk) -> (u64, u64, u64) {
+    let all = bundles(&desk.fleet, desk);
+    (all[0].applied, all[0].healthy, all[0].held)
+}
+
+#[test]
+fn a_summary_counts_clusters() {
+    let mut desk = Desk::new();
+    assert_eq!(summary(&desk), (0, 0, 0));
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    let all = bundles(&desk.fleet, &desk);
+    assert_eq!((all[0].clusters, all[0].current, all[0].applied, all[0].healthy), (1, 1, 1, 1));
+}
+
+#[test]
+fn a_summary_counts_no_silent_cluster_as_healthy() {
     let mut desk = Desk::new();
     desk.see("v1", Sync::Applied, Health::Healthy, None);
-    let all = bundles(&desk.fleet);
-    assert_eq!((all[0].clusters, all[0].current, all[0].applied, all[0].healthy), (1, 1, 1, 1));
+    desk.connect(false);
+    assert_eq!(summary(&desk), (1, 0, 1));
+    desk.connections.clear();
+    assert_eq!(summary(&desk), (1, 0, 1));
+}
+
+#[test]
+fn a_summary_counts_a_cluster_as_held_where_it_has_a_hold() {
+    let mut desk = Desk::new();
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    assert_eq!(summary(&desk).2, 0);
+    desk.defect(None);
+    assert_eq!(summary(&desk).2, 1, "a defect");
+    desk.see("v1", Sync::Applied, Health::Degraded, None);
+    assert_eq!(summary(&desk).2, 1, "a defect, and not healthy");
+    desk.defects.clear();
+    assert_eq!(summary(&desk).2, 0);
+    desk.see("v1", Sync::Waiting, Health::Progressing, Some("waits for bundle main/db (healthy)"));
+    assert_eq!(summary(&desk).2, 1, "a dependency");
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    desk.publish("c2", None);
+    assert_eq!(summary(&desk).2, 0, "on its way out");
+    let held = vec![(1, crate::command::Bits([0].into()))];
+    let moves = crate::command::BundleMoves { bundle: "main/web".into(), held, ..Default::default() };
+    desk.apply(Command::Move(moves));
+    assert_eq!(summary(&desk).2, 1, "the guard");
 }

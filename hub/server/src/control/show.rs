@@ -40,7 +40,8 @@ pub(super) fn explain(
     };
     if !request.bundle.is_empty() && shown.bundles.is_empty() {
         return Err(Status::not_found(format!(
-            "{} neither runs nor should run {:?}; `drover get bundles` shows all",
+            "{} neither runs nor should run {:?}; `drover get bundles` shows all, `drover get sources -o json` what is \
+             wrong in Git",
             request.cluster, request.bundle
         )));
     }
@@ -57,7 +58,7 @@ pub(super) fn get(hub: &Hub, state: &State, request: &wire::GetRequest) -> Resul
             answer.clusters = all.into_iter().map(cluster).collect();
         }
         Some(What::Bundles(_)) => {
-            answer.bundles = view::bundles(fleet).into_iter().map(summary).collect();
+            answer.bundles = view::bundles(fleet, &*hub.node).into_iter().map(summary).collect();
         }
         Some(What::Sources(_)) => answer.sources = sources(hub, fleet),
         Some(What::Tokens(_)) => answer.tokens = tokens(fleet),
@@ -110,7 +111,7 @@ fn bundle(shown: BundleView) -> wire::Bundle {
         suspended: shown.suspended,
         hold: shown.hold.map(hold),
         objects: shown.objects,
-        since_unix_millis: report.map_or(0, |report| report.since_unix_millis),
+        since_unix_millis: shown.since_unix_millis.unwrap_or_default(),
         problems: problems
             .map(|problem| wire::Problem {
                 object: problem.object.as_ref().map(ToString::to_string).unwrap_or_default(),

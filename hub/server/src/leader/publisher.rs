@@ -21,7 +21,7 @@ use tracing::{error, info};
 use super::Refused;
 use crate::bodies::Bodies;
 use crate::log::State;
-use crate::node::Node;
+use crate::node::{Node, unix_millis};
 
 /// A source's head, read and rendered. Its bodies are durable.
 pub struct Prepared {
@@ -49,16 +49,33 @@ pub struct Defects {
     pub defects: Vec<Defect>,
     /// Those beyond.
     pub more: u64,
+    /// When a head first had each bundle defective that they hold, milliseconds since 1970; a
+    /// bundle is missing where nobody remembers.
+    #[serde(default)]
+    pub since: BTreeMap<String, u64>,
 }
 
 impl Defects {
-    fn of(mut all: Vec<Defect>) -> Self {
+    /// `before`: those of the head before. What was defective there is so since then.
+    fn of(mut all: Vec<Defect>, before: Option<&Self>, now_unix_millis: u64) -> Self {
         // What holds something comes first, so that notes are what is cut off.
         all.sort_by(|a, b| (a.note, a).cmp(&(b.note, b)));
         all.dedup();
         let more = all.len().saturating_sub(limits::DEFECTS_MAX) as u64;
         all.truncate(limits::DEFECTS_MAX);
-        Self { defects: all, more }
+        let mut found = Self { defects: all, more, since: BTreeMap::new() };
+        let was_held: BTreeSet<&String> = before.iter().flat_map(|before| before.holding()).collect();
+        let since = |bundle: &&String| match was_held.contains(bundle) {
+            true => before.and_then(|before| before.since.get(*bundle)).copied(),
+            false => Some(now_unix_millis),
+        };
+        found.since = found.holding().filter_map(|bundle| Some((bundle.clone(), since(&bundle)?))).collect();
+        found
+    }
+
+    /// The bundles that they hold.
+    fn holding(&self) -> impl Iterator<Item = &String> {
+        self.defects.iter().filter(|defect| !defect.note).filter_map(|defect| defect.bundle.as_ref())
     }
 }
 
@@ -234,7 +251,9 @@ fn commands(fleet: &Fleet, prepared: &Prepared, bodies: &Bodies, guard: &Guard) 
     let Prepared { catalog, wanted, renderings, .. } = prepared;
     let mut goals = release::goals(catalog, wanted, &clusters, renderings, guard);
     hold_crowded(fleet, catalog, &mut goals);
-    let head = store(prepared, goals, bodies).map_err(|error| error.to_string())?;
+    let known = fleet.sources.get(&prepared.source).and_then(|source| source.head.as_ref());
+    let before = known.and_then(|head| serde_json::from_slice(&bodies.get(&head.defects)?).ok());
+    let head = store(prepared, goals, before.as_ref(), bodies).map_err(|error| error.to_string())?;
     let mut commands = rendered(fleet, prepared);
     commands.extend(publish::publish(fleet, &head));
     Ok(Made::Goals(commands))
@@ -265,11 +284,16 @@ fn rendered(fleet: &Fleet, prepared: &Prepared) -> Vec<Command> {
 }
 
 /// Stores the bodies that the goals name, and gives what to publish.
-fn store(prepared: &Prepared, goals: Goals, bodies: &Bodies) -> Result<Head, hub_store::StoreError> {
+fn store(
+    prepared: &Prepared,
+    goals: Goals,
+    before: Option<&Defects>,
+    bodies: &Bodies,
+) -> Result<Head, hub_store::StoreError> {
     let mut defects = prepared.defects.clone();
     defects.extend(goals.defects);
     // Writing plain lists to memory has no way to fail; an empty body would not decode.
-    let defects = serde_json::to_vec(&Defects::of(defects)).unwrap_or_default();
+    let defects = serde_json::to_vec(&Defects::of(defects, before, unix_millis())).unwrap_or_default();
     let defects_digest = Digest::of(&defects);
     let mut put = vec![(defects_digest, Kind::Catalog, defects)];
     let mut bundles = BTreeMap::new();
@@ -294,4 +318,28 @@ fn store(prepared: &Prepared, goals: Goals, bodies: &Bodies) -> Result<Head, hub
         bundles,
         held: goals.held.into_keys().collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defect(bundle: &str, line: u32, note: bool) -> Defect {
+        Defect { file: "a".into(), line, message: "wrong".into(), bundle: Some(bundle.into()), note }
+    }
+
+    #[test]
+    fn a_bundle_is_defective_since_the_first_head_that_had_it_so() {
+        let first = Defects::of(vec![defect("main/a", 1, false), defect("main/b", 1, true)], None, 1000);
+        assert_eq!(first.since, BTreeMap::from([("main/a".to_owned(), 1000)]));
+        let both = vec![defect("main/a", 9, false), defect("main/b", 1, false)];
+        let second = Defects::of(both.clone(), Some(&first), 2000);
+        assert_eq!(second.since, BTreeMap::from([("main/a".to_owned(), 1000), ("main/b".to_owned(), 2000)]));
+        assert_eq!(Defects::of(both.clone(), Some(&second), 3000), second, "the same head says the same");
+        let corrected = Defects::of(Vec::new(), Some(&second), 4000);
+        assert!(corrected.since.is_empty());
+        // One that was stored without times was defective before anybody wrote that down.
+        let old = Defects { since: BTreeMap::new(), ..second };
+        assert!(Defects::of(both, Some(&old), 5000).since.is_empty());
+    }
 }
