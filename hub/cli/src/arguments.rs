@@ -21,7 +21,7 @@ Exit codes: 0 done; 1 refused, or not as it should be (defects, not settled); 2 
 #[derive(Parser)]
 #[command(name = "drover", version, after_help = AFTER_HELP, arg_required_else_help = true)]
 pub struct Arguments {
-    /// Where the hub is and who you are [default: context.json in ~/.config/drover]
+    /// Where the hub is and who you are; `hub init` writes it [default: context.json in ~/.config/drover]
     // Any text is taken here: a variable that is set to nothing counts as not set.
     #[arg(long, global = true, env = context::VARIABLE, hide_env_values = true, value_name = "FILE",
         value_parser = clap::builder::OsStringValueParser::new())]

@@ -49,7 +49,7 @@ impl Context {
                  `drover hub init` makes a hub and the first, `drover up` a whole local fleet",
                 path.display()
             ),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            Err(error) => bail!("cannot read {}: {error}\nname another with --context FILE", path.display()),
         };
         Self::parse(&text, path)
     }

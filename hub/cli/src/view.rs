@@ -64,7 +64,7 @@ pub struct Cluster {
     pub connected: bool,
     /// The generation of its assignments.
     pub generation: u64,
-    /// The newest generation that its spoke has stored.
+    /// The newest generation that its spoke has stored; 0: none, or none told since the hub was started.
     pub acked_generation: u64,
     /// What it runs or should run.
     pub bundles: Vec<Bundle>,
@@ -72,7 +72,7 @@ pub struct Cluster {
     pub labels: BTreeMap<String, String>,
     /// Why nothing at all moves there.
     pub hold: Option<String>,
-    /// When its spoke was last heard, in milliseconds since 1970.
+    /// When its spoke was last heard, in milliseconds since 1970; `None`: not since the hub was started.
     pub seen_unix_millis: Option<u64>,
     /// The version of its spoke.
     pub version: Option<String>,
@@ -156,13 +156,13 @@ pub struct BundleSummary {
     pub clusters: u32,
     /// Clusters that are assigned their goal.
     pub current: u32,
-    /// Clusters where it is Applied.
+    /// Clusters where it is Applied, by what was said last.
     pub applied: u32,
-    /// Clusters where it is Healthy.
+    /// Clusters where it is Healthy, and that are connected.
     pub healthy: u32,
-    /// Clusters that are held.
+    /// Clusters with a hold, of whatever kind.
     pub held: u32,
-    /// Clusters where it Failed.
+    /// Clusters where it Failed, by what was said last.
     pub failed: u32,
 }
 

@@ -138,6 +138,7 @@ fn troubled() -> Status {
         sync: "Waiting".into(),
         health: "Unknown".into(),
         hold: Some(hold("dependency", "waits for main/platform to be installed")),
+        problems: vec![problem(None, false, "waits for main/platform to be installed")],
         ..bundle("web", 5)
     };
     let (sync, health) = ("Applying".into(), "Progressing".into());
@@ -205,6 +206,24 @@ fn an_explanation_names_object_hold_and_origin() {
         .map(|cluster| explain::text(cluster, Some(&variables[..]).filter(|_| cluster.cluster == "store-a"), LOOK))
         .collect();
     golden("explain.txt", &texts.join("--\n"));
+    let unheard =
+        Cluster { connected: false, acked_generation: 0, seen_unix_millis: None, ..cluster("store-z", Vec::new()) };
+    let first = explain::text(&unheard, None, LOOK).lines().next().map(str::to_owned);
+    assert_eq!(first.as_deref(), Some("store-z, generation 7, not connected"), "the hub has just been started");
+}
+
+#[test]
+fn a_wide_table_is_cut_nowhere() {
+    let look = Look { width: Some(80), ..LOOK };
+    let lines = |format| {
+        let output = output::Output { format };
+        let text = output.text(&(), |look| status::tables(&troubled(), look), look).unwrap();
+        text.lines().map(str::len).max().unwrap()
+    };
+    assert!(lines(output::Format::Wide) > 120);
+    let tables = status::tables(&troubled(), look);
+    let rows = tables.split_once("\n\n").unwrap().1;
+    assert!(rows.lines().all(|line| line.chars().count() <= 80), "{rows}");
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn explain(error: OfflineError) -> anyhow::Error {
                         a token alone is known to the hub only";
             Error::NotFound(format!("{message}\n{next}")).into()
         }
-        OfflineError::Held { .. } => anyhow::Error::new(error).context("`drover lint` lists all that is wrong"),
+        OfflineError::Held { .. } => anyhow::anyhow!("{error}\n`drover lint` lists all that is wrong"),
         error => error.into(),
     }
 }

@@ -52,16 +52,14 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
 pub fn text(cluster: &Cluster, variables: Option<&[Variable]>, look: Look) -> String {
     let mut text = Tone::Heading.paint(&cluster.cluster, look.has_colour);
     text.push_str(&format!(", generation {}", cluster.generation));
-    if cluster.acked_generation != cluster.generation {
+    // Of a spoke that was not heard since the hub was started nobody knows what it has stored.
+    let is_known = cluster.connected || cluster.acked_generation > 0;
+    if is_known && cluster.acked_generation != cluster.generation {
         let _ = write!(text, " (its spoke has stored {})", cluster.acked_generation);
     }
-    text.push_str(match (cluster.connected, cluster.seen_unix_millis) {
-        (true, _) => ", connected",
-        (false, Some(_)) => ", not connected",
-        (false, None) => ", never connected",
-    });
+    text.push_str(if cluster.connected { ", connected" } else { ", not connected" });
     if let Some(seen) = cluster.seen_unix_millis.filter(|_| !cluster.connected) {
-        let _ = write!(text, " since {}", time::age(seen, look.now_unix_millis));
+        let _ = write!(text, ", last heard {} ago", time::age(seen, look.now_unix_millis));
     }
     text.push('\n');
     if let Some(hold) = &cluster.hold {
@@ -93,11 +91,12 @@ fn explain_bundle(text: &mut String, bundle: &Bundle, look: Look) {
         paint(&bundle.sync, tone(&bundle.sync)),
         paint(&bundle.health, tone(&bundle.health))
     );
+    // Where nothing was said of what is assigned, nobody knows how many objects there are.
     if let Some(since) = bundle.since_unix_millis {
-        let _ = write!(text, " for {}", time::age(since, look.now_unix_millis));
+        let age = time::age(since, look.now_unix_millis);
+        let _ = write!(text, " for {age}, {}", count(bundle.objects, "object"));
     }
-    let commit = bundle.commit.as_deref().map_or("none", short);
-    let _ = writeln!(text, ", {}, commit {commit}", count(bundle.objects, "object"));
+    let _ = writeln!(text, ", commit {}", bundle.commit.as_deref().map_or("none", short));
     if bundle.variant != bundle.goal_variant {
         let name = |variant: &Option<String>| variant.as_deref().map_or("nothing", short).to_owned();
         let _ = writeln!(text, "  assigned is {}, Git asks for {}", name(&bundle.variant), name(&bundle.goal_variant));
@@ -113,7 +112,9 @@ fn explain_bundle(text: &mut String, bundle: &Bundle, look: Look) {
         let _ = writeln!(text, "  held{} ({}): {}", since.unwrap_or_default(), hold.kind, hold.message);
         list(text, "    would go: ", &hold.objects, hold.objects_total);
     }
-    for problem in &bundle.problems {
+    // What the hold says already is not said twice.
+    let held = bundle.hold.as_ref().map(|hold| &hold.message);
+    for problem in bundle.problems.iter().filter(|problem| held != Some(&problem.message)) {
         let object = problem.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
         let end = if problem.is_final { "; this will not change by waiting" } else { "; will be tried again" };
         let _ = writeln!(text, "  {object}{}{end}", problem.message);

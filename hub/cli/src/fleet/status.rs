@@ -39,23 +39,34 @@ pub struct Arguments {
 /// What went wrong and what to do next.
 pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
     let bundles: Vec<String> = arguments.bundles.iter().map(|name| full_bundle(name)).collect();
-    if arguments.watch {
-        return watch(client, &arguments, &bundles).await;
-    }
     let mut status = Status::from(client.status(&arguments.clusters, &bundles).await?);
     known(&status, &arguments.clusters)?;
     if !bundles.is_empty() {
         known_bundles(&mut client, &bundles).await?;
-        narrow(&mut status);
-        if status.clusters.is_empty() {
-            output::tell(&format!("no cluster runs {} or should", bundles.join(" or ")));
-            if matches!(arguments.output.format, Format::Table | Format::Wide) {
-                return Ok(ExitCode::SUCCESS);
-            }
+    }
+    if arguments.watch {
+        return watch(client, &arguments, &bundles).await;
+    }
+    narrow(&mut status, &bundles);
+    if let Some(words) = nothing(&status, &arguments.clusters, &bundles) {
+        output::tell(&words);
+        if matches!(arguments.output.format, Format::Table | Format::Wide) {
+            return Ok(ExitCode::SUCCESS);
         }
     }
     arguments.output.show(&document::Status::from(&status), |look| tables(&status, look))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to say where nothing of what was asked for is left.
+fn nothing(status: &Status, clusters: &[String], bundles: &[String]) -> Option<String> {
+    let asked = match (clusters, bundles) {
+        ([], []) => return None,
+        (_, []) => return status.clusters.is_empty().then(|| format!("{} left the fleet", clusters.join(" and "))),
+        ([], _) => "no cluster".to_owned(),
+        _ => "none of these clusters".to_owned(),
+    };
+    status.clusters.is_empty().then(|| format!("{asked} runs {} or should", bundles.join(" or ")))
 }
 
 /// A filter that names nothing is more likely a slip than a question.
@@ -77,8 +88,8 @@ async fn known_bundles(client: &mut Client, bundles: &[String]) -> Result<()> {
 }
 
 /// Who asks for bundles wants to see no cluster that has nothing to do with them.
-fn narrow(status: &mut Status) {
-    status.clusters.retain(|cluster| !cluster.bundles.is_empty());
+fn narrow(status: &mut Status, bundles: &[String]) {
+    status.clusters.retain(|cluster| bundles.is_empty() || !cluster.bundles.is_empty());
 }
 
 /// A connection that ends is made again, as long as the hub can be reached at all.
@@ -88,17 +99,18 @@ async fn watch(mut client: Client, arguments: &Arguments, bundles: &[String]) ->
         let mut stream = client.watch(&arguments.clusters, bundles).await?;
         while let Some(Ok(answer)) = stream.next().await {
             let mut status = Status::from(answer);
-            if !bundles.is_empty() {
-                narrow(&mut status);
-            }
+            narrow(&mut status, bundles);
             let document = document::Status::from(&status);
             let text = match arguments.output.format {
                 // One document a line, so that a reader knows where each ends.
                 Format::Json => serde_json::to_string(&document)? + "\n",
                 Format::Yaml => format!("---\n{}", output::yaml(&document)?),
                 Format::Table | Format::Wide => {
-                    let text = arguments.output.text(&document, |look| tables(&status, look), Look::of_stdout())?;
-                    screen.draw(&text)?;
+                    let tables = |look| match nothing(&status, &arguments.clusters, bundles) {
+                        Some(words) => words + "\n",
+                        None => tables(&status, look),
+                    };
+                    screen.draw(&arguments.output.text(&document, tables, Look::of_stdout())?)?;
                     continue;
                 }
             };
@@ -224,5 +236,22 @@ pub fn defect_line(file: &str, line: Option<u32>, message: &str) -> String {
     match line {
         Some(line) => format!("{file}:{line}: {message}"),
         None => format!("{file}: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_and_is_not_there_is_named() {
+        let words = |clusters: &[&str], bundles: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            nothing(&Status::default(), &owned(clusters), &owned(bundles)).unwrap_or_default()
+        };
+        assert_eq!(words(&[], &[]), "");
+        assert_eq!(words(&["a", "b"], &[]), "a and b left the fleet");
+        assert_eq!(words(&[], &["main/x"]), "no cluster runs main/x or should");
+        assert_eq!(words(&["a"], &["main/x", "main/y"]), "none of these clusters runs main/x or main/y or should");
     }
 }

@@ -27,6 +27,12 @@ pub struct StatusSource {
     pub commit: Option<String>,
     /// What is wrong in it and holds something.
     pub defects: Vec<Defect>,
+    /// Defects beyond those that the hub lists.
+    pub defects_more: u64,
+    /// Why the last fetch failed; null: it went well.
+    pub error: Option<String>,
+    /// A head that waits for `drover source approve`; null: none.
+    pub rewind_commit: Option<String>,
 }
 
 /// Something wrong in a source.
@@ -51,6 +57,8 @@ pub struct StatusCluster {
     pub generation: u64,
     /// What runs there or should, by name.
     pub bundles: Vec<StatusBundle>,
+    /// Why nothing moves there; null: nothing keeps it.
+    pub hold: Option<String>,
 }
 
 /// A bundle in a cluster.
@@ -72,8 +80,10 @@ pub struct StatusBundle {
     pub suspended: bool,
     /// Why it is not at its goal; null: it is, or nothing keeps it.
     pub hold: Option<Hold>,
-    /// Objects that it owns there.
+    /// Objects that it owns there; 0 as well while nothing is known, and since is null.
     pub objects: u64,
+    /// Since when sync and health are so; null: unknown.
+    pub since: Option<String>,
 }
 
 /// Why a cluster is not at its goal.
@@ -107,7 +117,7 @@ pub struct Cluster {
     pub cluster: String,
     /// Whether its spoke is connected.
     pub connected: bool,
-    /// When its spoke was last heard; null: never.
+    /// When its spoke was last heard; null: not since the hub was started.
     pub seen: Option<String>,
     /// The version of its spoke; null: unknown.
     pub version: Option<String>,
@@ -119,7 +129,7 @@ pub struct Cluster {
     pub labels: std::collections::BTreeMap<String, String>,
     /// A number that rises by one per change of its assignments.
     pub generation: u64,
-    /// The newest generation that its spoke has stored.
+    /// The newest generation that its spoke has stored; 0: none, or none told since the hub was started.
     pub acked_generation: u64,
     /// A number that rises when another spoke takes the name.
     pub incarnation: u64,
@@ -151,13 +161,13 @@ pub struct BundleSummary {
     pub clusters: u32,
     /// Of those, are assigned what they should run.
     pub current: u32,
-    /// Applied.
+    /// Applied, by what was said last.
     pub applied: u32,
-    /// Healthy.
+    /// Healthy, and connected.
     pub healthy: u32,
-    /// Held.
+    /// Have a hold in `drover status`, of whatever kind.
     pub held: u32,
-    /// Failed.
+    /// Failed, by what was said last.
     pub failed: u32,
 }
 
@@ -232,8 +242,6 @@ pub struct ExplainBundle {
     pub status: StatusBundle,
     /// SHA-256 of what should be assigned; null: it should not run here.
     pub goal_variant: Option<String>,
-    /// Since when sync and health are so; null: unknown.
-    pub since: Option<String>,
     /// What is wrong, worst first.
     pub problems: Vec<Problem>,
     /// Problems beyond those listed.
@@ -324,6 +332,9 @@ impl From<&view::Source> for StatusSource {
             source: source.source.clone(),
             commit: source.commit.clone(),
             defects: source.defects.iter().filter(|defect| !defect.note).map(defect).collect(),
+            defects_more: source.defects_more,
+            error: source.error.clone(),
+            rewind_commit: source.rewind_commit.clone(),
         }
     }
 }
@@ -335,6 +346,7 @@ impl From<&view::Cluster> for StatusCluster {
             connected: cluster.connected,
             generation: cluster.generation,
             bundles: cluster.bundles.iter().map(StatusBundle::from).collect(),
+            hold: cluster.hold.clone(),
         }
     }
 }
@@ -351,6 +363,7 @@ impl From<&view::Bundle> for StatusBundle {
             suspended: bundle.suspended,
             hold: bundle.hold.as_ref().map(Hold::from),
             objects: bundle.objects,
+            since: bundle.since_unix_millis.and_then(rfc3339),
         }
     }
 }
@@ -436,7 +449,6 @@ impl From<&view::Bundle> for ExplainBundle {
         Self {
             status: bundle.into(),
             goal_variant: bundle.goal_variant.clone(),
-            since: bundle.since_unix_millis.and_then(rfc3339),
             problems: bundle.problems.iter().map(Problem::from).collect(),
             problems_more: bundle.problems_more,
         }

@@ -22,7 +22,7 @@ use table::Look;
 pub enum Format {
     /// For people
     Table,
-    /// A table with more columns
+    /// A table with more columns, cut nowhere
     Wide,
     /// For programs; docs/schemas/cli describes it
     Json,
@@ -44,8 +44,13 @@ impl Output {
     /// # Errors
     /// Stdout is closed.
     pub fn show<T: Serialize>(self, document: &T, tables: impl FnOnce(Look) -> String) -> Result<()> {
-        let text = self.text(document, tables, Look::of_stdout())?;
-        write(&text)
+        let look = Look::of_stdout();
+        let text = self.text(document, tables, look)?;
+        write(&text)?;
+        if self.format == Format::Table && look.width.is_some() && text.contains(table::CUT) {
+            tell("Cut to the width of the terminal; -o wide shows all of it.");
+        }
+        Ok(())
     }
 
     /// The answer as text.
@@ -55,7 +60,8 @@ impl Output {
     pub fn text<T: Serialize>(self, document: &T, tables: impl FnOnce(Look) -> String, look: Look) -> Result<String> {
         match self.format {
             Format::Table => Ok(tables(look)),
-            Format::Wide => Ok(tables(Look { is_wide: true, ..look })),
+            // Who asks for all columns wants to read them: a terminal wraps what it has no room for.
+            Format::Wide => Ok(tables(Look { is_wide: true, width: None, ..look })),
             Format::Json => json(document),
             Format::Yaml => yaml(document),
         }

@@ -7,7 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// Between two columns.
 const GAP: &str = "  ";
 /// A cut text ends with this.
-const CUT: char = '…';
+pub const CUT: char = '…';
 /// What a column keeps when the terminal is narrow, in characters.
 const COLUMN_WIDTH_MIN: usize = 6;
 

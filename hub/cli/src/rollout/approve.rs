@@ -75,7 +75,7 @@ fn what_would_go(status: &Status, bundle: &str) -> Option<String> {
         };
         let named = clusters.iter().take(CLUSTERS_NAMED).copied().collect::<Vec<_>>().join(", ");
         // Writing to a string has no way to fail.
-        let _ = writeln!(text, "{named}{more_clusters}: {} of {bundle} will go", output::count(total, "object"));
+        let _ = writeln!(text, "{named}{more_clusters}: {} of {bundle} would go", output::count(total, "object"));
         for object in objects {
             let _ = writeln!(text, "  {object}");
         }
@@ -109,7 +109,7 @@ mod tests {
             clusters: vec![cluster("a", "guard"), cluster("b", "offline"), cluster("c", "guard")],
             ..Status::default()
         };
-        let expected = "a, c: 3 objects of main/web will go\n  ConfigMap shop/a\n  and 2 more\n";
+        let expected = "a, c: 3 objects of main/web would go\n  ConfigMap shop/a\n  and 2 more\n";
         assert_eq!(what_would_go(&status, "main/web").as_deref(), Some(expected));
         assert_eq!(what_would_go(&status, "main/other"), None);
     }
