@@ -31,7 +31,11 @@ impl Placed {
     /// What the manifest is, for messages: kind and name.
     #[must_use]
     pub fn words(&self) -> String {
-        let text = |path: &[&str]| self.node.at(path.iter().copied()).and_then(Node::text).unwrap_or("?").to_owned();
+        let text = |path: &[&str]| {
+            let text = self.node.at(path.iter().copied()).and_then(Node::text).unwrap_or("?");
+            // They go to terminals.
+            text.replace(char::is_control, "?")
+        };
         format!("{} {}", text(&["kind"]), text(&["metadata", "name"]))
     }
 }

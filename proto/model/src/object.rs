@@ -26,6 +26,9 @@ pub enum BadObject {
     /// A required field is missing or no text.
     #[error("has no {0}")]
     Missing(&'static str),
+    /// A name or namespace that would lead a request elsewhere: `x/status` is a part of `x`.
+    #[error("has a {0} with `/`, `%` or a control character, or that is `.` or `..`: no object can have it")]
+    NoStep(&'static str),
     /// Over the limit of [`limits::OBJECT_BYTES_MAX`].
     #[error("is {0} bytes, more than {max}", max = limits::OBJECT_BYTES_MAX)]
     TooLarge(usize),
@@ -81,11 +84,18 @@ pub fn identity(manifest: &Json) -> Result<Identity, BadObject> {
         Some(text) if !text.is_empty() => Ok(text),
         _ => Err(BadObject::Missing(what)),
     };
+    let namespace = manifest.pointer("/metadata/namespace").and_then(Json::as_str).unwrap_or_default();
     Ok(Identity {
         kind: GroupKind::of(text("/apiVersion", "apiVersion")?, text("/kind", "kind")?),
-        namespace: manifest.pointer("/metadata/namespace").and_then(Json::as_str).unwrap_or_default().into(),
-        name: text("/metadata/name", "metadata.name")?.into(),
+        namespace: step(namespace, "metadata.namespace")?.into(),
+        name: step(text("/metadata/name", "metadata.name")?, "metadata.name")?.into(),
     })
+}
+
+/// What API servers ask of every name, whatever the kind: that it is one step of a path.
+fn step<'a>(text: &'a str, what: &'static str) -> Result<&'a str, BadObject> {
+    let bad = text.contains(['/', '%']) || text.contains(char::is_control) || matches!(text, "." | "..");
+    if bad { Err(BadObject::NoStep(what)) } else { Ok(text) }
 }
 
 /// An annotation of a manifest.
