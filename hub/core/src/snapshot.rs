@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proto_model::limits;
+
 /// The tree of one commit below the path of its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
@@ -34,8 +36,8 @@ pub enum Mode {
     Symlink,
     /// A commit of another repository; it has no content here.
     Submodule,
-    /// Whatever stands there, its name is no UTF-8 text, too long, or none that a file can have.
-    /// It is not read, and its path is only for people.
+    /// Whatever stands there, its name is no UTF-8 text, has control characters, is too long, or
+    /// none that a file can have. It is not read, and its path is only for people.
     Unnamed,
 }
 
@@ -55,10 +57,52 @@ impl Snapshot {
     }
 }
 
+/// The path of an entry of a folder, which is empty or ends with `/`, and whether it can be one;
+/// where not, it is only for people. Paths go to terminals and logs, so control characters have no
+/// place in them.
+#[must_use]
+pub fn path_of(folder: &str, name: &[u8]) -> (String, bool) {
+    let is_long = folder.len() + name.len() > limits::TREE_PATH_BYTES_MAX;
+    match std::str::from_utf8(name) {
+        Ok(text) if !is_long && is_name(text) => (format!("{folder}{text}"), true),
+        _ => {
+            let shown: String = String::from_utf8_lossy(name).escape_default().take(80).collect();
+            (format!("{folder}{shown}"), false)
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..")
+        && !text.contains('/')
+        && !text.contains(char::is_control)
+        && !text.eq_ignore_ascii_case(".git")
+}
+
 /// Whether a path is one in which declarations are written: `drover.yaml` or `*.drover.yaml`.
 /// Such a file is never part of a bundle's manifests.
 #[must_use]
 pub fn is_declaration(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name == "drover.yaml" || name.ends_with(".drover.yaml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_path_is_shown_without_harm() {
+        assert_eq!(path_of("a/", "ü b.yaml".as_bytes()), ("a/ü b.yaml".to_owned(), true));
+        for (name, shown) in [
+            (&b"x\xff"[..], "a/x\\u{fffd}"),
+            (b"two\nlines", "a/two\\nlines"),
+            (b"\x1b[31mred", "a/\\u{1b}[31mred"),
+            (b"..", "a/.."),
+            (b".GIT", "a/.GIT"),
+        ] {
+            assert_eq!(path_of("a/", name), (shown.to_owned(), false));
+        }
+        assert!(!path_of(&format!("{}/", "d".repeat(limits::TREE_PATH_BYTES_MAX)), b"x").1);
+    }
 }

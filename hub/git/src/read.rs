@@ -4,10 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gix::ObjectId;
-use gix::bstr::ByteSlice as _;
 use gix::objs::tree::EntryKind;
 use hub_core::catalog::Defect;
-use hub_core::snapshot::{File, Mode, Snapshot};
+use hub_core::snapshot::{File, Mode, Snapshot, path_of};
 use proto_model::limits;
 
 use crate::error::ReadError;
@@ -139,20 +138,4 @@ impl Reader<'_> {
         let (commit, path) = (self.commit.to_owned(), self.path.to_owned());
         ReadError::TooManyPaths { commit, path, max: limits::TREE_PATHS_MAX }
     }
-}
-
-/// The path of an entry, and whether it can be one; where not, it is only for people.
-fn path_of(prefix: &str, name: &[u8]) -> (String, bool) {
-    let is_long = prefix.len() + name.len() > limits::TREE_PATH_BYTES_MAX;
-    match name.to_str() {
-        Ok(text) if !is_long && is_name(text) => (format!("{prefix}{text}"), true),
-        _ => {
-            let shown: String = name.to_str_lossy().escape_default().take(80).collect();
-            (format!("{prefix}{shown}"), false)
-        }
-    }
-}
-
-fn is_name(text: &str) -> bool {
-    !matches!(text, "" | "." | "..") && !text.contains(['/', '\0']) && !text.eq_ignore_ascii_case(".git")
 }

@@ -177,6 +177,11 @@ fn clean(mut manifest: Json, kind: &GroupKind, namespace: Option<&str>, scopes: 
         metadata.remove(field);
     }
     metadata.retain(|_, value| !value.is_null());
+    // What templates leave without a value is an empty text to the API server.
+    for field in ["labels", "annotations"] {
+        let entries = metadata.get_mut(field).and_then(Json::as_object_mut).into_iter().flatten();
+        entries.filter(|(_, value)| value.is_null()).for_each(|(_, value)| *value = "".into());
+    }
     let missing = metadata.get("namespace").is_none_or(|one| one == "");
     match scopes.scope(kind) {
         Some(Scope::Cluster) => {

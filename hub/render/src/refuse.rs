@@ -62,13 +62,13 @@ pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
     }
 }
 
-/// Kubernetes takes only text here.
+/// Kubernetes takes only text here; nothing stands for the empty one.
 fn texts(one: &Placed, field: &str, defects: &mut Vec<Defect>) {
     let words = one.words();
     match one.node.at(["metadata", field]).map(|node| &node.data) {
         None | Some(Data::Null) => {}
         Some(Data::Map(entries)) => {
-            for (key, value) in entries.iter().filter(|(_, value)| value.text().is_none()) {
+            for (key, value) in entries.iter().filter(|(_, value)| value.text().is_none() && !value.is_null()) {
                 let message = format!("{words}: metadata.{field}.{} is no text; quote it", key.text);
                 defects.push(Defect { line: value.line, ..one.defect([], message) });
             }

@@ -134,8 +134,7 @@ impl Found {
                     found.defects.push(defect("is a submodule, which is not read; exclude it".into()));
                 }
                 (Mode::Unnamed, _) => {
-                    let message = "its name is no UTF-8 text, too long, or no name for a file; rename or exclude it";
-                    found.defects.push(defect(message.into()));
+                    found.defects.push(defect(UNNAMED.into()));
                 }
                 (_, Some(message)) => found.defects.push(defect(message)),
                 (Mode::Symlink, None) => {
@@ -156,6 +155,10 @@ impl Found {
         Ok(found)
     }
 }
+
+/// What is wrong with an entry whose name is none.
+const UNNAMED: &str =
+    "its name is no UTF-8 text, has control characters, is too long, or no name for a file; rename or exclude it";
 
 /// What another renderer than manifests mode would take.
 fn renderer(relative: &str) -> Option<String> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hub_core::snapshot::{File, Mode, Snapshot, is_declaration};
+use hub_core::snapshot::{File, Mode, Snapshot, is_declaration, path_of};
 use proto_model::limits;
 
 /// Why a tree cannot be read.
@@ -44,12 +44,10 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
             if name == ".git" {
                 continue;
             }
-            // A name that is no text is shown as the hub shows it.
-            let lossy = || name.to_string_lossy().escape_default().take(80).collect();
-            let shown = name.to_str().map_or_else(lossy, str::to_owned);
-            let below = if folder.is_empty() { shown } else { format!("{folder}/{shown}") };
+            let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+            let (below, is_name) = path_of(&prefix, name.as_encoded_bytes());
             let kind = entry.file_type().map_err(failed)?;
-            let mode = if name.to_str().is_none() {
+            let mode = if !is_name {
                 Mode::Unnamed
             } else if kind.is_symlink() {
                 Mode::Symlink
