@@ -50,7 +50,7 @@ pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &
         last: last.unwrap_or(&empty),
         catalog: Catalog::default(),
         defects: BTreeSet::new(),
-        unreadable: BTreeSet::new(),
+        unreadable: BTreeMap::new(),
     };
     let mut used = BTreeMap::new();
     for (path, file) in snapshot.files.iter().filter(|(path, _)| is_declaration(path)) {
@@ -73,7 +73,7 @@ pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &
                         (Some(kind), Some(name)) => {
                             claims.entry((kind, name)).or_default().push(Claim { file: path, read });
                         }
-                        _ => state.unreadable(path, read.path.as_deref()),
+                        _ => state.refuse_document(path, read),
                     }
                 }
             }
@@ -111,8 +111,8 @@ struct State<'a> {
     last: &'a Catalog,
     catalog: Catalog,
     defects: BTreeSet<Defect>,
-    /// Files of which not every document can be told apart.
-    unreadable: BTreeSet<&'a str>,
+    /// Files of which not every document can be told apart, and why.
+    unreadable: BTreeMap<&'a str, Defect>,
 }
 
 impl<'a> State<'a> {
@@ -121,13 +121,20 @@ impl<'a> State<'a> {
     }
 
     fn refuse_file(&mut self, path: &'a str, line: u32, message: &str) {
-        self.defects.insert(Defect { file: path.into(), line, message: message.into(), bundle: None, note: false });
-        self.unreadable(path, None);
+        let defect = Defect { file: path.into(), line, message: message.into(), bundle: None, note: false };
+        self.defects.insert(defect.clone());
+        self.unreadable.insert(path, defect);
+        self.boundary(path, None);
     }
 
-    fn unreadable(&mut self, file: &'a str, path: Option<&str>) {
-        self.unreadable.insert(file);
-        self.boundary(file, path);
+    /// A document of which kind or name cannot be told may be any that stood in its file.
+    fn refuse_document(&mut self, path: &'a str, read: &Read) {
+        let finding = read.findings.iter().find(|finding| finding.is_defect());
+        let line = finding.map_or(read.line, |finding| finding.line);
+        let message = finding.map_or("is defective", |finding| &finding.message).to_owned();
+        let defect = Defect { file: path.into(), line, message, bundle: None, note: false };
+        self.unreadable.entry(path).or_insert(defect);
+        self.boundary(path, read.path.as_deref());
     }
 
     fn boundary(&mut self, file: &str, path: Option<&str>) {
@@ -176,7 +183,8 @@ impl<'a> State<'a> {
             Some(_) if self.is_full(kind) => {
                 let message = format!("{kind:?} {name} is one more than a hub takes; remove some");
                 let (file, line) = (first.file.into(), first.read.line);
-                self.defects.insert(Defect { file, line, message, bundle: None, note: false });
+                let bundle = (kind == Kind::Bundle).then(|| self.full(name));
+                self.defects.insert(Defect { file, line, message, bundle, note: false });
                 self.keep(kind, name, first);
             }
             Some(item) => self.take(first, item),
@@ -279,25 +287,29 @@ impl<'a> State<'a> {
         let files = std::mem::take(&mut self.unreadable);
         let last = self.last;
         for (name, item) in &last.clusters {
-            if files.contains(&*item.file) && !self.catalog.clusters.contains_key(name) {
+            if files.contains_key(&*item.file) && !self.catalog.clusters.contains_key(name) {
                 self.catalog.clusters.insert(name.clone(), item.clone());
             }
         }
         for item in &last.variable_sets {
             let known = self.catalog.variable_sets.iter().any(|known| known.name == item.name);
-            if files.contains(&*item.file) && !known {
+            if files.contains_key(&*item.file) && !known {
                 self.catalog.variable_sets.push(item.clone());
             }
         }
         for (full, item) in &last.policies {
-            if files.contains(&*item.file) && !self.catalog.policies.contains_key(full) {
+            if files.contains_key(&*item.file) && !self.catalog.policies.contains_key(full) {
                 self.keep_policy(full);
             }
         }
         for (full, item) in &last.bundles {
             let known = self.catalog.bundles.contains_key(full) || self.catalog.held.contains_key(full);
-            if files.contains(&*item.file) && !known {
-                self.hold(full.clone(), format!("{} cannot be read", item.file));
+            if let Some(why) = files.get(&*item.file).filter(|_| !known) {
+                let at = if why.line == 0 { why.file.clone() } else { format!("{}:{}", why.file, why.line) };
+                self.hold(full.clone(), format!("{at}: {}", why.message));
+                // A hold is shown by the defect that names its bundle.
+                self.defects.remove(why);
+                self.defects.insert(why.clone().holding(full));
             }
         }
     }

@@ -59,6 +59,32 @@ fn directories_are_resolved_within_the_source() {
     assert_eq!(directory("a/drover.yaml", "/etc"), None);
 }
 
+#[test]
+fn what_a_file_held_is_held_with_it_and_says_why() {
+    let bundle = |name: &str| {
+        format!(
+            "apiVersion: drover.dev/v1alpha1\nkind: Bundle\nmetadata: {{name: {name}}}\nspec: {{targets: []}}\n---\n"
+        )
+    };
+    let good = format!("{}{}{CLUSTER}", bundle("a"), bundle("b"));
+    let first = parse(&snapshot(&[("drover.yaml", "1", Some(&good))]), "main", None, &mut Cache::default());
+    assert_eq!(first.defects, []);
+    // Broken whole, one document that is none, and no file at all.
+    for (broken, file, line) in [
+        (Some(format!("{good}oops: [\n")), "drover.yaml:15: ", 15),
+        (Some(format!("oops: 1\n---\n{CLUSTER}")), "drover.yaml:1: ", 1),
+        (None, "drover.yaml: ", 0),
+    ] {
+        let files = snapshot(&[("drover.yaml", "2", broken.as_deref())]);
+        let then = parse(&files, "main", Some(&first.catalog), &mut Cache::default());
+        let named: Vec<_> = then.defects.iter().map(|one| (one.bundle.as_deref(), one.line)).collect();
+        assert_eq!(named, [(Some("main/a"), line), (Some("main/b"), line)]);
+        assert!(then.catalog.held["main/a"].starts_with(file), "{}", then.catalog.held["main/a"]);
+        assert_eq!(then.catalog.bundles, first.catalog.bundles);
+        assert_eq!(then.catalog.clusters["c1"].spec, first.catalog.clusters["c1"].spec);
+    }
+}
+
 proptest::proptest! {
     // A source can hold anything: whatever it is, it is a defect or a declaration, never a panic.
     #[test]
