@@ -36,7 +36,7 @@ pub(crate) fn types(builtin: &Builtin, object: &Json) -> Result<(), String> {
     }
     if builtin.group == "apps" || builtin.group == "batch" {
         for key in ["replicas", "parallelism", "completions", "backoffLimit"] {
-            if object.get("spec").and_then(|s| s.get(key)).is_some_and(|v| !v.is_number()) {
+            if object.get("spec").and_then(|s| s.get(key)).is_some_and(|v| !v.is_number() && !v.is_null()) {
                 return Err(format!(".spec.{key}: expected numeric (int or float)"));
             }
         }
@@ -150,7 +150,7 @@ pub(crate) fn object(kind: &GroupKind, object: &Json) -> Result<(), String> {
         }
         ("", "Pod") => pod(object, "/spec", "spec"),
         ("", "Service") => service(object),
-        ("", "ConfigMap" | "Secret") => data_keys(object),
+        ("", "ConfigMap" | "Secret") => data(kind, object),
         ("", "PersistentVolumeClaim") => check(
             object.pointer("/spec/accessModes").and_then(Json::as_array).is_some_and(|m| !m.is_empty()),
             "spec.accessModes: Required value: at least 1 access mode is required",
@@ -322,6 +322,21 @@ fn service(object: &Json) -> Result<(), String> {
         check(!many || !text(port, "/name").is_empty(), &format!("spec.ports[{n}].name: Required value"))?;
     }
     Ok(())
+}
+
+/// Most that the values of a ConfigMap or Secret may have together, in bytes.
+const DATA_BYTES_MAX: usize = 1024 * 1024;
+
+fn data(kind: &GroupKind, object: &Json) -> Result<(), String> {
+    let decoded = |text: &str| decode(text).map_or(0, |bytes| bytes.len());
+    let mut total = 0usize;
+    for (field, packed) in [("data", kind.kind == "Secret"), ("binaryData", true)] {
+        let values = object.get(field).and_then(Json::as_object).into_iter().flatten();
+        let values = values.filter_map(|(_, value)| value.as_str());
+        total += values.map(|text| if packed { decoded(text) } else { text.len() }).sum::<usize>();
+    }
+    check(total <= DATA_BYTES_MAX, &format!("[]: Too long: may not be more than {DATA_BYTES_MAX} bytes"))?;
+    data_keys(object)
 }
 
 fn data_keys(object: &Json) -> Result<(), String> {

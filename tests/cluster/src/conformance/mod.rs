@@ -55,6 +55,8 @@ macro_rules! conformance_cases {
             refusals: fields_that_do_not_exist
             refusals: values_out_of_range
             refusals: bytes_that_are_none
+            refusals: values_that_are_too_long
+            refusals: nothing_is_left_out
             refusals: names_that_are_none
             refusals: what_cannot_change
             refusals: a_missing_namespace_in_the_manifest

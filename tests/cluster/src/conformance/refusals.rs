@@ -88,6 +88,20 @@ pub async fn bytes_that_are_none(world: &World) {
     world.applied(&with_bytes("a", "binaryData", "aGVs\nbG8=\n")).await;
 }
 
+pub async fn values_that_are_too_long(world: &World) {
+    let text = "x".repeat(600 * 1024);
+    world.applied(&world.config_map("a", json!({"one": text}))).await;
+    check(world, &world.config_map("b", json!({"one": text, "two": text})), "Too long").await;
+}
+
+pub async fn nothing_is_left_out(world: &World) {
+    let mut manifest = world.deployment("a", json!({"args": null}));
+    manifest["spec"]["replicas"] = Json::Null;
+    manifest["spec"]["strategy"] = Json::Null;
+    let live = world.applied(&manifest).await;
+    assert_eq!(world.object(&live.identity).await["spec"]["replicas"], json!(1));
+}
+
 pub async fn names_that_are_none(world: &World) {
     check(world, &world.config_map("Upper", json!({})), "metadata.name").await;
     let labelled = with(world.config_map("a", json!({})), "/metadata/labels/key", json!("no good value"));
