@@ -55,7 +55,7 @@ pub fn render(input: &RenderInput, read: impl Fn(&str) -> Option<Arc<[u8]>>) -> 
         }
     }
     if !defects.is_empty() {
-        defects.truncate(limits::DEFECTS_MAX);
+        shorten(&mut defects);
         return Err(defects.into_iter().map(|defect| defect.holding(&input.bundle)).collect());
     }
     let variant =
@@ -91,6 +91,17 @@ fn placed(input: &RenderInput, read: impl Fn(&str) -> Option<Arc<[u8]>>, defects
         placed.clear();
     }
     placed
+}
+
+/// Leaves so many that they can be read, and counts the rest.
+fn shorten(defects: &mut Vec<Defect>) {
+    let more = defects.len().saturating_sub(limits::DEFECTS_PER_BUNDLE_MAX);
+    defects.truncate(limits::DEFECTS_PER_BUNDLE_MAX);
+    if more > 0
+        && let Some(last) = defects.last_mut()
+    {
+        last.message.push_str(&format!(" (and {more} more in this bundle)"));
+    }
 }
 
 fn cannot_bind(one: &Placed, error: &MetaError) -> Defect {

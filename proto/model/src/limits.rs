@@ -120,6 +120,9 @@ pub const NACK_RETRY_SECS: u64 = 60;
 pub const CLUSTERS_MAX: usize = 20_000;
 /// Defects kept and shown for one source; the rest are counted.
 pub const DEFECTS_MAX: usize = 200;
+/// Defects shown of the files of one bundle; the rest are counted. Far fewer than of a source, so
+/// that one bundle does not hide the others.
+pub const DEFECTS_PER_BUNDLE_MAX: usize = 50;
 /// Variables bound by one bundle.
 pub const VARIABLES_PER_BUNDLE_MAX: usize = 200;
 /// Length of one variable's value, in bytes.
@@ -340,6 +343,7 @@ const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
 const _: () = assert!(2 * ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BUNDLE_BYTES_MAX < DELTA_BYTES_MAX);
+const _: () = assert!(DEFECTS_PER_BUNDLE_MAX < DEFECTS_MAX);
 const _: () = assert!(GUARD_FLOOR_OBJECTS > 0);
 const _: () = assert!(COLLECT_SECS < UNREFERENCED_BODY_SECS);
 const _: () = assert!(RECONNECT_MILLIS_MIN <= RECONNECT_MILLIS_MAX);
