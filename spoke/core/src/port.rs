@@ -54,7 +54,8 @@ pub enum Op {
         /// Only ask; change nothing.
         dry_run: bool,
     },
-    /// Deletes one object, in the background, if it still is the one with this uid.
+    /// Deletes one object, in the background, if it still is the one that was judged, unchanged: whose it is
+    /// may have changed since.
     Delete {
         /// Which object.
         identity: Identity,
@@ -62,6 +63,8 @@ pub enum Op {
         version: String,
         /// Precondition: nothing is deleted where the live uid differs.
         uid: String,
+        /// Precondition: nothing is deleted where the live resourceVersion differs.
+        resource_version: String,
     },
     /// Makes a namespace where it is missing; an existing one is left as it is.
     EnsureNamespace(String),

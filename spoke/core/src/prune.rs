@@ -59,10 +59,12 @@ pub struct Request<'a> {
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Delete it, if it still has this uid.
+    /// Delete it, if it still is what was judged.
     Delete {
         /// The uid.
         uid: String,
+        /// The resourceVersion.
+        resource_version: String,
     },
     /// First it must be known what would go along with it.
     Survey,
@@ -116,7 +118,7 @@ pub fn judge(request: &Request<'_>) -> Verdict {
     match request.contents {
         None if kind.is_shared() => Verdict::Survey,
         Some(contents) if !contents.is_empty() => Verdict::Wait(contents.say()),
-        _ => Verdict::Delete { uid: live.uid.clone() },
+        _ => Verdict::Delete { uid: live.uid.clone(), resource_version: live.resource_version.clone() },
     }
 }
 
@@ -214,7 +216,7 @@ mod tests {
 
     #[test]
     fn everything_must_hold() {
-        let delete = Verdict::Delete { uid: "u".into() };
+        let delete = Verdict::Delete { uid: "u".into(), resource_version: "1".into() };
         assert_eq!(judged(&case("ConfigMap")), delete);
 
         let mut named = case("ConfigMap");
@@ -275,7 +277,7 @@ mod tests {
             shared.contents = Some(Contents { foreign, ..Contents::default() });
             assert!(matches!(judged(&shared), Verdict::Wait(why) if why.contains("ConfigMap shop/x")));
             shared.contents = Some(Contents::default());
-            assert_eq!(judged(&shared), Verdict::Delete { uid: "u".into() });
+            assert!(matches!(judged(&shared), Verdict::Delete { uid, .. } if uid == "u"));
             // Whatever it holds, the permit comes first.
             shared.permit.deletions = 0;
             assert!(matches!(judged(&shared), Verdict::Refuse(_)));

@@ -22,7 +22,10 @@ impl Inner {
             Op::Discover(kind) => self.discover(&kind).await,
             Op::Get { identity, version } => self.get(&identity, &version).await,
             Op::Apply { manifest, manager, dry_run } => self.apply(&manifest, &manager, dry_run).await,
-            Op::Delete { identity, version, uid } => self.delete(&identity, &version, &uid).await,
+            Op::Delete { identity, version, uid, resource_version } => {
+                let preconditions = json!({"uid": uid, "resourceVersion": resource_version});
+                self.delete(&identity, &version, &preconditions).await
+            }
             Op::EnsureNamespace(name) => self.ensure_namespace(&name).await.map(|()| Outcome::NamespaceReady),
             Op::Contents { of, inventoried } => self.contents(&of, inventoried).await,
         };
@@ -67,7 +70,7 @@ impl Inner {
         Ok(Outcome::Applied(whole(&resource, applied)))
     }
 
-    async fn delete(&self, identity: &Identity, version: &str, uid: &str) -> Result<Outcome, Failure> {
+    async fn delete(&self, identity: &Identity, version: &str, preconditions: &Json) -> Result<Outcome, Failure> {
         let kind = Kind { kind: identity.kind.clone(), version: version.into() };
         let resource = match self.discovery.find(&self.api, &kind).await {
             // The version may be gone and the object still there at another.
@@ -85,7 +88,7 @@ impl Inner {
         let subject = subject("delete", &resource, identity)?;
         let options = json!({
             "apiVersion": "v1", "kind": "DeleteOptions",
-            "preconditions": {"uid": uid}, "propagationPolicy": "Background",
+            "preconditions": preconditions, "propagationPolicy": "Background",
         });
         let path = resource.path(&subject.namespace, &subject.name);
         match self.api.call(Call::with(Method::DELETE, path, JSON, &options)).await {

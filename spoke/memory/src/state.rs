@@ -159,7 +159,9 @@ impl State {
             Op::Apply { manifest, manager, dry_run } => {
                 self.apply(manifest, manager, *dry_run, now_millis).map(Outcome::Applied)
             }
-            Op::Delete { identity, version, uid } => self.delete(identity, version, uid, now_millis),
+            Op::Delete { identity, version, uid, resource_version } => {
+                self.delete(identity, version, (uid, resource_version), now_millis)
+            }
             Op::EnsureNamespace(name) => self.ensure_namespace(name, now_millis),
             Op::Contents { of, inventoried } => self.contents(of, inventoried),
         };
@@ -184,7 +186,13 @@ impl State {
         ))
     }
 
-    fn delete(&mut self, identity: &Identity, version: &str, uid: &str, now: u64) -> Result<Outcome, Failure> {
+    fn delete(
+        &mut self,
+        identity: &Identity,
+        version: &str,
+        (uid, resource_version): (&str, &str),
+        now: u64,
+    ) -> Result<Outcome, Failure> {
         self.hinder(Verb::Delete, identity)?;
         let kind = Kind { kind: identity.kind.clone(), version: version.into() };
         let resolved = match self.resolve(&kind).or_else(|failure| self.any_version(&identity.kind, failure)) {
@@ -203,6 +211,16 @@ impl State {
                 resolved.named(),
                 identity.name,
                 stored.uid
+            );
+            return Err(fail(Reason::Conflict, message));
+        }
+        let object = stored.json();
+        let present = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+        if present != resource_version {
+            let message = format!(
+                "Operation cannot be fulfilled on {} {:?}: the ResourceVersion in the precondition ({resource_version}) does not match the ResourceVersion in record ({present})",
+                resolved.named(),
+                identity.name,
             );
             return Err(fail(Reason::Conflict, message));
         }

@@ -166,7 +166,7 @@ impl Agent {
         match verdict {
             None => {}
             Some(Verdict::Survey) => self.survey(name, live),
-            Some(Verdict::Delete { uid }) => {
+            Some(Verdict::Delete { uid, resource_version }) => {
                 if !self.may_act() {
                     return;
                 }
@@ -175,7 +175,8 @@ impl Agent {
                 };
                 slot.is_busy = true;
                 slot.trouble = None;
-                let op = Op::Delete { identity: identity.clone(), version: slot.tracked.version.clone(), uid };
+                let version = slot.tracked.version.clone();
+                let op = Op::Delete { identity: identity.clone(), version, uid, resource_version };
                 let errand = Errand::Delete { bundle: name.to_owned(), identity: identity.clone() };
                 self.start_now(errand, op);
             }

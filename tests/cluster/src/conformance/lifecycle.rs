@@ -26,6 +26,17 @@ pub async fn a_delete_needs_the_right_uid(world: &World) {
     assert_eq!(failure(world.delete(&live.identity, &live.uid).await).reason, Reason::Conflict);
 }
 
+pub async fn a_delete_needs_the_object_as_it_was(world: &World) {
+    let before = world.applied(&world.config_map("a", json!({"key": "1"}))).await;
+    let now = world.applied(&world.config_map("a", json!({"key": "2"}))).await;
+    assert_eq!(now.uid, before.uid);
+    let failed = failure(world.delete_at(&before.identity, &before.uid, &before.resource_version).await);
+    assert_eq!(failed.reason, Reason::Conflict, "{failed}");
+    assert!(world.get(&now.identity).await.is_some());
+    assert_eq!(world.delete_at(&now.identity, &now.uid, &now.resource_version).await, Outcome::Deleted);
+    assert_eq!(world.get(&now.identity).await, None);
+}
+
 pub async fn deleting_what_is_not_there_is_done(world: &World) {
     let uid = "00000000-0000-4000-8000-000000000000";
     assert_eq!(world.delete(&world.config_map_id("a"), uid).await, Outcome::Deleted);

@@ -62,6 +62,7 @@ macro_rules! conformance_cases {
             refusals: a_missing_namespace_in_the_manifest
             refusals: no_value_of_a_secret_is_told
             lifecycle: a_delete_needs_the_right_uid
+            lifecycle: a_delete_needs_the_object_as_it_was
             lifecycle: deleting_what_is_not_there_is_done
             lifecycle: finalizers_hold_an_object
             lifecycle: a_missing_namespace_is_said_so_and_made

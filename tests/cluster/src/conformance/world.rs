@@ -122,10 +122,20 @@ impl World {
         live.object.unwrap().as_ref().clone()
     }
 
-    /// Deletes an object.
+    /// Deletes an object as it is now.
     pub async fn delete(&self, identity: &Identity, uid: &str) -> Outcome {
-        let identity = identity.clone();
-        self.run(Op::Delete { identity, version: "v1".into(), uid: uid.into() }).await
+        let get = Op::Get { identity: identity.clone(), version: "v1".into() };
+        let present = match self.run(get).await {
+            Outcome::Got(Some(live)) => live.resource_version,
+            _ => "1".into(),
+        };
+        self.delete_at(identity, uid, &present).await
+    }
+
+    /// Deletes an object as it was at a resourceVersion.
+    pub async fn delete_at(&self, identity: &Identity, uid: &str, resource_version: &str) -> Outcome {
+        let (uid, resource_version) = (uid.to_owned(), resource_version.to_owned());
+        self.run(Op::Delete { identity: identity.clone(), version: "v1".into(), uid, resource_version }).await
     }
 
     /// Watches kinds from now on.

@@ -102,13 +102,16 @@ impl Invariant for Deletes {
         if let Seen::Forgotten { cluster } = seen {
             self.gone.retain(|(of, ..), _| of != cluster);
         }
-        let Seen::Reached { cluster, op: Op::Delete { identity, uid, .. }, live: Some(live), .. } = seen else {
+        let Seen::Reached { cluster, op: Op::Delete { identity, uid, resource_version, .. }, live: Some(live), .. } =
+            seen
+        else {
             return Ok(());
         };
         let live_uid = live.pointer("/metadata/uid").and_then(Json::as_str);
         let is_going = live.pointer("/metadata/deletionTimestamp").is_some();
-        // With another uid nothing is deleted, and what is going goes already.
-        if live_uid != Some(uid) || is_going {
+        let live_version = live.pointer("/metadata/resourceVersion").and_then(Json::as_str);
+        // What is another, or changed, is not deleted, and what is going goes already.
+        if live_uid != Some(uid) || live_version != Some(resource_version) || is_going {
             return Ok(());
         }
         self.check(cluster, identity, live, context).map_err(|why| format!("{cluster} deletes {identity}: {why}"))

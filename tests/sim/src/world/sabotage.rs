@@ -126,6 +126,7 @@ impl World {
                 identity: live.identity.clone(),
                 version: live.version.clone(),
                 uid: live.uid.clone(),
+                resource_version: live.resource_version.clone(),
             });
             let id = u64::MAX;
             self.soon(1, 5, Happening::Arrives { cluster: cluster.to_owned(), boot, id, op });
@@ -138,9 +139,10 @@ impl World {
             && let Op::Delete { identity, version, .. } = &op
             && let Some(live) = self.sites.get(cluster).and_then(|site| site.state.object(identity))
             && let Some(uid) = live.pointer("/metadata/uid").and_then(|uid| uid.as_str())
+            && let Some(present) = live.pointer("/metadata/resourceVersion").and_then(|text| text.as_str())
         {
             let (identity, version) = (identity.clone(), version.clone());
-            return Op::Delete { identity, version, uid: uid.to_owned() };
+            return Op::Delete { identity, version, uid: uid.to_owned(), resource_version: present.to_owned() };
         }
         op
     }

@@ -89,7 +89,9 @@ fn op(op: &Op) -> String {
             format!("Apply {identity} as {} by {manager}{dry}", crate::bodies::payload(manifest))
         }
         Op::Get { identity, .. } => format!("Get {identity}"),
-        Op::Delete { identity, uid, .. } => format!("Delete {identity} with uid {uid}"),
+        Op::Delete { identity, uid, resource_version, .. } => {
+            format!("Delete {identity} with uid {uid} at version {resource_version}")
+        }
         other => format!("{other:?}"),
     }
 }

@@ -89,7 +89,7 @@ impl World {
                 }
                 events
             }
-            Op::Delete { identity, uid, .. } => self.delete(id, identity, uid),
+            Op::Delete { identity, uid, resource_version, .. } => self.delete(id, identity, uid, &resource_version),
         }
     }
 
@@ -146,11 +146,14 @@ impl World {
         live(&identity, thing)
     }
 
-    fn delete(&mut self, id: u64, identity: Identity, uid: String) -> Vec<Event> {
+    fn delete(&mut self, id: u64, identity: Identity, uid: String, resource_version: &str) -> Vec<Event> {
         let done = |outcome| Event::Done { id, outcome };
         match self.things.get_mut(&identity) {
             Some(thing) if thing.uid != uid => {
                 vec![done(Outcome::Failed(failure(Reason::Conflict, "uid differs")))]
+            }
+            Some(thing) if thing.resource_version.to_string() != resource_version => {
+                vec![done(Outcome::Failed(failure(Reason::Conflict, "resourceVersion differs")))]
             }
             Some(thing) if !thing.finalizers.is_empty() => {
                 thing.deleting = true;
