@@ -37,10 +37,14 @@ struct Change<'a> {
 impl GuardHolds {
     fn applied(&mut self, entry: &Entry, before: &Fleet, after: &Fleet, bodies: &Bodies) -> Result<(), String> {
         let hour = after.at_unix_millis / 3_600_000;
+        let mut is_news = false;
         for change in changes(before, after, bodies) {
-            self.judge(&change, hour)?;
+            is_news |= self.judge(&change, hour)?;
         }
-        self.judge_all(before, hour, bodies)?;
+        // What went before may have been allowed when the fleet was larger.
+        if is_news {
+            self.judge_all(before, hour, bodies)?;
+        }
         for command in &entry.commands {
             let Command::Publish(publish) = command else { continue };
             let Some(head) = self.heads.get(&publish.commit) else { continue };
@@ -51,6 +55,8 @@ impl GuardHolds {
             }
         }
         self.in_force.retain(|name, _| after.bundles.contains_key(name));
+        // It took an operator's word to make a bundle go, and what it lost before goes out of mind with it.
+        self.gone.retain(|(name, _), _| after.bundles.contains_key(name));
         for (name, bundle) in &after.bundles {
             if bundle.is_at_goal()
                 && let Some(guard) = self.coming.get(name)
@@ -61,13 +67,11 @@ impl GuardHolds {
         Ok(())
     }
 
-    fn judge(&mut self, change: &Change<'_>, hour: u64) -> Result<(), String> {
+    /// Whether anything goes without an operator's word.
+    fn judge(&mut self, change: &Change<'_>, hour: u64) -> Result<bool, String> {
         let lost: Vec<&Identity> = change.before.difference(&change.after).collect();
-        if lost.is_empty() {
-            return Ok(());
-        }
-        if self.approved.remove(&(change.bundle.to_owned(), change.cluster, change.goal)) {
-            return Ok(());
+        if lost.is_empty() || self.approved.remove(&(change.bundle.to_owned(), change.cluster, change.goal)) {
+            return Ok(false);
         }
         let what = format!(
             "{} of {} objects of {} in cluster {} go without an operator's word",
@@ -92,14 +96,11 @@ impl GuardHolds {
         if lately > allowed {
             return Err(format!("{what}: {lately} within a day, and {allowed} are allowed"));
         }
-        Ok(())
+        Ok(true)
     }
 
     fn judge_all(&self, before: &Fleet, hour: u64, bodies: &Bodies) -> Result<(), String> {
         let gone: u64 = self.gone.values().map(|list| lately(list, hour)).sum();
-        if gone == 0 {
-            return Ok(());
-        }
         let mut total = 0;
         let mut clusters = BTreeSet::new();
         for bundle in before.bundles.values() {
@@ -112,9 +113,7 @@ impl GuardHolds {
         }
         let floor = limits::GUARD_FLOOR_OBJECTS * clusters.len() as u64;
         let allowed = Guard::default().deletions_allowed(total).max(floor);
-        // What went may have been allowed when the fleet was larger: only news are a breach.
-        let fresh = self.gone.values().any(|list| list.last().is_some_and(|(at, _)| *at == hour));
-        if fresh && gone > allowed.max(limits::GUARD_FLOOR_OBJECTS * before.clusters.len() as u64) {
+        if gone > allowed.max(limits::GUARD_FLOOR_OBJECTS * before.clusters.len() as u64) {
             return Err(format!("{gone} objects of the fleet went within a day, and {allowed} may"));
         }
         Ok(())
