@@ -77,7 +77,8 @@ impl Agent {
             Ok(()) => bundle.may_remove = true,
             Err(message) => {
                 bundle.problems.push(ObjectProblem { object: None, is_final: true, message });
-                return Vec::new();
+                // Looking is no deletion: what is gone already counts no more.
+                return steps;
             }
         }
         for (identity, slot) in &bundle.slots {

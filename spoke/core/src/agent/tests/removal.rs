@@ -122,6 +122,18 @@ fn a_removal_over_its_permit_deletes_nothing() {
 }
 
 #[test]
+fn what_somebody_takes_away_counts_no_more_against_the_permit() {
+    let mut world = World::new();
+    world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1"), config("c", "1")]);
+    world.assign_with("main/web", in_shop(), &[config("a", "1")], permit(1));
+    assert!(world.words("main/web").starts_with("Failed"), "{}", world.words("main/web"));
+    world.destroy("b");
+    world.pass(60_000);
+    assert_eq!(deletes(&mut world), ["delete ConfigMap shop/c"]);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
 fn what_somebody_made_anew_is_released() {
     let mut world = World::new();
     world.assign("main/web", in_shop(), &[config("a", "1"), config("b", "1")]);
