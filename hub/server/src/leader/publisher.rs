@@ -57,12 +57,8 @@ pub struct Defects {
 
 impl Defects {
     /// `before`: those of the head before. What was defective there is so since then.
-    fn of(mut all: Vec<Defect>, before: Option<&Self>, now_unix_millis: u64) -> Self {
-        // What holds something comes first, so that notes are what is cut off.
-        all.sort_by(|a, b| (a.note, a).cmp(&(b.note, b)));
-        all.dedup();
-        let more = all.len().saturating_sub(limits::DEFECTS_MAX) as u64;
-        all.truncate(limits::DEFECTS_MAX);
+    fn of(all: Vec<Defect>, before: Option<&Self>, now_unix_millis: u64) -> Self {
+        let (all, more) = cut(all);
         let mut found = Self { defects: all, more, since: BTreeMap::new() };
         let was_held: BTreeSet<&String> = before.iter().flat_map(|before| before.holding()).collect();
         let since = |bundle: &&String| match was_held.contains(bundle) {
@@ -77,6 +73,24 @@ impl Defects {
     fn holding(&self) -> impl Iterator<Item = &String> {
         self.defects.iter().filter(|defect| !defect.note).filter_map(|defect| defect.bundle.as_ref())
     }
+}
+
+/// As many defects as are kept, those that hold something first, and how many there are beside. At least
+/// one of each bundle is among them, since holds are told from what is kept.
+fn cut(mut all: Vec<Defect>) -> (Vec<Defect>, u64) {
+    let in_order = |a: &Defect, b: &Defect| (a.note, a).cmp(&(b.note, b));
+    all.sort_by(in_order);
+    all.dedup();
+    let mut named = BTreeSet::new();
+    let is_first = |one: &Defect| !one.note && one.bundle.as_ref().is_some_and(|name| named.insert(name.clone()));
+    let (mut kept, rest): (Vec<Defect>, Vec<Defect>) = all.into_iter().partition(is_first);
+    let count = kept.len() + rest.len();
+    kept.truncate(limits::DEFECTIVE_BUNDLES_MAX);
+    let room = limits::DEFECTS_MAX.saturating_sub(kept.len());
+    kept.extend(rest.into_iter().take(room));
+    kept.sort_by(in_order);
+    let more = (count - kept.len()) as u64;
+    (kept, more)
 }
 
 /// Renderings of one command, so that it stays far below the limit of an entry.
@@ -326,6 +340,19 @@ mod tests {
 
     fn defect(bundle: &str, line: u32, note: bool) -> Defect {
         Defect { file: "a".into(), line, message: "wrong".into(), bundle: Some(bundle.into()), note }
+    }
+
+    #[test]
+    fn no_bundle_hides_the_defects_of_another() {
+        let lines = u32::try_from(limits::DEFECTS_MAX).unwrap() + 10;
+        let mut all: Vec<Defect> = (1..=lines).map(|line| defect("main/a", line, false)).collect();
+        all.push(defect("main/z", 1, false));
+        all.push(defect("main/z", 2, true));
+        let found = Defects::of(all, None, 1000);
+        assert_eq!(found.defects.len(), limits::DEFECTS_MAX);
+        assert_eq!(found.more, 12);
+        assert!(found.defects.contains(&defect("main/z", 1, false)));
+        assert_eq!(found.since.len(), 2);
     }
 
     #[test]
