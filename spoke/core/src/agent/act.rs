@@ -311,7 +311,7 @@ impl Agent {
         match dependency.until {
             Until::Installed => bundle.installed,
             // What it runs now may be the content before: that is healthy, too.
-            Until::Healthy => bundle.installed && bundle.targets().all(|(_, slot)| slot.health().0 == Health::Healthy),
+            Until::Healthy => bundle.installed && bundle.is_healthy_now(),
             Until::Current => says(Some(Sync::Applied)),
         }
     }

@@ -324,6 +324,13 @@ impl Bundle {
         self.is_applied() && self.targets().all(|(_, slot)| slot.health().0 == Health::Healthy)
     }
 
+    /// Whether all that it wants is Healthy as it is now, of this content or the one before. What is of a
+    /// kind that does not exist is not.
+    pub(super) fn is_healthy_now(&self) -> bool {
+        let are_kinds_known = !matches!(&self.plan, Plan::Ready(ready) if !ready.unknown.is_empty());
+        are_kinds_known && self.targets().all(|(_, slot)| slot.health().0 == Health::Healthy)
+    }
+
     /// Forgets troubles of objects that are as they should be without our doing.
     pub(super) fn forget_mended(&mut self) {
         for slot in self.slots.values_mut().filter(|slot| slot.target.is_some()) {

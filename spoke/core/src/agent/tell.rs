@@ -62,7 +62,7 @@ impl Agent {
             bundle.installed = true;
             bundle.unsaved(now);
         }
-        let health_now = bundle.targets().all(|(_, slot)| slot.health().0 == Health::Healthy);
+        let health_now = bundle.is_healthy_now();
         let says = (report.installed, report.sync, report.health, health_now);
         let is_news = bundle.said != Some(says);
         bundle.said = Some(says);

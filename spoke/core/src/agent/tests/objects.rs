@@ -327,6 +327,22 @@ fn dependencies_are_waited_for() {
 }
 
 #[test]
+fn a_dependency_of_which_a_kind_is_missing_is_not_healthy() {
+    let mut world = World::new();
+    world.assign("main/base", in_shop(), &[config("b", "1")]);
+    let missing = failure(Reason::NoSuchKind, "no such kind");
+    world.failures.insert("Widget.example.com".into(), missing);
+    world.assign("main/base", in_shop(), &[config("b", "1"), manifest("example.com/v1", "Widget", "w")]);
+    let dependency = Dependency { bundle: "main/base".into(), until: Until::Healthy };
+    let settings = Settings { depends_on: vec![dependency], ..Settings::default() };
+    world.assign("main/web", settings, &[config("a", "1")]);
+    assert!(world.words("main/web").starts_with("Waiting"), "{}", world.words("main/web"));
+    world.failures.clear();
+    world.pass(60_000);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
 fn a_status_is_waited_for_where_a_controller_writes_one() {
     let gadget = || manifest("example.com/v1", "Gadget", "g");
     let waiting = "Applied Progressing [Gadget.example.com shop/g waits for its controller to write a status]";
