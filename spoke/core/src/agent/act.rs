@@ -191,7 +191,7 @@ impl Agent {
     /// does, wants it and comes first: two that looked at the same moment both saw nothing there.
     fn owner_of(&self, name: &str, identity: &Identity) -> Option<String> {
         let own = self.bundles.get(name)?.slots.get(identity)?;
-        if identity.kind.is_shared() || own.exists() {
+        if identity.kind.is_shared() || own.is_there_as_made() {
             return None;
         }
         let makes = |other: &String| {

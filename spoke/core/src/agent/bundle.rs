@@ -144,6 +144,13 @@ impl Slot {
         self.tracked.uid.is_some() && !matches!(self.sight, Sight::Absent | Sight::Foreign)
     }
 
+    /// Whether it is still the very object that the bundle made, as far as was seen: another in its place may be
+    /// another bundle's.
+    pub(super) fn is_there_as_made(&self) -> bool {
+        let is_another = matches!(&self.sight, Sight::Live(seen) if Some(&seen.uid) != self.tracked.uid.as_ref());
+        self.exists() && !is_another
+    }
+
     /// When the next correction may happen; a fight is slowed down and then stopped for a while.
     pub(super) fn correct_at(&self, why: Why, seed: &str) -> u64 {
         let wait = match (self.corrections, why) {

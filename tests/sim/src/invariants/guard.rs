@@ -55,8 +55,9 @@ impl GuardHolds {
             }
         }
         self.in_force.retain(|name, _| after.bundles.contains_key(name));
-        // It took an operator's word to make a bundle go, and what it lost before goes out of mind with it.
-        self.gone.retain(|(name, _), _| after.bundles.contains_key(name));
+        // It took an operator's word to make a bundle or a cluster go, and what it lost before goes out of
+        // mind with it.
+        self.gone.retain(|(name, cluster), _| after.bundles.contains_key(name) && after.by_number(*cluster).is_some());
         for (name, bundle) in &after.bundles {
             if bundle.is_at_goal()
                 && let Some(guard) = self.coming.get(name)

@@ -162,6 +162,24 @@ fn a_finished_job_that_was_cleaned_away_stays_away() {
 }
 
 #[test]
+fn what_another_bundle_made_in_place_of_a_vanished_job_is_not_taken() {
+    let mut world = World::new();
+    let settings = Settings { namespace: Some("shop".into()), ..Settings::default() };
+    let job = || manifest("batch/v1", "Job", "j");
+    world.assign("main/web", settings.clone(), &[job()]);
+    world.set_status("j", json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    world.destroy("j");
+    world.assign("main/api", settings, &[job()]);
+    world.pass(60_000);
+    let owners = &world.look_at("j").owners;
+    assert_eq!(owners.len(), 1);
+    let (owner, other) = (owners[0].bundle.clone(), ["main/web", "main/api"]);
+    let loser = other.iter().find(|name| **name != owner).unwrap();
+    assert_eq!(owner, "main/api");
+    assert!(world.words(loser).contains("belongs to bundle main/api"), "{}", world.words(loser));
+}
+
+#[test]
 fn a_failed_job_that_somebody_deletes_is_run_again() {
     let mut world = World::new();
     let settings = Settings { namespace: Some("shop".into()), ..Settings::default() };
