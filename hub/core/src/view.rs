@@ -143,8 +143,8 @@ pub fn clusters(
                 .iter()
                 .filter(|(bundle, _)| wanted(only_bundles, bundle))
                 .filter_map(|(full, bundle)| {
-                    let defect = defects.get(full);
-                    bundle_view(fleet, memory, (name, known), (full, bundle), connection.as_ref(), defect)
+                    let (connection, defect) = (connection.as_ref(), defects.get(full));
+                    Place { cluster: name, known, full, bundle, connection, defect }.view(fleet, memory)
                 })
                 .collect();
             ClusterView {
@@ -169,66 +169,67 @@ fn defects(fleet: &Fleet, memory: &impl Memory) -> BTreeMap<String, Defect> {
     heads.flat_map(|head| memory.defects(&head.defects)).collect()
 }
 
-fn bundle_view(
-    fleet: &Fleet,
-    memory: &impl Memory,
-    (cluster, known): (&str, &Cluster),
-    (full, bundle): (&str, &Bundle),
-    connection: Option<&Connection>,
-    defect: Option<&Defect>,
-) -> Option<BundleView> {
-    let view = without_hold(fleet, memory, (cluster, known), (full, bundle), connection, defect.is_some())?;
-    let hold = hold::of_bundle(fleet, memory, (known, bundle), &view, connection, defect);
-    Some(BundleView { hold, ..view })
+/// A bundle in a cluster, with what is known of either.
+struct Place<'a> {
+    cluster: &'a str,
+    known: &'a Cluster,
+    full: &'a str,
+    bundle: &'a Bundle,
+    connection: Option<&'a Connection>,
+    /// What holds the bundle in Git.
+    defect: Option<&'a Defect>,
 }
 
-fn without_hold(
-    fleet: &Fleet,
-    memory: &impl Memory,
-    (cluster, known): (&str, &Cluster),
-    (full, bundle): (&str, &Bundle),
-    connection: Option<&Connection>,
-    is_defective: bool,
-) -> Option<BundleView> {
-    let number = known.number;
-    let assigned = fleet.assigned(bundle, number);
-    let goal = fleet.goal(bundle, number);
-    let removing = bundle.removing.contains(number);
-    if assigned.is_none() && goal.is_none() && !removing {
-        return None;
+impl Place<'_> {
+    /// `None` where the bundle neither runs nor should.
+    fn view(&self, fleet: &Fleet, memory: &impl Memory) -> Option<BundleView> {
+        let view = self.without_hold(fleet, memory)?;
+        let hold = hold::of_bundle(fleet, memory, self, &view);
+        Some(BundleView { hold, ..view })
     }
-    // What was said before this assignment, or by the spoke that had the name before, says nothing
-    // about it.
-    let is_late = |report: &Report| bundle.unseen.get(&number).is_some_and(|at| report.generation < *at);
-    let report = memory.report(cluster, full).filter(|report| match assigned {
-        Some(pair) => report.is_about(pair.variant, pair.variables) && !is_late(report),
-        None => removing,
-    });
-    let seen = bundle.seen(number);
-    let sync = match seen.0 {
-        Sync::Pending if removing => Sync::Removing,
-        other => other,
-    };
-    let connected = connection.is_some_and(|one| one.connected);
-    // What a spoke says is of Unknown health from when it was heard last.
-    let silent = connection.filter(|one| !one.connected).map_or(0, |one| one.seen_unix_millis);
-    let since = report.as_ref().and_then(|_| memory.since_unix_millis(cluster, full)).map(|at| at.max(silent));
-    Some(BundleView {
-        bundle: full.to_owned(),
-        commit: assigned.and_then(|pair| commit(fleet, (full, bundle), number, &pair.variant, is_defective)),
-        variant: assigned.map(|pair| pair.variant),
-        goal_variant: goal.map(|pair| pair.variant),
-        is_at_goal: assigned == goal && !removing,
-        sync,
-        // Silence is no health.
-        health: if connected { seen.1 } else { Health::Unknown },
-        drifted: seen.2 & 1 != 0,
-        suspended: seen.2 & 2 != 0,
-        hold: None,
-        objects: report.as_ref().map_or(0, |report| report.objects),
-        since_unix_millis: since,
-        report,
-    })
+
+    fn without_hold(&self, fleet: &Fleet, memory: &impl Memory) -> Option<BundleView> {
+        let Self { cluster, known, full, bundle, connection, defect } = *self;
+        let number = known.number;
+        let assigned = fleet.assigned(bundle, number);
+        let goal = fleet.goal(bundle, number);
+        let removing = bundle.removing.contains(number);
+        if assigned.is_none() && goal.is_none() && !removing {
+            return None;
+        }
+        // What was said before this assignment, or by the spoke that had the name before, says nothing
+        // about it.
+        let is_late = |report: &Report| bundle.unseen.get(&number).is_some_and(|at| report.generation < *at);
+        let report = memory.report(cluster, full).filter(|report| match assigned {
+            Some(pair) => report.is_about(pair.variant, pair.variables) && !is_late(report),
+            None => removing,
+        });
+        let seen = bundle.seen(number);
+        let sync = match seen.0 {
+            Sync::Pending if removing => Sync::Removing,
+            other => other,
+        };
+        let connected = connection.is_some_and(|one| one.connected);
+        // What a spoke says is of Unknown health from when it was heard last.
+        let silent = connection.filter(|one| !one.connected).map_or(0, |one| one.seen_unix_millis);
+        let since = report.as_ref().and_then(|_| memory.since_unix_millis(cluster, full)).map(|at| at.max(silent));
+        Some(BundleView {
+            bundle: full.to_owned(),
+            commit: assigned.and_then(|pair| commit(fleet, (full, bundle), number, &pair.variant, defect.is_some())),
+            variant: assigned.map(|pair| pair.variant),
+            goal_variant: goal.map(|pair| pair.variant),
+            is_at_goal: assigned == goal && !removing,
+            sync,
+            // Silence is no health.
+            health: if connected { seen.1 } else { Health::Unknown },
+            drifted: seen.2 & 1 != 0,
+            suspended: seen.2 & 2 != 0,
+            hold: None,
+            objects: report.as_ref().map_or(0, |report| report.objects),
+            since_unix_millis: since,
+            report,
+        })
+    }
 }
 
 /// The commit that a cluster runs of a bundle: the head where what is assigned is what it asks

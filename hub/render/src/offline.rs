@@ -226,6 +226,12 @@ impl Offline {
         &self.wanted.inputs
     }
 
+    /// What a bundle, by full name, was rendered to; `None` where it could not be.
+    #[must_use]
+    pub fn rendered(&self, bundle: &str) -> Option<&Rendered> {
+        self.rendered.get(bundle)
+    }
+
     fn cluster(&self, name: &str) -> Result<&ClusterFacts, OfflineError> {
         self.clusters.iter().find(|cluster| cluster.name == name).ok_or_else(|| {
             let known: Vec<&str> = self.clusters.iter().map(|cluster| &*cluster.name).collect();

@@ -1,14 +1,18 @@
 //! Reading a case.
 
-use anyhow::{Context, bail};
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, bail, ensure};
 use hub_core::snapshot::{File, Mode, Snapshot};
-use proto_model::Digest;
+use proto_model::{Digest, Health, Sync};
 
 /// Commits, one after another.
 #[derive(Clone, Debug, Default)]
 pub struct Case {
     /// In their order.
     pub commits: Vec<Commit>,
+    /// Whether a fleet follows them.
+    pub has_fleet: bool,
 }
 
 /// The files of one commit.
@@ -18,6 +22,36 @@ pub struct Commit {
     pub words: String,
     /// Its files.
     pub snapshot: Snapshot,
+    /// Clusters whose spokes are not connected.
+    pub silent: BTreeSet<String>,
+    /// What spokes say instead of that all is well, by cluster and bundle.
+    pub said: BTreeMap<(String, String), Word>,
+    /// Bundles of which an operator lets go what the guard holds, once everything else has happened.
+    pub approved: Vec<String>,
+}
+
+/// What a spoke says of a bundle.
+#[derive(Clone, Debug)]
+pub struct Word {
+    /// Sync.
+    pub sync: Sync,
+    /// Health.
+    pub health: Health,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Word {
+    /// Of `CLUSTER BUNDLE SYNC HEALTH MESSAGE`.
+    fn parse(text: &str) -> Option<((String, String), Self)> {
+        let mut words = text.splitn(5, ' ');
+        let mut next = || words.next();
+        let key = (next()?.to_owned(), next()?.to_owned());
+        let (sync, health) = (next()?, next()?);
+        let sync = *Sync::ALL.iter().find(|one| one.to_string() == sync)?;
+        let health = *Health::ALL.iter().find(|one| one.to_string() == health)?;
+        Some((key, Self { sync, health, message: next()?.to_owned() }))
+    }
 }
 
 impl Case {
@@ -42,12 +76,36 @@ impl Case {
                 "commit" => {
                     let mut commit = case.commits.last().cloned().unwrap_or_default();
                     commit.words = rest.into();
+                    commit.approved.clear();
                     case.commits.push(commit);
                     continue;
                 }
                 "remove" => {
                     let files = &mut case.last()?.snapshot.files;
                     files.remove(rest).with_context(|| format!("line {number}: no file {rest}"))?;
+                    continue;
+                }
+                "fleet" => {
+                    case.has_fleet = true;
+                    continue;
+                }
+                "silent" => {
+                    case.last()?.silent.insert(rest.into());
+                    continue;
+                }
+                "back" => {
+                    let was_silent = case.last()?.silent.remove(rest);
+                    ensure!(was_silent, "line {number}: {rest} is not silent");
+                    continue;
+                }
+                "says" => {
+                    let (key, word) =
+                        Word::parse(rest).with_context(|| format!("line {number}: not what spokes say"))?;
+                    case.last()?.said.insert(key, word);
+                    continue;
+                }
+                "approve" => {
+                    case.last()?.approved.push(rest.into());
                     continue;
                 }
                 "file" => Mode::Regular,

@@ -7,13 +7,21 @@
 //!   `=== unnamed PATH` something with a name that is none;
 //! - `=== remove PATH` takes a file away.
 //!
+//! With `=== fleet` a fleet follows the commits, which it calls c1, c2 and so on, and what people would see of it is printed in place of what the
+//! commit asks for. Then there are
+//!
+//! - `=== silent CLUSTER`: its spoke is not connected, until `=== back CLUSTER`;
+//! - `=== says CLUSTER BUNDLE SYNC HEALTH MESSAGE`: what its spoke reports instead of that all is well;
+//! - `=== approve BUNDLE`: an operator lets go what the guard holds of it, once all else has happened.
+//!
 //! What stands before the first section is for people. The clusters are those that the case
 //! declares. The output is the same text for the same case on every machine.
 
 mod case;
+mod fleet;
 mod print;
 
-pub use case::{Case, Commit};
+pub use case::{Case, Commit, Word};
 pub use print::print;
 
 use hub_core::catalog::Catalog;
@@ -27,9 +35,15 @@ use hub_render::offline::Offline;
 pub fn run(text: &str) -> anyhow::Result<String> {
     let mut out = String::new();
     let mut last: Option<Catalog> = None;
-    for commit in Case::parse(text)?.commits {
+    let case = Case::parse(text)?;
+    let mut follower = case.has_fleet.then(fleet::Follower::new);
+    for (number, commit) in (1_u32..).zip(case.commits) {
         let tree = Offline::after(&commit.snapshot, last.as_ref());
-        print(&commit.words, &tree, &mut out);
+        out.push_str(&format!("## commit {}\n", commit.words));
+        match &mut follower {
+            Some(follower) => follower.follow(&format!("c{number}"), &commit, &tree, &mut out)?,
+            None => print(&tree, &mut out),
+        }
         // What is stored must read back as what it was, so the way through bytes is taken here.
         last = Some(Catalog::decode(&tree.catalog().encode())?);
         anyhow::ensure!(last.as_ref() == Some(tree.catalog()), "a catalog changed on its way through bytes");

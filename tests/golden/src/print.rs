@@ -7,13 +7,13 @@ use hub_render::offline::Offline;
 use proto_model::{Value, Variables};
 
 /// Appends what the hub makes of one commit.
-pub fn print(words: &str, tree: &Offline, out: &mut String) {
+pub fn print(tree: &Offline, out: &mut String) {
     // Writing to a text has no way to fail.
-    let _ = write(words, tree, out);
+    let _ = write(tree, out);
 }
 
-fn write(words: &str, tree: &Offline, out: &mut String) -> std::fmt::Result {
-    writeln!(out, "## commit {words}")?;
+/// Appends what is wrong with one commit.
+pub(crate) fn defects(tree: &Offline, out: &mut String) -> std::fmt::Result {
     for defect in tree.lint() {
         write!(out, "{defect}")?;
         match &defect.bundle {
@@ -21,6 +21,11 @@ fn write(words: &str, tree: &Offline, out: &mut String) -> std::fmt::Result {
             None => writeln!(out)?,
         }
     }
+    Ok(())
+}
+
+fn write(tree: &Offline, out: &mut String) -> std::fmt::Result {
+    defects(tree, out)?;
     for cluster in tree.clusters() {
         let labels: Vec<String> = cluster.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         writeln!(out, "cluster {} {}", cluster.name, labels.join(","))?;

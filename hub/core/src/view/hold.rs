@@ -3,10 +3,10 @@
 
 use proto_model::{Health, Sync};
 
-use super::{BundleView, Connection, Defect, Memory};
+use super::{BundleView, Connection, Defect, Memory, Place};
 use crate::check;
 use crate::command::Quarantine;
-use crate::fleet::{Bundle, Cluster, Fleet};
+use crate::fleet::{Cluster, Fleet};
 
 /// A stated reason why a cluster is not at its goal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,41 +118,37 @@ pub(super) fn of_cluster(cluster: &Cluster, connection: Option<&Connection>) -> 
 }
 
 /// Why one bundle is not at its goal in one cluster.
-pub(super) fn of_bundle(
-    fleet: &Fleet,
-    memory: &impl Memory,
-    (cluster, bundle): (&Cluster, &Bundle),
-    view: &BundleView,
-    connection: Option<&Connection>,
-    defect: Option<&Defect>,
-) -> Option<Hold> {
-    if let Some(held) = bundle.held.get(&cluster.number) {
-        return Some(of_guard(fleet, memory, cluster, bundle, view, held.since_unix_millis));
+pub(super) fn of_bundle(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>, view: &BundleView) -> Option<Hold> {
+    if let Some(held) = place.bundle.held.get(&place.known.number) {
+        return Some(of_guard(fleet, memory, place, held.since_unix_millis));
     }
-    of_state(cluster, view, connection).or_else(|| {
-        let Defect { message, since_unix_millis } = defect?;
+    of_state(place, view).or_else(|| {
+        let Defect { message, since_unix_millis } = place.defect?;
         let message = format!("{message} (it keeps what it had until a commit corrects this)");
         Some(hold(HoldKind::Defect, *since_unix_millis, message))
     })
 }
 
 /// Why one bundle does not settle in one cluster, as far as it lies with the cluster.
-pub(super) fn of_state(cluster: &Cluster, view: &BundleView, connection: Option<&Connection>) -> Option<Hold> {
+pub(super) fn of_state(place: &Place<'_>, view: &BundleView) -> Option<Hold> {
     if view.is_settled() {
         return None;
     }
     if view.suspended {
         return Some(hold(HoldKind::Suspended, None, "the spoke was told to keep its hands off"));
     }
-    if let Some(hold) = of_cluster(cluster, connection) {
+    if let Some(hold) = of_cluster(place.known, place.connection) {
         return Some(hold);
     }
-    if let Some(message) = connection.and_then(|one| one.nack.as_ref()) {
+    if let Some(message) = place.connection.and_then(|one| one.nack.as_ref()) {
         let kind = if message.contains("too old") { HoldKind::SpokeTooOld } else { HoldKind::Refused };
         return Some(hold(kind, None, format!("its spoke refused the change: {message}")));
     }
     of_report(view)
 }
+
+/// How a spoke begins to say that an object is not the bundle's.
+const OWNED: [&str; 2] = ["exists, not ours", "belongs to bundle "];
 
 fn of_report(view: &BundleView) -> Option<Hold> {
     let report = view.report.as_ref()?;
@@ -162,22 +158,17 @@ fn of_report(view: &BundleView) -> Option<Hold> {
         return Some(hold(HoldKind::Dependency, since, first.message.clone()));
     }
     let foreign = report.sync == Sync::Failed && report.health != Health::Healthy;
-    let foreign = foreign && first.message.starts_with("exists, not ours");
+    let foreign = foreign && OWNED.iter().any(|words| first.message.starts_with(words));
     foreign.then(|| hold(HoldKind::Owner, since, first.message.clone()))
 }
 
-fn of_guard(
-    fleet: &Fleet,
-    memory: &impl Memory,
-    cluster: &Cluster,
-    bundle: &Bundle,
-    view: &BundleView,
-    since: u64,
-) -> Hold {
-    let loss = check::loss(fleet, bundle, cluster.number, memory).unwrap_or_default();
+fn of_guard(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>, since: u64) -> Hold {
+    let (bundle, number) = (place.bundle, place.known.number);
+    let loss = check::loss(fleet, bundle, number, memory).unwrap_or_default();
     let total = loss.objects.len() as u64;
     let all = if loss.empties { ", all that it has there" } else { "" };
-    let approved = if check::is_approved(bundle, cluster.number) { " (approved)" } else { "" };
+    let (objects, them) = if total == 1 { ("object", "it") } else { ("objects", "them") };
+    let approved = if check::is_approved(bundle, number) { " (approved)" } else { "" };
     Hold {
         objects: loss.objects.iter().take(OBJECTS_SHOWN).map(ToString::to_string).collect(),
         objects_total: total,
@@ -185,10 +176,9 @@ fn of_guard(
             HoldKind::Guard,
             Some(since),
             format!(
-                "the deletion guard holds it{approved}: {total} object{} would go{all}; look at \
-                 them, then run `drover rollout approve {} --deletions`",
-                if total == 1 { "" } else { "s" },
-                view.bundle
+                "the deletion guard holds it{approved}: {total} {objects} would go{all}; look at {them}, \
+                 then run `drover rollout approve {} --deletions`",
+                place.full
             ),
         )
     }

@@ -3,10 +3,10 @@
 use proto_model::{Digest, Health, Sync};
 use roaring::RoaringBitmap;
 
-use super::{Connection, Defect, Memory, defects, hold, without_hold};
+use super::{Connection, Defect, Memory, Place, defects, hold};
 use crate::check;
 use crate::command::Bits;
-use crate::fleet::{Bundle, Cluster, Fleet};
+use crate::fleet::{Bundle, Fleet};
 
 /// A bundle over all its clusters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +88,8 @@ fn summary(
     unsettled -= &settled;
     let is_held = |number: &u32| {
         let Some((cluster, known)) = fleet.by_number(*number) else { return false };
-        is_held(fleet, memory, (cluster, known), (name, bundle), connections.get(*number), defect)
+        let connection = connections.get(*number);
+        is_held(fleet, memory, &Place { cluster, known, full: name, bundle, connection, defect })
     };
     let held = unsettled.iter().filter(is_held).count() as u64;
     BundleSummary {
@@ -107,18 +108,10 @@ fn summary(
 }
 
 /// Whether a cluster that is not settled has a hold.
-fn is_held(
-    fleet: &Fleet,
-    memory: &impl Memory,
-    (cluster, known): (&str, &Cluster),
-    (name, bundle): (&str, &Bundle),
-    connection: Option<&Connection>,
-    defect: Option<&Defect>,
-) -> bool {
+fn is_held(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>) -> bool {
     // What the guard would let go need not be worked out to be counted.
-    if defect.is_some() || bundle.held.contains_key(&known.number) {
+    if place.defect.is_some() || place.bundle.held.contains_key(&place.known.number) {
         return true;
     }
-    let view = without_hold(fleet, memory, (cluster, known), (name, bundle), connection, false);
-    view.is_some_and(|view| hold::of_state(known, &view, connection).is_some())
+    place.without_hold(fleet, memory).is_some_and(|view| hold::of_state(place, &view).is_some())
 }

@@ -189,9 +189,10 @@ fn a_dependency_speaks_for_itself() {
 #[test]
 fn a_foreign_object_names_itself() {
     let mut desk = Desk::new();
-    let words = "exists, not ours: ConfigMap shop/web";
-    desk.see("v1", Sync::Failed, Health::Degraded, Some(words));
-    assert_eq!(desk.hold(), format!("owner 9000 {words}"));
+    for words in ["exists, not ours: ConfigMap shop/web", "belongs to bundle main/db of this cluster"] {
+        desk.see("v1", Sync::Failed, Health::Degraded, Some(words));
+        assert_eq!(desk.hold(), format!("owner 9000 {words}"));
+    }
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn the_guard_names_what_would_go_and_the_command() {
     assert_eq!(hold.objects, ["ConfigMap shop/web"]);
     assert_eq!(
         hold.message,
-        "the deletion guard holds it: 1 object would go, all that it has there; look at them, \
+        "the deletion guard holds it: 1 object would go, all that it has there; look at it, \
          then run `drover rollout approve main/web --deletions`"
     );
 }
