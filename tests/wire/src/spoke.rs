@@ -101,6 +101,17 @@ impl Spoke {
         Ok(stream)
     }
 
+    /// Joins, connects, and takes what it is assigned.
+    ///
+    /// # Errors
+    /// As of each.
+    pub async fn attached(hub: &Hub, cluster: &str) -> Result<(Self, Stream)> {
+        let mut spoke = Self::join(hub, cluster).await?;
+        let mut stream = spoke.connect(hub).await?;
+        spoke.follow(&mut stream, |spoke| !spoke.entries.is_empty()).await?;
+        Ok((spoke, stream))
+    }
+
     /// Connects and says nothing yet.
     ///
     /// # Errors

@@ -179,9 +179,7 @@ async fn a_revoked_cluster_is_cut_off_within_a_second_and_stays_so() -> Result<(
 #[tokio::test]
 async fn a_certificate_is_renewed_in_the_stream_for_the_enrolled_key_alone() -> Result<()> {
     let hub = Hub::start()?;
-    let mut spoke = Spoke::join(&hub, "a").await?;
-    let mut stream = spoke.connect(&hub).await?;
-    spoke.follow(&mut stream, |spoke| !spoke.entries.is_empty()).await?;
+    let (mut spoke, mut stream) = Spoke::attached(&hub, "a").await?;
     stream.say(&ToHub::Renew(csr(&spoke.key)?)).await;
     let fresh = loop {
         match stream.next().await? {

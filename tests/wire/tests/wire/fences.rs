@@ -12,14 +12,6 @@ fn replace(cluster: &str) -> Command {
     Command::ReplaceCluster(ReplaceCluster { cluster: cluster.into() })
 }
 
-/// A spoke that holds what it is assigned.
-async fn attached(hub: &Hub, cluster: &str) -> Result<(Spoke, Stream)> {
-    let mut spoke = Spoke::join(hub, cluster).await?;
-    let mut stream = spoke.connect(hub).await?;
-    spoke.follow(&mut stream, |spoke| !spoke.entries.is_empty()).await?;
-    Ok((spoke, stream))
-}
-
 /// A new commit reaches a spoke through the stream that it has had all along.
 async fn goes_on(hub: &Hub, spoke: &mut Spoke, stream: &mut Stream, value: &str) -> Result<()> {
     hub.commit("web/web.yaml", &config_map("web", value))?;
@@ -29,8 +21,8 @@ async fn goes_on(hub: &Hub, spoke: &mut Spoke, stream: &mut Stream, value: &str)
 #[tokio::test]
 async fn a_forged_fence_quarantines_that_cluster_alone() -> Result<()> {
     let hub = Hub::start()?;
-    let (mut thief, stream) = attached(&hub, "a").await?;
-    let (mut other, mut others) = attached(&hub, "b").await?;
+    let (mut thief, stream) = Spoke::attached(&hub, "a").await?;
+    let (mut other, mut others) = Spoke::attached(&hub, "b").await?;
     drop(stream);
     let honest = thief.hello.clone();
     thief.hello.fence.generation += 1_000;
@@ -48,8 +40,8 @@ async fn a_forged_fence_quarantines_that_cluster_alone() -> Result<()> {
 #[tokio::test]
 async fn a_spoke_that_is_truly_ahead_is_refused_and_planning_stops() -> Result<()> {
     let hub = Hub::start()?;
-    let (mut spoke, stream) = attached(&hub, "a").await?;
-    let (mut other, mut others) = attached(&hub, "b").await?;
+    let (mut spoke, stream) = Spoke::attached(&hub, "a").await?;
+    let (mut other, mut others) = Spoke::attached(&hub, "b").await?;
     drop(stream);
     // What this hub would say later: its own MAC over a generation that it has not reached.
     spoke.hello.fence.generation += 5;
@@ -73,7 +65,7 @@ async fn a_spoke_that_is_truly_ahead_is_refused_and_planning_stops() -> Result<(
 #[tokio::test]
 async fn the_fence_of_another_hub_is_refused_and_quarantines_nobody() -> Result<()> {
     let hub = Hub::start()?;
-    let (mut spoke, stream) = attached(&hub, "a").await?;
+    let (mut spoke, stream) = Spoke::attached(&hub, "a").await?;
     drop(stream);
     let own = spoke.hello.fence.clone();
     spoke.hello.fence = Fence { hub_id: "ffffffffffffffffffffffffffffffff".into(), ..own.clone() };
@@ -86,7 +78,7 @@ async fn the_fence_of_another_hub_is_refused_and_quarantines_nobody() -> Result<
 #[tokio::test]
 async fn an_older_session_token_is_a_duplicate_identity() -> Result<()> {
     let hub = Hub::start()?;
-    let (mut spoke, first) = attached(&hub, "a").await?;
+    let (mut spoke, first) = Spoke::attached(&hub, "a").await?;
     let old = spoke.hello.session_token.clone();
     drop(first);
     let mut second = spoke.connect(&hub).await?;
@@ -106,7 +98,7 @@ async fn an_older_session_token_is_a_duplicate_identity() -> Result<()> {
 #[tokio::test]
 async fn another_kube_system_is_held_until_the_cluster_is_replaced() -> Result<()> {
     let mut hub = Hub::start()?;
-    let (mut spoke, stream) = attached(&hub, "a").await?;
+    let (mut spoke, stream) = Spoke::attached(&hub, "a").await?;
     drop(stream);
     spoke.hello.cluster_uid = "uid-of-a-new-installation".into();
     assert_eq!(spoke.connect(&hub).await?.refusal().await?, Refusal::OtherCluster);
@@ -129,7 +121,7 @@ async fn another_kube_system_is_held_until_the_cluster_is_replaced() -> Result<(
 #[tokio::test]
 async fn the_second_stream_of_a_spoke_displaces_the_first() -> Result<()> {
     let hub = Hub::start()?;
-    let (mut spoke, mut first) = attached(&hub, "a").await?;
+    let (mut spoke, mut first) = Spoke::attached(&hub, "a").await?;
     let mut second = spoke.connect(&hub).await?;
     assert_eq!(first.refusal().await?, Refusal::Displaced);
     goes_on(&hub, &mut spoke, &mut second, "through-the-second").await?;

@@ -27,9 +27,7 @@ async fn no_message_is_above_4_kib_whatever_the_object() -> Result<()> {
     let bytes = 1024 * 1024;
     let hub =
         Hub::start_with(&[("drover.yaml", DECLARATIONS), ("web/web.yaml", &config_map("web", &noise(bytes, 1)))])?;
-    let mut spoke = Spoke::join(&hub, "a").await?;
-    let mut stream = spoke.connect(&hub).await?;
-    spoke.follow(&mut stream, |spoke| !spoke.entries.is_empty()).await?;
+    let (mut spoke, mut stream) = Spoke::attached(&hub, "a").await?;
     assert!(spoke.bodies.values().any(|body| body.len() > bytes), "the whole object came");
     assert!(stream.count > 150, "{} messages", stream.count);
     assert!(stream.largest_bytes <= limits::SYNC_MESSAGE_BYTES_MAX, "{} bytes", stream.largest_bytes);
@@ -83,9 +81,7 @@ async fn say(stream: &Stream, kind: &str) -> Result<()> {
 #[tokio::test]
 async fn a_peer_that_breaks_the_protocol_ends_its_own_stream_alone() -> Result<()> {
     let hub = Hub::start()?;
-    let mut other = Spoke::join(&hub, "b").await?;
-    let mut others = other.connect(&hub).await?;
-    other.follow(&mut others, |spoke| !spoke.entries.is_empty()).await?;
+    let (mut other, mut others) = Spoke::attached(&hub, "b").await?;
     let mut spoke = Spoke::join(&hub, "a").await?;
     for kind in [
         "garbage",

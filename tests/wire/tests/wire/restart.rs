@@ -111,9 +111,7 @@ fn a_killed_hub_sends_nothing_again_to_spokes_that_are_current() -> Result<()> {
 #[tokio::test]
 async fn a_hub_that_stops_sends_its_spokes_elsewhere() -> Result<()> {
     let hub = Hub::start()?;
-    let mut spoke = Spoke::join(&hub, "a").await?;
-    let mut stream = spoke.connect(&hub).await?;
-    spoke.follow(&mut stream, |spoke| !spoke.entries.is_empty()).await?;
+    let (_spoke, mut stream) = Spoke::attached(&hub, "a").await?;
     send_signal(hub.pid()?, libc::SIGTERM)?;
     // It knows of no other replica; whoever has more than one address tries the next.
     assert_eq!(stream.moved().await?, Vec::<String>::new());
