@@ -37,7 +37,7 @@ pub(crate) struct Figures {
     pub(crate) last_ack: Times,
     /// The same while clusters do not answer, so that nothing is applied before all have acked: in life the spokes
     /// have machines of their own.
-    pub last_ack_alone: Times,
+    pub(crate) last_ack_alone: Times,
     /// To the ack of half of them.
     pub(crate) half_acked: Times,
     /// To the commit being read and rendered.
@@ -51,13 +51,13 @@ pub(crate) struct Figures {
     /// The hub's processor time from the commit to that rest.
     pub(crate) commit_cpu: Times,
     /// Processor time of all spokes for the same.
-    pub spokes_cpu: Times,
+    pub(crate) spokes_cpu: Times,
     /// Bytes that one commit sent to one spoke.
     pub(crate) delta_bytes: u64,
     /// Reports that one commit drew from all spokes.
-    pub reports: u64,
+    pub(crate) reports: u64,
     /// Entries of the log that one commit cost.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Bytes of the record that a spoke writes before it acks.
     pub(crate) record_bytes: u64,
     /// Memory of a hub that knows the fleet and has nobody connected, in bytes.
@@ -357,16 +357,6 @@ impl Run {
 
 /// The time of a line of the hub's log.
 fn time_of(line: &Json) -> Result<SystemTime> {
-    let text = line["timestamp"].as_str().context("a line without a time")?;
-    let (_, clock) = text.trim_end_matches('Z').split_once('T').context("not a time")?;
-    let number = |text: Option<&str>| -> Result<f64> { Ok(text.context("not a time")?.parse()?) };
-    let mut clock = clock.split(':');
-    let secs = 3600.0 * number(clock.next())? + 60.0 * number(clock.next())? + number(clock.next())?;
-    // A run is short, so the date is that of now.
-    let day = Duration::from_secs(86_400);
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let midnight = Duration::from_secs(since.as_secs() / day.as_secs() * day.as_secs());
-    let time = SystemTime::UNIX_EPOCH + midnight + Duration::from_secs_f64(secs);
-    // Just after midnight the line may be of the day before.
-    Ok(if time > SystemTime::now() + Duration::from_secs(60) { time - day } else { time })
+    let time: jiff::Timestamp = line["timestamp"].as_str().context("a line without a time")?.parse()?;
+    Ok(time.into())
 }
