@@ -118,10 +118,8 @@ pub const RENDERINGS_SPARE_MAX: usize = 10_000;
 pub const NACK_RETRY_SECS: u64 = 60;
 /// Clusters of one hub.
 pub const CLUSTERS_MAX: usize = 20_000;
-/// Defects kept and shown for one source; the rest are counted.
+/// Defects kept and shown for one source, beside one of each bundle; the rest are counted.
 pub const DEFECTS_MAX: usize = 200;
-/// Bundles of one source of which at least one defect is kept, whatever else is cut off.
-pub const DEFECTIVE_BUNDLES_MAX: usize = 2_000;
 /// Defects shown of the files of one bundle; the rest are counted. Far fewer than of a source, so
 /// that one bundle does not hide the others.
 pub const DEFECTS_PER_BUNDLE_MAX: usize = 50;

@@ -277,7 +277,7 @@ mod tests {
             shared.contents = Some(Contents { foreign, ..Contents::default() });
             assert!(matches!(judged(&shared), Verdict::Wait(why) if why.contains("ConfigMap shop/x")));
             shared.contents = Some(Contents::default());
-            assert!(matches!(judged(&shared), Verdict::Delete { uid, .. } if uid == "u"));
+            assert_eq!(judged(&shared), Verdict::Delete { uid: "u".into(), resource_version: "1".into() });
             // Whatever it holds, the permit comes first.
             shared.permit.deletions = 0;
             assert!(matches!(judged(&shared), Verdict::Refuse(_)));

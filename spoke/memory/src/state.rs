@@ -160,7 +160,7 @@ impl State {
                 self.apply(manifest, manager, *dry_run, now_millis).map(Outcome::Applied)
             }
             Op::Delete { identity, version, uid, resource_version } => {
-                self.delete(identity, version, (uid, resource_version), now_millis)
+                self.delete(identity, version, uid, resource_version, now_millis)
             }
             Op::EnsureNamespace(name) => self.ensure_namespace(name, now_millis),
             Op::Contents { of, inventoried } => self.contents(of, inventoried),
@@ -190,7 +190,8 @@ impl State {
         &mut self,
         identity: &Identity,
         version: &str,
-        (uid, resource_version): (&str, &str),
+        uid: &str,
+        resource_version: &str,
         now: u64,
     ) -> Result<Outcome, Failure> {
         self.hinder(Verb::Delete, identity)?;
@@ -205,24 +206,17 @@ impl State {
         let Some(stored) = self.objects.get(&identity) else {
             return Ok(Outcome::Deleted);
         };
-        if stored.uid != uid {
-            let message = format!(
-                "Operation cannot be fulfilled on {} {:?}: the UID in the precondition ({uid}) does not match the UID in record ({})",
-                resolved.named(),
-                identity.name,
-                stored.uid
-            );
-            return Err(fail(Reason::Conflict, message));
-        }
         let object = stored.json();
         let present = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
-        if present != resource_version {
-            let message = format!(
-                "Operation cannot be fulfilled on {} {:?}: the ResourceVersion in the precondition ({resource_version}) does not match the ResourceVersion in record ({present})",
-                resolved.named(),
-                identity.name,
-            );
-            return Err(fail(Reason::Conflict, message));
+        for (what, wanted, found) in [("UID", uid, &*stored.uid), ("ResourceVersion", resource_version, present)] {
+            if wanted != found {
+                let message = format!(
+                    "Operation cannot be fulfilled on {} {:?}: the {what} in the precondition ({wanted}) does not match the {what} in record ({found})",
+                    resolved.named(),
+                    identity.name,
+                );
+                return Err(fail(Reason::Conflict, message));
+            }
         }
         if identity.kind.is("", "Namespace") && NAMESPACES[..].contains(&identity.name.as_str()) {
             let message = format!("namespaces {:?} is forbidden: this namespace may not be deleted", identity.name);

@@ -75,8 +75,8 @@ impl Defects {
     }
 }
 
-/// As many defects as are kept, those that hold something first, and how many there are beside. At least
-/// one of each bundle is among them, since holds are told from what is kept.
+/// As many defects as are kept, those that hold something first, and how many there are beside. One of
+/// each bundle is always among them, since holds are told from what is kept.
 fn cut(mut all: Vec<Defect>) -> (Vec<Defect>, u64) {
     let in_order = |a: &Defect, b: &Defect| (a.note, a).cmp(&(b.note, b));
     all.sort_by(in_order);
@@ -84,12 +84,10 @@ fn cut(mut all: Vec<Defect>) -> (Vec<Defect>, u64) {
     let mut named = BTreeSet::new();
     let is_first = |one: &Defect| !one.note && one.bundle.as_ref().is_some_and(|name| named.insert(name.clone()));
     let (mut kept, rest): (Vec<Defect>, Vec<Defect>) = all.into_iter().partition(is_first);
-    let count = kept.len() + rest.len();
-    kept.truncate(limits::DEFECTIVE_BUNDLES_MAX);
     let room = limits::DEFECTS_MAX.saturating_sub(kept.len());
+    let more = rest.len().saturating_sub(room) as u64;
     kept.extend(rest.into_iter().take(room));
     kept.sort_by(in_order);
-    let more = (count - kept.len()) as u64;
     (kept, more)
 }
 
