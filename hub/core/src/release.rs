@@ -9,15 +9,17 @@
 //! was. A bundle that is neither in `bundles` nor in `held` is no longer declared.
 
 mod goals;
+mod input;
 pub mod meta;
 pub mod scope;
 mod variables;
 mod wanted;
 
 pub use goals::{BundleGoals, ClusterFacts, Goals, PairContent, Rendering, goals};
+pub use input::{Chart, Helm, How, InputFile, RENDERER_VERSION, RenderInput};
 pub use meta::{ObjectMeta, VariantMeta};
 pub use variables::{Layer, Layers, Resolved, layers, needed_variables};
-pub use wanted::{InputFile, RENDERER_VERSION, RenderInput, Wanted, wanted};
+pub use wanted::{Wanted, wanted};
 
 #[cfg(test)]
 #[path = "release/tests.rs"]

@@ -7,9 +7,10 @@ use proto_model::bind::{BindError, Problem, check_value};
 use proto_model::{Digest, Variables};
 use roaring::RoaringBitmap;
 
+use super::input::RenderInput;
 use super::meta::VariantMeta;
 use super::variables::{layers, needed_variables};
-use super::wanted::{RenderInput, Wanted};
+use super::wanted::Wanted;
 use crate::catalog::spec::BundleSpec;
 use crate::catalog::{Catalog, Declared, Defect, Guard};
 use crate::select::Index;

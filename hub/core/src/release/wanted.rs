@@ -6,39 +6,13 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use proto_model::variant::{Binds, Dependency};
 use proto_model::{Digest, Settings, limits};
 
+use super::input::{InputFile, RENDERER_VERSION, RenderInput};
 use crate::catalog::spec::BundleSpec;
 use crate::catalog::{Catalog, Declared, Defect, directory, full_name};
 use crate::snapshot::{Mode, Snapshot, is_declaration};
 
-/// Rises whenever the same input would render to something else: then everything renders anew.
-pub const RENDERER_VERSION: u32 = 2;
-
-/// What is to be rendered for one bundle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RenderInput {
-    /// Address: equal digests give equal renderings.
-    pub digest: Digest,
-    /// Full name of the bundle.
-    pub bundle: String,
-    /// Folder of the bundle, relative to the source's path; empty for its root.
-    pub path: String,
-    /// The files, by path.
-    pub files: Vec<InputFile>,
-    /// What shapes the rendering and the variant.
-    pub settings: Settings,
-}
-
-/// A file that is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputFile {
-    /// Path, relative to the source's path.
-    pub path: String,
-    /// Git's id of its content.
-    pub id: String,
-}
-
 /// What is to be rendered of one snapshot.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wanted {
     /// By full name of the bundle.
     pub inputs: BTreeMap<String, RenderInput>,
@@ -96,7 +70,7 @@ fn input(
     let settings = settings(item);
     let digest = address(&path, &files, &settings);
     let bundle = full.into();
-    (Ok(RenderInput { digest, bundle, path, files, settings }), notes)
+    (Ok(RenderInput { digest, bundle, path, files, settings, ..RenderInput::default() }), notes)
 }
 
 /// What lies below a bundle's path.
