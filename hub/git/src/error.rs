@@ -114,6 +114,14 @@ pub enum ReadError {
         /// The id that was asked for.
         commit: String,
     },
+    /// A repository of this machine has no such ref.
+    #[error("{dir} has no commit that {reference:?} names: give a branch, a tag or a commit id that `git log` shows there", dir = .dir.display())]
+    NoRef {
+        /// The repository.
+        dir: PathBuf,
+        /// What was asked for.
+        reference: String,
+    },
     /// The commit has no such folder.
     #[error("commit {commit} has no folder {path:?}: check the source's path")]
     NoFolder {

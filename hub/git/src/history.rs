@@ -76,6 +76,22 @@ pub async fn commit_info(dir: &Path, commit: &str) -> Result<CommitInfo, ReadErr
     .await
 }
 
+/// The full id of the commit that `reference` names in a repository of this machine: a branch, a
+/// tag, `HEAD~2`, `origin/main`, a commit id or the beginning of one.
+///
+/// # Errors
+/// Where there is no repository, or it has no such commit.
+pub async fn resolve(dir: &Path, reference: &str) -> Result<String, ReadError> {
+    let missing = ReadError::NoRef { dir: dir.to_owned(), reference: reference.to_owned() };
+    let reference = reference.to_owned();
+    on_mirror(dir.to_owned(), move |repository| {
+        let found = repository.rev_parse_single(reference.as_str()).map_err(|_| missing.clone())?;
+        let object = found.object().map_err(|error| damaged(&found.to_string(), &error))?;
+        object.peel_to_commit().map(|commit| commit.id.to_string()).map_err(|_| missing)
+    })
+    .await
+}
+
 /// Looks for `old` among the ancestors of `new`, newest first: usually it is the first parent.
 pub(crate) fn descent(repository: &gix::Repository, old: ObjectId, new: ObjectId) -> gix::Result<Descent> {
     if old == new {
@@ -105,7 +121,7 @@ pub(crate) async fn on_mirror<T: Send + 'static>(
 ) -> Result<T, ReadError> {
     let at = dir.clone();
     let done = spawn_blocking(move || {
-        let mut repository = mirror::open(&dir).map_err(|error| ReadError::Mirror { dir, why: explain(&error) })?;
+        let mut repository = mirror::open_any(&dir).map_err(|error| ReadError::Mirror { dir, why: explain(&error) })?;
         // Commits and trees are looked at twice.
         repository.object_cache_size_if_unset(4 * 1024 * 1024);
         work(&repository)

@@ -31,9 +31,17 @@ const _: () = assert!(50 + 500 + 5_000 + 50_000 < limits::HISTORY_COMMITS_MAX);
 
 /// Opens the mirror in a source's directory.
 pub(crate) fn open(dir: &Path) -> gix::Result<gix::Repository> {
-    // It is ours, whoever the files belong to; no other configuration is read.
-    let options = gix::open::Options::isolated().with(gix::sec::Trust::Full).open_path_as_is(true);
-    gix::open_opts(dir.join(NAME), options)
+    gix::open_opts(dir.join(NAME), trusted().open_path_as_is(true))
+}
+
+/// Opens the mirror in a source's directory, or the repository that the directory is itself.
+pub(crate) fn open_any(dir: &Path) -> gix::Result<gix::Repository> {
+    if dir.join(NAME).is_dir() { open(dir) } else { gix::open_opts(dir, trusted()) }
+}
+
+/// It is ours, whoever the files belong to; no other configuration is read.
+fn trusted() -> gix::open::Options {
+    gix::open::Options::isolated().with(gix::sec::Trust::Full)
 }
 
 /// The commit that was fetched last, where it and its tree are there.

@@ -26,6 +26,9 @@ pub struct Tree {
 /// Git id and mode, and the content of the files that `want` names. `want` sees the path relative
 /// to the folder, with `/`, and the entry without content.
 ///
+/// `dir` is the directory of a [`crate::Source`], or of any repository of this machine, with or
+/// without a work tree.
+///
 /// # Errors
 /// Where the commit is not in the mirror or damaged, or has more than [`limits::TREE_PATHS_MAX`]
 /// paths.
@@ -48,6 +51,64 @@ pub async fn read(
         Ok(reader.tree)
     })
     .await
+}
+
+/// Reads into a snapshot the content of the files that `paths` names, by the ids that it holds: the
+/// tree is not walked again. What is no file, is not in the snapshot, or has its content is left as
+/// it is. Gives the files that are too large, at most [`limits::DEFECTS_MAX`] of them.
+///
+/// # Errors
+/// Where an object is not in the mirror or damaged; the snapshot is then as it was.
+pub async fn fill(
+    dir: &Path,
+    snapshot: &mut Snapshot,
+    paths: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Result<Vec<Defect>, ReadError> {
+    let wanted: Vec<(String, File)> = paths
+        .into_iter()
+        .filter_map(|path| Some((path.as_ref().to_owned(), snapshot.files.get(path.as_ref())?.clone())))
+        .filter(|(_, file)| file.bytes.is_none())
+        .collect();
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let commit = snapshot.commit.clone();
+    let (filled, defects) = on_mirror(dir.to_owned(), move |repository| {
+        let (mut filled, mut defects) = (Vec::with_capacity(wanted.len()), Vec::new());
+        for (path, mut file) in wanted {
+            match content(repository, &commit, &path, &mut file)? {
+                None => filled.push((path, file)),
+                Some(defect) if defects.len() < limits::DEFECTS_MAX => defects.push(defect),
+                Some(_) => {}
+            }
+        }
+        Ok((filled, defects))
+    })
+    .await?;
+    snapshot.files.extend(filled);
+    Ok(defects)
+}
+
+/// Reads one file; a defect where it is too large.
+fn content(
+    repository: &gix::Repository,
+    commit: &str,
+    path: &str,
+    file: &mut File,
+) -> Result<Option<Defect>, ReadError> {
+    if matches!(file.mode, Mode::Submodule | Mode::Unnamed) {
+        return Ok(None);
+    }
+    let id = parse(&file.id)?;
+    let size = repository.find_header(id).map_err(|error| damaged(commit, &error))?.size();
+    let max = limits::FILE_BYTES_MAX;
+    if size > max as u64 {
+        let message = format!("the file has {size} bytes, and at most {max} are read: split it");
+        return Ok(Some(Defect { file: path.to_owned(), line: 0, message, bundle: None, note: false }));
+    }
+    let mut blob = repository.find_blob(id).map_err(|error| damaged(commit, &error))?;
+    file.bytes = Some(Arc::from(blob.take_data()));
+    Ok(None)
 }
 
 struct Reader<'a> {
@@ -106,32 +167,15 @@ impl Reader<'_> {
     }
 
     fn contents(&mut self, want: &impl Fn(&str, &File) -> bool) -> Result<(), ReadError> {
-        let mut too_large = Vec::new();
         for (path, file) in &mut self.tree.snapshot.files {
-            if matches!(file.mode, Mode::Submodule | Mode::Unnamed) || !want(path, file) {
-                continue;
+            if want(path, file)
+                && let Some(defect) = content(self.repository, self.commit, path, file)?
+                && self.tree.defects.len() < limits::DEFECTS_MAX
+            {
+                self.tree.defects.push(defect);
             }
-            let id = parse(&file.id)?;
-            let header = self.repository.find_header(id).map_err(|error| damaged(self.commit, &error))?;
-            if header.size() > limits::FILE_BYTES_MAX as u64 {
-                too_large.push((path.clone(), header.size()));
-                continue;
-            }
-            let mut blob = self.repository.find_blob(id).map_err(|error| damaged(self.commit, &error))?;
-            file.bytes = Some(Arc::from(blob.take_data()));
-        }
-        for (path, size) in too_large {
-            let max = limits::FILE_BYTES_MAX;
-            self.defect(path, &format!("the file has {size} bytes, and at most {max} are read: split it"));
         }
         Ok(())
-    }
-
-    fn defect(&mut self, file: String, message: &str) {
-        if self.tree.defects.len() < limits::DEFECTS_MAX {
-            let message = message.to_owned();
-            self.tree.defects.push(Defect { file, line: 0, message, bundle: None, note: false });
-        }
     }
 
     fn too_many(&self) -> ReadError {

@@ -8,9 +8,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use common::{Mirror, Repo, fetch};
+use common::{Mirror, Repo, fetch, git};
 use hub_core::snapshot::Mode;
-use hub_git::{ReadError, read};
+use hub_git::{ReadError, fill, read, resolve};
 use proto_model::limits;
 
 #[test]
@@ -66,6 +66,67 @@ async fn paths_modes_ids_and_wanted_bytes() {
         let error = read(&mirror.source.dir, commit, "", |_, _| true).await.unwrap_err();
         assert!(matches!(error, ReadError::NoCommit { .. }), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_filled_without_another_walk() {
+    let repo = Repo::new();
+    repo.write("a.yaml", "a");
+    repo.write("large.yaml", &"x".repeat(limits::FILE_BYTES_MAX + 1));
+    symlink("a.yaml", repo.path().join("link")).unwrap();
+    repo.commit("b/b.yaml", "b");
+    let (mirror, head) = fetched(&repo).await;
+    let dir = &mirror.source.dir;
+    let mut snapshot = read(dir, &head, "", |path, _| path == "a.yaml").await.unwrap().snapshot;
+    assert!(snapshot.read("b/b.yaml").is_none());
+
+    let defects = fill(dir, &mut snapshot, ["b/b.yaml", "a.yaml", "link", "absent", "large.yaml"]).await.unwrap();
+    assert_eq!(defects.len(), 1, "{defects:?}");
+    assert_eq!(defects[0].file, "large.yaml");
+    assert_eq!(snapshot, read(dir, &head, "", |_, _| true).await.unwrap().snapshot);
+
+    snapshot.files.get_mut("a.yaml").unwrap().bytes = None;
+    snapshot.files.get_mut("b/b.yaml").unwrap().bytes = None;
+    snapshot.files.get_mut("b/b.yaml").unwrap().id = "0123456789012345678901234567890123456789".to_owned();
+    let before = snapshot.clone();
+    let error = fill(dir, &mut snapshot, ["a.yaml", "b/b.yaml"]).await.unwrap_err();
+    assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
+    assert_eq!(snapshot, before);
+}
+
+#[tokio::test]
+async fn a_repository_of_this_machine_is_read_where_it_lies() {
+    let repo = Repo::new();
+    let first = repo.commit("a.yaml", "one");
+    repo.git(&["tag", "-a", "v1", "-m", "annotated"]);
+    let second = repo.commit("a.yaml", "two");
+    repo.git(&["update-ref", "refs/remotes/origin/main", &first]);
+    repo.git(&["tag", "blob", &repo.git(&["rev-parse", "HEAD:a.yaml"])]);
+    repo.git(&["worktree", "add", "-q", "tree", "-b", "topic"]);
+    let bare = tempfile::tempdir().unwrap();
+    git(bare.path(), &["clone", "-q", "--mirror", repo.path().to_str().unwrap(), "."]);
+    let dirs = [repo.path().to_owned(), repo.path().join(".git"), repo.path().join("tree"), bare.path().to_owned()];
+    for dir in dirs {
+        for (reference, commit) in [
+            ("main", &second),
+            ("HEAD", &second),
+            ("HEAD~1", &first),
+            ("origin/main", &first),
+            ("v1", &first),
+            (&first[..12], &first),
+            (first.as_str(), &first),
+        ] {
+            assert_eq!(resolve(&dir, reference).await.as_ref(), Ok(commit), "{} {reference}", dir.display());
+        }
+        for reference in ["absent", "blob", "", "-x", "main^{tree}"] {
+            let error = resolve(&dir, reference).await.unwrap_err();
+            assert!(matches!(error, ReadError::NoRef { .. }), "{error}");
+        }
+        let tree = read(&dir, &first, "", |_, _| true).await.unwrap();
+        assert_eq!(tree.snapshot.read("a.yaml").map(|b| b.to_vec()), Some(b"one".to_vec()));
+    }
+    let error = resolve(&repo.path().join("absent"), "main").await.unwrap_err();
+    assert!(matches!(error, ReadError::Mirror { .. }), "{error}");
 }
 
 #[tokio::test]
