@@ -8,17 +8,25 @@
 //! **Invariant:** a bundle of which anything is wrong is in `held`, and its goal stays what it
 //! was. A bundle that is neither in `bundles` nor in `held` is no longer declared.
 
+mod combine;
+pub mod early;
 mod goals;
 mod input;
+mod kustomization;
+pub mod lock;
 pub mod meta;
+mod recipe;
 pub mod scope;
+mod tree;
 mod variables;
 mod wanted;
 
-pub use goals::{BundleGoals, ClusterFacts, Goals, PairContent, Rendering, goals};
+pub use combine::{Clusters, Combination, Tools};
+pub use goals::{BundleGoals, ClusterFacts, Goals, Inputs, PairContent, Rendering, Renderings, goals};
 pub use input::{Chart, Helm, How, InputFile, RENDERER_VERSION, RenderInput};
 pub use meta::{ObjectMeta, VariantMeta};
-pub use variables::{Layer, Layers, Resolved, layers, needed_variables};
+pub use recipe::Recipe;
+pub use variables::{Common, Layer, Layers, Resolved, layers, needed_variables};
 pub use wanted::{Wanted, wanted};
 
 #[cfg(test)]

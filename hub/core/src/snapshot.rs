@@ -1,6 +1,6 @@
 //! The tree of one commit, as a value: paths, object ids, and the files that were asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proto_model::limits;
@@ -12,6 +12,9 @@ pub struct Snapshot {
     pub commit: String,
     /// By path, relative to the source's path, with `/` and without a leading one.
     pub files: BTreeMap<String, File>,
+    /// Paths of which the content was asked for: one that is here and has none is too large, or
+    /// no file.
+    pub asked: BTreeSet<String>,
 }
 
 /// One entry of the tree that is not itself a tree.

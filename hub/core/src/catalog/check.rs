@@ -175,6 +175,7 @@ pub(super) fn bundle(item: &Declared<BundleSpec>, out: &mut Vec<Finding>) {
     let mut findings = Findings { item, out };
     shape(item, &mut findings);
     variables(item, &mut findings);
+    render(item, &mut findings);
     not_carried_out(item, &mut findings);
 }
 
@@ -241,35 +242,54 @@ fn variables(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec
 
 fn not_carried_out(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
     let spec = &item.spec;
-    let render = spec.render.clone().unwrap_or_default();
     let shaping = [
         ("spec.serviceAccount", spec.service_account.is_some()),
         ("spec.ignore", !spec.ignore.is_empty()),
         ("spec.adopt", spec.adopt != Adopt::IfNoDiff),
         ("spec.onRemoval", spec.on_removal != OnRemoval::Delete),
         ("spec.health", spec.health.as_ref().is_some_and(|health| !health.checks.is_empty())),
-        ("spec.patches", !spec.patches.is_empty()),
         ("spec.restartOnChange", !spec.restart_on_change),
         ("spec.replaces", !spec.replaces.is_empty()),
-        ("spec.render.helm", render.helm.is_some()),
-        ("spec.render.kustomize", render.kustomize.is_some()),
     ];
     for (path, set) in shaping {
         if set {
             findings.not_yet(path);
         }
     }
-    for (at, target) in spec.targets.iter().enumerate() {
-        if target.kustomize.is_some() {
-            findings.not_yet(&format!("spec.targets.{at}.kustomize"));
+}
+
+/// How the bundle is rendered.
+fn render(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
+    let Some(render) = &item.spec.render else { return };
+    let ways = [
+        ("spec.render.manifests", render.manifests.is_some()),
+        ("spec.render.helm", render.helm.is_some()),
+        ("spec.render.kustomize", render.kustomize.is_some()),
+    ];
+    if let [_, (second, _), ..] = ways.into_iter().filter(|(_, set)| *set).collect::<Vec<_>>().as_slice() {
+        findings.defect(second, "manifests, helm and kustomize exclude each other; write another bundle");
+    }
+    if let Some(version) = &render.kube_version
+        && !is_kube_version(version)
+    {
+        findings
+            .defect("spec.render.kubeVersion", format!("{version:?} is no Kubernetes version: write 1.33 or 1.33.1"));
+    }
+    for (at, one) in render.api_versions.iter().enumerate() {
+        if one.is_empty() || one.split('/').count() > 3 || one.contains(|c: char| c.is_whitespace() || c == ',') {
+            let message = format!("{one:?} is no API version: write group/version or group/version/Kind");
+            findings.defect(&format!("spec.render.apiVersions.{at}"), message);
         }
     }
-    for (at, over) in spec.overrides.iter().enumerate() {
-        if !over.values.is_empty() {
-            findings.not_yet(&format!("spec.overrides.{at}.values"));
-        }
-        if !over.patches.is_empty() {
-            findings.not_yet(&format!("spec.overrides.{at}.patches"));
-        }
+    if let Some(name) = render.helm.as_ref().and_then(|helm| helm.release_name.as_ref())
+        && let Err(error) = name::check_label("releaseName", name, 53)
+    {
+        findings.defect("spec.render.helm.releaseName", error.to_string());
     }
+}
+
+fn is_kube_version(text: &str) -> bool {
+    let parts: Vec<&str> = text.trim_start_matches('v').split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.len() <= 4 && part.bytes().all(|byte| byte.is_ascii_digit());
+    matches!(parts.len(), 2 | 3) && parts.iter().all(is_number)
 }

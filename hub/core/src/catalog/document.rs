@@ -179,7 +179,7 @@ fn metadata(root: &Node, kind: Kind) -> Result<Metadata, Finding> {
 
 fn declared<S: DeserializeOwned>(root: &Node, spec: &Node, metadata: Metadata) -> Result<Declared<S>, Finding> {
     let mut lines = BTreeMap::new();
-    collect_lines(spec, "spec", 3, &mut lines);
+    collect_lines(spec, "spec", 5, &mut lines);
     Ok(Declared {
         source: String::new(),
         name: metadata.name,
@@ -201,6 +201,8 @@ fn collect_lines(node: &Node, path: &str, depth: usize, lines: &mut BTreeMap<Str
             for (key, value) in entries {
                 let path = format!("{path}.{}", key.written);
                 lines.insert(path.clone(), key.line);
+                // What is free in form is no field of ours.
+                let depth = if matches!(&*key.written, "values" | "patches") { depth.min(1) } else { depth };
                 collect_lines(value, &path, depth, lines);
             }
         }

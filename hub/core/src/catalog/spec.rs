@@ -131,9 +131,18 @@ pub struct Nothing {}
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HelmSpec {
-    /// The chart's directory, relative to the bundle's path.
+    /// The chart's directory, relative to the bundle's path; with `repo` or `oci`, its name there.
     #[serde(default = "here")]
     pub chart: String,
+    /// A chart repository, `https://…`, to take the chart from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repo: Option<String>,
+    /// A folder of an OCI registry, `oci://…`, to take the chart from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oci: Option<String>,
+    /// The chart's exact version, with `repo` or `oci`. `drover lock` pins its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Name of the release. Left out: the bundle's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_name: Option<String>,

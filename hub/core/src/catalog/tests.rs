@@ -12,7 +12,7 @@ fn snapshot(files: &[(&str, &str, Option<&str>)]) -> Snapshot {
         let bytes = text.map(|text| Arc::from(text.as_bytes()));
         ((*path).to_owned(), File { id: (*id).to_owned(), mode: Mode::Regular, bytes })
     });
-    Snapshot { commit: "c".into(), files: files.collect() }
+    Snapshot { commit: "c".into(), files: files.collect(), ..Snapshot::default() }
 }
 
 const CLUSTER: &str = "apiVersion: drover.dev/v1alpha1\nkind: Cluster\nmetadata: {name: c1}\n\
@@ -99,8 +99,8 @@ proptest::proptest! {
         bytes.splice(at..end, noise);
         let file = File { id: "1".into(), mode: Mode::Regular, bytes: Some(bytes.into()) };
         let files = [("drover.yaml".to_owned(), file)].into();
-        let snapshot = Snapshot { commit: String::new(), files };
+        let snapshot = Snapshot { files, ..Snapshot::default() };
         let parsed = parse(&snapshot, "main", None, &mut Cache::default());
-        let _ = crate::release::wanted(&parsed.catalog, &snapshot);
+        let _ = crate::release::wanted(&parsed.catalog, &snapshot, "1.33");
     }
 }

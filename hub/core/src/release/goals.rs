@@ -7,9 +7,11 @@ use proto_model::bind::{BindError, Problem, check_value};
 use proto_model::{Digest, Variables};
 use roaring::RoaringBitmap;
 
+use super::combine::{Clusters, Combination, Tools};
 use super::input::RenderInput;
 use super::meta::VariantMeta;
-use super::variables::{layers, needed_variables};
+use super::recipe::Recipe;
+use super::variables::{Common, Layers, layers, needed_variables};
 use super::wanted::Wanted;
 use crate::catalog::spec::BundleSpec;
 use crate::catalog::{Catalog, Declared, Defect, Guard};
@@ -58,6 +60,8 @@ pub struct Goals {
     pub held: BTreeMap<String, String>,
     /// What is wrong.
     pub defects: Vec<Defect>,
+    /// What is to be rendered before the bundles that it holds have goals.
+    pub missing: Vec<RenderInput>,
 }
 
 /// What all clusters should run of one bundle.
@@ -69,37 +73,58 @@ pub struct BundleGoals {
     pub guard: Guard,
     /// Folder of the bundle, relative to the source's path.
     pub path: String,
-    /// Address of the release.
-    pub release: Digest,
 }
 
-/// Puts clusters and renderings together. `renderings` holds what was rendered without defects, by
-/// the digest of the input; a bundle whose rendering is not there is held.
+/// What was rendered, by the digest of its input.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Renderings {
+    /// Without defects.
+    pub done: BTreeMap<Digest, Rendering>,
+    /// With defects, which are told elsewhere.
+    pub failed: BTreeSet<Digest>,
+}
+
+/// What goals are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// What the source declares.
+    pub catalog: &'a Catalog,
+    /// What all sources say of clusters.
+    pub common: &'a Common<'a>,
+    /// What the source's bundles are rendered from.
+    pub wanted: &'a Wanted,
+    /// All clusters that anything may be assigned to.
+    pub clusters: &'a [ClusterFacts],
+    /// What was rendered.
+    pub renderings: &'a Renderings,
+    /// The programs that render.
+    pub tools: &'a Tools,
+}
+
+/// Puts clusters and renderings together. A bundle of which anything could not be rendered is
+/// held; so is one of which something was not rendered yet, which is then in `missing`.
 #[must_use]
-pub fn goals(
-    catalog: &Catalog,
-    wanted: &Wanted,
-    clusters: &[ClusterFacts],
-    renderings: &BTreeMap<Digest, Rendering>,
-    hub: &Guard,
-) -> Goals {
-    let index: Index = clusters.iter().map(|one| (one.number, &one.labels)).collect();
-    let by_number = clusters.iter().map(|one| (one.number, one)).collect();
-    let mut goals = Goals { held: catalog.held.clone(), ..Goals::default() };
-    goals.held.extend(wanted.held.clone());
-    for (full, input) in &wanted.inputs {
-        let Some(item) = catalog.bundles.get(full) else {
+pub fn goals(inputs: Inputs<'_>, hub: &Guard) -> Goals {
+    let index: Index = inputs.clusters.iter().map(|one| (one.number, &one.labels)).collect();
+    let by_number = inputs.clusters.iter().map(|one| (one.number, one)).collect();
+    let clusters = Clusters { index: &index, by_number: &by_number };
+    let mut goals = Goals { held: inputs.catalog.held.clone(), ..Goals::default() };
+    goals.held.extend(inputs.wanted.held.clone());
+    for (full, recipe) in &inputs.wanted.recipes {
+        let Some(item) = inputs.catalog.bundles.get(full) else {
             continue;
         };
-        let Some(rendering) = renderings.get(&input.digest) else {
-            goals.held.insert(full.clone(), "it could not be rendered".into());
-            continue;
-        };
-        let one = One { catalog, item, input, rendering, index: &index, by_number: &by_number };
-        match one.goals(hub) {
-            Ok(bundle) => {
+        let made = recipe.combinations(item, inputs.common, clusters, inputs.tools).and_then(|combinations| {
+            let Some(rendered) = rendered(combinations, inputs.renderings, full, &mut goals) else {
+                return Ok(None);
+            };
+            One { inputs, item, recipe, rendered, clusters }.goals(hub).map(Some)
+        });
+        match made {
+            Ok(Some(bundle)) => {
                 goals.bundles.insert(full.clone(), bundle);
             }
+            Ok(None) => {}
             Err(defects) => {
                 let why = defects.first().map_or("is defective", |defect| &defect.message);
                 goals.held.insert(full.clone(), why.to_owned());
@@ -110,109 +135,128 @@ pub fn goals(
     goals
 }
 
+/// The renderings of all combinations; `None` where one is not there, which holds the bundle.
+fn rendered<'a>(
+    combinations: Vec<Combination>,
+    renderings: &'a Renderings,
+    full: &str,
+    goals: &mut Goals,
+) -> Option<Vec<(&'a Rendering, RoaringBitmap)>> {
+    let (mut found, mut whole) = (Vec::new(), true);
+    for Combination { input, clusters } in combinations {
+        if let Some(rendering) = renderings.done.get(&input.digest) {
+            found.push((rendering, clusters));
+            continue;
+        }
+        whole = false;
+        let has_failed = renderings.failed.contains(&input.digest);
+        let why = if has_failed { "it could not be rendered" } else { "it is being rendered" };
+        goals.held.insert(full.to_owned(), why.into());
+        if !has_failed {
+            goals.missing.push(input);
+        }
+    }
+    whole.then_some(found)
+}
+
 /// One bundle and what its goals are made of.
 struct One<'a> {
-    catalog: &'a Catalog,
+    inputs: Inputs<'a>,
     item: &'a Declared<BundleSpec>,
-    input: &'a RenderInput,
-    rendering: &'a Rendering,
-    index: &'a Index,
-    by_number: &'a BTreeMap<u32, &'a ClusterFacts>,
+    recipe: &'a Recipe,
+    rendered: Vec<(&'a Rendering, RoaringBitmap)>,
+    clusters: Clusters<'a>,
 }
 
 impl One<'_> {
     fn goals(&self, hub: &Guard) -> Result<BundleGoals, Vec<Defect>> {
-        let tables = self.tables();
-        self.check(&tables)?;
-        let variant = self.rendering.variant;
-        let pair = |variables| PairContent { variant, variables };
-        let guard = match self.catalog.policy_of(self.item) {
+        let layers = layers(self.inputs.common, self.item, self.clusters.index);
+        let mut pairs: BTreeMap<PairContent, RoaringBitmap> = BTreeMap::new();
+        let mut found = Vec::new();
+        for (rendering, clusters) in &self.rendered {
+            let tables = self.tables(&rendering.meta, clusters, &layers);
+            self.check(&rendering.meta, &tables, &mut found);
+            for (variables, on) in tables {
+                *pairs.entry(PairContent { variant: rendering.variant, variables }).or_default() |= on;
+            }
+        }
+        if !found.is_empty() {
+            return Err(self.shorten(found));
+        }
+        let guard = match self.inputs.catalog.policy_of(self.item) {
             Some(policy) => hub.tightened(&policy.spec.guard),
             None => hub.clone(),
         };
-        Ok(BundleGoals {
-            pairs: tables.into_iter().map(|(table, on)| (pair(table), on)).collect(),
-            guard,
-            path: self.input.path.clone(),
-            release: Digest::of_parts([&b"release"[..], &variant.0]),
-        })
-    }
-
-    /// The clusters that get the bundle: those that some target matches.
-    fn targeted(&self) -> RoaringBitmap {
-        self.item
-            .spec
-            .targets
-            .iter()
-            .fold(RoaringBitmap::new(), |all, target| all | self.index.select(&target.selector))
+        Ok(BundleGoals { pairs: pairs.into_iter().collect(), guard, path: self.recipe.path.clone() })
     }
 
     /// Clusters by the variables that they give the objects.
-    fn tables(&self) -> BTreeMap<Variables, RoaringBitmap> {
-        let targeted = self.targeted();
-        let used = self.rendering.meta.used();
+    fn tables(
+        &self,
+        meta: &VariantMeta,
+        clusters: &RoaringBitmap,
+        layers: &Layers<'_>,
+    ) -> BTreeMap<Variables, RoaringBitmap> {
+        let used = meta.used();
         let mut tables: BTreeMap<Variables, RoaringBitmap> = BTreeMap::new();
-        if targeted.is_empty() {
+        if clusters.is_empty() {
             return tables;
         }
         if used.is_empty() {
-            tables.insert(Variables::default(), targeted);
+            tables.insert(Variables::default(), clusters.clone());
             return tables;
         }
-        let layers = layers(self.catalog, self.item, self.index);
-        for cluster in targeted.iter().filter_map(|number| self.by_number.get(&number)) {
-            let table = needed_variables(&layers, used.iter().copied(), cluster);
+        for cluster in clusters.iter().filter_map(|number| self.clusters.by_number.get(&number)) {
+            let table = needed_variables(layers, used.iter().copied(), cluster);
             tables.entry(table).or_default().insert(cluster.number);
         }
         tables
     }
 
     /// Whether every table gives what the objects ask for, and names stay distinct.
-    fn check(&self, tables: &BTreeMap<Variables, RoaringBitmap>) -> Result<(), Vec<Defect>> {
-        let mut found: Vec<String> = Vec::new();
+    fn check(&self, meta: &VariantMeta, tables: &BTreeMap<Variables, RoaringBitmap>, found: &mut Vec<String>) {
         for (table, clusters) in tables {
-            let cluster = clusters.min().and_then(|number| self.by_number.get(&number));
+            let cluster = clusters.min().and_then(|number| self.clusters.by_number.get(&number));
             let cluster = cluster.map_or("", |cluster| &cluster.name);
             let more = match clusters.len() - 1 {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            let problems = self.problems(table);
+            let problems = problems(meta, table);
             found.extend(problems.into_iter().map(|what| format!("cluster {cluster}{more}: {what}")));
         }
-        if found.is_empty() {
-            return Ok(());
-        }
+    }
+
+    fn shorten(&self, mut found: Vec<String>) -> Vec<Defect> {
         let rest = found.len().saturating_sub(SPELLED_OUT_MAX);
         found.truncate(SPELLED_OUT_MAX);
         if rest > 0 {
             found.push(format!("{rest} more of this kind"));
         }
-        Err(found.into_iter().map(|what| self.item.defect("spec.variables", what)).collect())
+        found.into_iter().map(|what| self.item.defect("spec.variables", what)).collect()
     }
+}
 
-    fn problems(&self, table: &Variables) -> Vec<String> {
-        let meta = &self.rendering.meta;
-        let mut found = Vec::new();
-        for object in &meta.objects {
-            for used in &object.uses {
-                let name = used.name.clone();
-                let problem = match table.0.get(&name) {
-                    None => Problem::Missing(name),
-                    Some(value) => match check_value(used.form, value) {
-                        Ok(()) => continue,
-                        Err(bad) => Problem::BadValue { name, bad },
-                    },
-                };
-                let (object, pointer) = (object.identity.to_string(), used.pointer.clone());
-                found.push(BindError { object, pointer, problem }.to_string());
-            }
+fn problems(meta: &VariantMeta, table: &Variables) -> Vec<String> {
+    let mut found = Vec::new();
+    for object in &meta.objects {
+        for used in &object.uses {
+            let name = used.name.clone();
+            let problem = match table.0.get(&name) {
+                None => Problem::Missing(name),
+                Some(value) => match check_value(used.form, value) {
+                    Ok(()) => continue,
+                    Err(bad) => Problem::BadValue { name, bad },
+                },
+            };
+            let (object, pointer) = (object.identity.to_string(), used.pointer.clone());
+            found.push(BindError { object, pointer, problem }.to_string());
         }
-        if found.is_empty() && meta.binds_identities() {
-            found.extend(names(meta, table));
-        }
-        found
     }
+    if found.is_empty() && meta.binds_identities() {
+        found.extend(names(meta, table));
+    }
+    found
 }
 
 /// What is wrong with the names that a table gives.

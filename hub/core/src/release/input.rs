@@ -1,8 +1,10 @@
 //! What one rendering is made from.
 
 use proto_model::{Digest, Settings, Variables};
+use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use super::lock::Origin;
 use crate::catalog::spec::Lookup;
 
 /// Rises whenever the same input would render to something else: then everything renders anew.
@@ -56,7 +58,7 @@ pub enum How {
 }
 
 /// What `helm template` is given.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Helm {
     /// The chart.
     pub chart: Chart,
@@ -75,12 +77,17 @@ pub struct Helm {
 }
 
 /// Where a chart lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Chart {
     /// A folder of the source, relative to its path; empty for its root.
     Folder(String),
-    /// An archive by the SHA-256 of its bytes, as the source's `drover.lock` pins it.
-    Archive(Digest),
+    /// An archive from elsewhere.
+    Archive {
+        /// Where it is fetched.
+        origin: Box<Origin>,
+        /// SHA-256 of its bytes, as the source's `drover.lock` pins it.
+        digest: Digest,
+    },
 }
 
 impl Default for Chart {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proto_model::{Digest, Value};
 
 use super::*;
-use crate::catalog::{Cache, Catalog, parse};
+use crate::catalog::{Cache, Catalog, Defect, parse};
 use crate::select::Index;
 use crate::snapshot::{File, Mode, Snapshot};
 
@@ -20,7 +20,7 @@ fn snapshot(files: &[(&str, &str)]) -> Snapshot {
         let bytes = Some(Arc::from(text.as_bytes()));
         ((*path).to_owned(), File { id, mode: Mode::Regular, bytes })
     });
-    Snapshot { commit: "c".into(), files: files.collect() }
+    Snapshot { commit: "c".into(), files: files.collect(), ..Snapshot::default() }
 }
 
 fn catalog(snapshot: &Snapshot) -> Catalog {
@@ -35,7 +35,28 @@ fn bundle(name: &str, spec: &str) -> String {
 
 fn digest(files: &[(&str, &str)]) -> Digest {
     let snapshot = snapshot(files);
-    wanted(&catalog(&snapshot), &snapshot).inputs["main/b"].digest
+    combinations(&snapshot, &[]).unwrap()[0].input.digest
+}
+
+fn clusters(labels: &[(&str, &str)]) -> Vec<ClusterFacts> {
+    let cluster = |(number, (key, value)): (u32, &(&str, &str))| ClusterFacts {
+        number,
+        name: format!("c{number}"),
+        labels: BTreeMap::from([((*key).to_owned(), (*value).to_owned())]),
+    };
+    (0..).zip(labels).map(cluster).collect()
+}
+
+fn combinations(snapshot: &Snapshot, labels: &[(&str, &str)]) -> Result<Vec<Combination>, Vec<Defect>> {
+    let catalog = catalog(snapshot);
+    let wanted = wanted(&catalog, snapshot, "1.33");
+    assert_eq!((&wanted.defects, &wanted.asks), (&Vec::new(), &Default::default()));
+    let clusters = clusters(labels);
+    let index: Index = clusters.iter().map(|one| (one.number, &one.labels)).collect();
+    let by_number = clusters.iter().map(|one| (one.number, one)).collect();
+    let clusters = Clusters { index: &index, by_number: &by_number };
+    let (item, common) = (&catalog.bundles["main/b"], Common::of([&catalog]));
+    wanted.recipes["main/b"].combinations(item, &common, clusters, &Tools::default())
 }
 
 #[test]
@@ -74,15 +95,127 @@ fn a_bundle_without_rendering_is_held_and_the_others_go_on() {
     let files = bundle("a", "{path: a}") + "---\n" + &bundle("b", "{path: b, targets: [{selector: {}}]}");
     let snapshot = snapshot(&[("drover.yaml", &files), ("b/x.yaml", "x")]);
     let catalog = catalog(&snapshot);
-    let wanted = wanted(&catalog, &snapshot);
+    let wanted = wanted(&catalog, &snapshot, "1.33");
+    let clusters = clusters(&[("l", "x"), ("l", "y"), ("l", "z")]);
+    let (common, mut renderings, tools) = (Common::of([&catalog]), Renderings::default(), Tools::default());
+    let again = |renderings: &Renderings| {
+        let (catalog, wanted, clusters) = (&catalog, &wanted, &*clusters);
+        goals(Inputs { catalog, common: &common, wanted, clusters, renderings, tools: &tools }, &Default::default())
+    };
+    let nothing = again(&renderings);
+    let missing: BTreeMap<&str, Digest> = nothing.missing.iter().map(|input| (&*input.bundle, input.digest)).collect();
+    assert_eq!(nothing.held.keys().collect::<Vec<_>>(), ["main/a", "main/b"]);
+    renderings.failed.insert(missing["main/a"]);
     let rendering = Rendering { variant: Digest::of(b"v"), meta: Arc::default() };
-    let renderings = BTreeMap::from([(wanted.inputs["main/b"].digest, rendering)]);
-    let clusters: Vec<ClusterFacts> =
-        (0..3).map(|number| ClusterFacts { number, name: format!("c{number}"), ..Default::default() }).collect();
-    let goals = goals(&catalog, &wanted, &clusters, &renderings, &Default::default());
+    renderings.done.insert(missing["main/b"], rendering);
+    let goals = again(&renderings);
     assert_eq!(goals.held.keys().collect::<Vec<_>>(), ["main/a"]);
+    assert_eq!(goals.missing, []);
     assert_eq!(goals.bundles["main/b"].pairs.len(), 1, "no variables: one pair for all");
     assert_eq!(goals.bundles["main/b"].pairs[0].1.len(), 3);
+}
+
+/// What each combination is rendered from, in short: how, values, patches, early variables, clusters.
+fn shapes(bundle: &str, files: &[(&str, &str)], labels: &[(&str, &str)]) -> Vec<String> {
+    let mut all = vec![("drover.yaml", bundle)];
+    all.extend(files);
+    let snapshot = snapshot(&all);
+    let shape = |one: &Combination| {
+        let how = match &one.input.how {
+            How::Manifests => "manifests".to_owned(),
+            How::Kustomize { root } => format!("kustomize {root}"),
+            How::Helm(helm) => format!("helm {}", serde_json::to_string(&helm.values).unwrap()),
+        };
+        let patches = one.input.patches.len();
+        let early: Vec<String> =
+            one.input.early.0.iter().map(|(name, value)| format!("{name}={}", value.text())).collect();
+        format!("{how} patches={patches} early={} on={:?}", early.join(","), one.clusters.iter().collect::<Vec<_>>())
+    };
+    let mut found: Vec<String> = combinations(&snapshot, labels).unwrap().iter().map(shape).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn targets_choose_kustomizations_and_the_first_match_decides() {
+    let text = bundle(
+        "b",
+        "{path: k, targets: [{selector: {matchLabels: {tier: edge}}, kustomize: {path: overlays/edge}}, \
+         {selector: {matchLabels: {tier: core}}, kustomize: {path: ./overlays/core}}, \
+         {selector: {matchExpressions: [{key: tier, operator: In, values: [edge, lab]}]}, kustomize: {path: overlays/core}}]}",
+    );
+    let files = [
+        ("k/base/kustomization.yaml", "resources: [a.yaml]"),
+        ("k/base/a.yaml", "a"),
+        ("k/overlays/edge/kustomization.yaml", "resources: [../../base]"),
+        ("k/overlays/core/kustomization.yaml", "resources: [../../base]"),
+    ];
+    let labels = [("tier", "edge"), ("tier", "core"), ("tier", "lab"), ("tier", "none")];
+    assert_eq!(
+        shapes(&text, &files, &labels),
+        ["kustomize k/overlays/core patches=0 early= on=[1, 2]", "kustomize k/overlays/edge patches=0 early= on=[0]"]
+    );
+}
+
+#[test]
+fn overrides_and_early_variables_make_as_many_renderings_as_are_used() {
+    let text = bundle(
+        "b",
+        "{path: c, variables: {size: {default: 1}, late: {default: x}}, \
+         render: {helm: {values: {n: '${size|int}'}, valuesFiles: [v.yaml]}}, targets: [{selector: {}}], \
+         overrides: [{selector: {matchLabels: {tier: edge}}, values: {edge: true}, patches: [{patch: 'a'}]}, \
+         {selector: {matchLabels: {tier: big}}, variables: {size: 3}}]}",
+    );
+    let files = [
+        ("c/Chart.yaml", "name: c"),
+        ("c/templates/a.yaml", "${late}"),
+        ("c/v.yaml", "x: ${late}-${other}"),
+        ("c/z", "z"),
+    ];
+    let labels = [("tier", "edge"), ("tier", "core"), ("tier", "big"), ("tier", "core")];
+    let n = r#"{"n":"${size|int}"}"#;
+    assert_eq!(
+        shapes(&text, &files, &labels),
+        [
+            format!("helm [{n},{{\"edge\":true}}] patches=1 early=late=x,size=1 on=[0]"),
+            format!("helm [{n}] patches=0 early=late=x,size=1 on=[1, 3]"),
+            format!("helm [{n}] patches=0 early=late=x,size=3 on=[2]"),
+        ]
+    );
+    // Nobody yet: it is rendered as it stands, so that defects show.
+    assert_eq!(shapes(&text, &files, &[]), [format!("helm [{n}] patches=0 early=late=x,size=1 on=[]")]);
+}
+
+#[test]
+fn what_a_rendering_needs_must_have_a_value_everywhere() {
+    let text = bundle(
+        "b",
+        "{path: c, variables: {size: {}}, render: {helm: {values: {n: '${size}'}}}, targets: [{selector: {}}], \
+         overrides: [{selector: {matchLabels: {tier: big}}, variables: {size: 3}}]}",
+    );
+    let snapshot = snapshot(&[("drover.yaml", &text), ("c/Chart.yaml", "name: c")]);
+    let found = combinations(&snapshot, &[("tier", "big"), ("tier", "core")]).unwrap_err();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].message, "cluster c1: variable size has no value, which is needed to render");
+    assert_eq!(combinations(&snapshot, &[]).unwrap(), []);
+}
+
+#[test]
+fn what_runs_is_part_of_the_address() {
+    let text = bundle("b", "{path: c}");
+    let snapshot = snapshot(&[("drover.yaml", &text), ("c/Chart.yaml", "name: c")]);
+    let catalog = catalog(&snapshot);
+    let address = |helm: &str, kube: &str| {
+        let recipe = &wanted(&catalog, &snapshot, kube).recipes["main/b"];
+        let (index, by_number) = (Index::default(), BTreeMap::new());
+        let clusters = Clusters { index: &index, by_number: &by_number };
+        let tools = Tools { helm: Some(helm.into()), kustomize: None };
+        let common = Common::default();
+        recipe.combinations(&catalog.bundles["main/b"], &common, clusters, &tools).unwrap()[0].input.digest
+    };
+    assert_eq!(address("4.0", "1.33"), address("4.0", "1.33"));
+    assert_ne!(address("4.0", "1.33"), address("4.1", "1.33"));
+    assert_ne!(address("4.0", "1.33"), address("4.0", "1.34"));
 }
 
 proptest! {
@@ -131,7 +264,8 @@ proptest! {
             labels: catalog.clusters["c"].labels.clone(),
         };
         let index: Index = [(7, &cluster.labels)].into_iter().collect();
-        let layers = layers(&catalog, &catalog.bundles["main/b"], &index);
+        let common = Common::of([&catalog]);
+        let layers = layers(&common, &catalog.bundles["main/b"], &index);
         prop_assert_eq!(layers.value("v", &cluster), expected.clone().map(Value::Text));
         let place = layers.resolve("v", &cluster).map(|found| found.place);
         let wanted = expected.map(|value| match value.as_str() {

@@ -8,7 +8,7 @@ use proto_model::{Value, Variables};
 use roaring::RoaringBitmap;
 
 use super::goals::ClusterFacts;
-use crate::catalog::spec::BundleSpec;
+use crate::catalog::spec::{BundleSpec, ClusterSpec, VariableSetSpec};
 use crate::catalog::{Catalog, Declared, Scalar};
 use crate::select::Index;
 
@@ -27,10 +27,33 @@ pub struct Layer<'a> {
     values: BTreeMap<&'a str, &'a Scalar>,
 }
 
+/// What the clusters of a fleet are given, whichever source says it: the first that declares a
+/// cluster counts, and sets of variables of later sources win.
+#[derive(Clone, Debug, Default)]
+pub struct Common<'a> {
+    clusters: BTreeMap<&'a str, &'a Declared<ClusterSpec>>,
+    variable_sets: Vec<&'a Declared<VariableSetSpec>>,
+}
+
+impl<'a> Common<'a> {
+    /// From the catalogs of all sources, the root's first.
+    #[must_use]
+    pub fn of(catalogs: impl IntoIterator<Item = &'a Catalog>) -> Self {
+        let mut common = Self::default();
+        for catalog in catalogs {
+            for (name, cluster) in &catalog.clusters {
+                common.clusters.entry(name).or_insert(cluster);
+            }
+            common.variable_sets.extend(&catalog.variable_sets);
+        }
+        common
+    }
+}
+
 /// The layers of one bundle, the highest first, below the clusters' own values.
 #[derive(Clone, Debug)]
 pub struct Layers<'a> {
-    catalog: &'a Catalog,
+    common: &'a Common<'a>,
     layers: Vec<Layer<'a>>,
 }
 
@@ -49,7 +72,7 @@ pub struct Resolved {
 
 /// The layers of one bundle, over the clusters of an index.
 #[must_use]
-pub fn layers<'a>(catalog: &'a Catalog, bundle: &'a Declared<BundleSpec>, index: &Index) -> Layers<'a> {
+pub fn layers<'a>(common: &'a Common<'a>, bundle: &'a Declared<BundleSpec>, index: &Index) -> Layers<'a> {
     let names = &bundle.spec.variables;
     let mut layers = Vec::new();
     for (at, over) in bundle.spec.overrides.iter().enumerate().rev() {
@@ -61,7 +84,7 @@ pub fn layers<'a>(catalog: &'a Catalog, bundle: &'a Declared<BundleSpec>, index:
             values: over.variables.iter().map(|(name, value)| (&**name, value)).collect(),
         });
     }
-    for set in catalog.variable_sets.iter().rev() {
+    for set in common.variable_sets.iter().rev() {
         let bound = set.spec.variables.iter().filter(|(name, _)| names.contains_key(*name));
         let values: BTreeMap<_, _> = bound.map(|(name, value)| (&**name, value)).collect();
         if !values.is_empty() {
@@ -83,7 +106,7 @@ pub fn layers<'a>(catalog: &'a Catalog, bundle: &'a Declared<BundleSpec>, index:
         values: defaults.collect(),
     });
     layers.retain(|layer| !layer.values.is_empty() && !layer.clusters.is_empty());
-    Layers { catalog, layers }
+    Layers { common, layers }
 }
 
 impl Layers<'_> {
@@ -93,7 +116,7 @@ impl Layers<'_> {
         if let Some(own) = own_fact(name, cluster) {
             return own;
         }
-        if let Some(declared) = self.catalog.clusters.get(&cluster.name)
+        if let Some(declared) = self.common.clusters.get(&*cluster.name)
             && let Some(value) = declared.spec.variables.get(name)
         {
             return Some(value.0.clone());
@@ -105,7 +128,7 @@ impl Layers<'_> {
     #[must_use]
     pub fn resolve(&self, name: &str, cluster: &ClusterFacts) -> Option<Resolved> {
         let value = self.value(name, cluster)?;
-        let declared = self.catalog.clusters.get(&cluster.name);
+        let declared = self.common.clusters.get(&*cluster.name);
         let (place, file, line) = if own_fact(name, cluster).is_some() {
             ("the cluster itself".to_owned(), String::new(), 0)
         } else if let Some(item) = declared.filter(|item| item.spec.variables.contains_key(name)) {
