@@ -5,5 +5,7 @@ mod lists;
 pub mod manifests;
 pub mod offline;
 mod refuse;
+mod renderer;
 
-pub use manifests::{Rendered, render};
+pub use manifests::Rendered;
+pub use renderer::{KUBE_VERSION, Renderer};

@@ -7,14 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use hub_core::catalog::{Cache, Catalog, Defect, Guard, full_name, parse};
-use hub_core::release::{ClusterFacts, Goals, Layers, RenderInput, Rendering, Resolved, Wanted, goals, layers, wanted};
+use hub_core::release::{
+    ClusterFacts, Common, Goals, Inputs, Layers, Recipe, Rendering, Renderings, Resolved, Wanted, goals, layers, wanted,
+};
 use hub_core::select::Index;
-use hub_core::snapshot::Snapshot;
+use hub_core::snapshot::{Snapshot, is_declaration};
 use hub_core::yaml::unknown;
+use proto_model::Digest;
 use proto_model::bind::{BindError, bind, stamp};
 use serde_json::Value as Json;
 
-use crate::manifests::{Rendered, render};
+use crate::manifests::Rendered;
+use crate::renderer::Renderer;
 pub use tree::TreeError;
 
 /// The name that a source has where no hub gives it one.
@@ -27,7 +31,8 @@ pub struct Offline {
     catalog: Catalog,
     wanted: Wanted,
     clusters: Vec<ClusterFacts>,
-    rendered: BTreeMap<String, Rendered>,
+    /// By full name of the bundle and digest of the variant.
+    rendered: BTreeMap<String, BTreeMap<Digest, Rendered>>,
     goals: Goals,
     defects: BTreeSet<Defect>,
 }
@@ -69,47 +74,85 @@ impl Offline {
     ///
     /// # Errors
     /// The folder cannot be read, or has more than `limits::TREE_PATHS_MAX` files.
-    pub fn load(path: &Path) -> Result<Self, TreeError> {
+    pub fn load(path: &Path, renderer: &Renderer) -> Result<Self, TreeError> {
         let mut snapshot = tree::paths(path)?;
-        tree::read_declarations(path, &mut snapshot)?;
-        let catalog = parse(&snapshot, SOURCE, None, &mut Cache::default()).catalog;
-        let inputs = wanted(&catalog, &snapshot).inputs;
-        let files = inputs.values().flat_map(|input| &input.files).map(|file| &file.path);
-        tree::read(path, &mut snapshot, files)?;
-        Ok(Self::of(&snapshot))
+        let declarations: BTreeSet<String> =
+            snapshot.files.keys().filter(|path| is_declaration(path)).cloned().collect();
+        tree::read(path, &mut snapshot, declarations)?;
+        loop {
+            let asks = Self::asks(&snapshot, renderer);
+            if asks.is_empty() {
+                return Ok(Self::after(&snapshot, None, renderer));
+            }
+            tree::read(path, &mut snapshot, asks)?;
+        }
     }
 
-    /// What follows from a snapshot of which all wanted files were read.
+    /// The files of which the content is needed and was not asked for yet. Once there are none,
+    /// [`Offline::after`] sees everything.
     #[must_use]
-    pub fn of(snapshot: &Snapshot) -> Self {
-        Self::after(snapshot, None)
+    pub fn asks(snapshot: &Snapshot, renderer: &Renderer) -> BTreeSet<String> {
+        let catalog = parse(snapshot, SOURCE, None, &mut Cache::default()).catalog;
+        let wanted = wanted(&catalog, snapshot, &renderer.kube_version);
+        if !wanted.asks.is_empty() {
+            return wanted.asks;
+        }
+        let files = wanted.recipes.values().flat_map(Recipe::files).map(|file| &file.path);
+        files.filter(|path| !snapshot.asked.contains(*path)).cloned().collect()
     }
 
-    /// The same, where `last` was the catalog before.
+    /// What follows from a snapshot of which all files were read that are asked for, where `last`
+    /// was the catalog before.
     #[must_use]
-    pub fn after(snapshot: &Snapshot, last: Option<&Catalog>) -> Self {
+    pub fn after(snapshot: &Snapshot, last: Option<&Catalog>, renderer: &Renderer) -> Self {
         let parsed = parse(snapshot, SOURCE, last, &mut Cache::default());
-        let wanted = wanted(&parsed.catalog, snapshot);
+        let wanted = wanted(&parsed.catalog, snapshot, &renderer.kube_version);
         let mut defects: BTreeSet<Defect> = parsed.defects.into_iter().collect();
         defects.extend(wanted.defects.iter().cloned());
-        let (mut rendered, mut renderings) = (BTreeMap::new(), BTreeMap::new());
-        for (full, input) in &wanted.inputs {
-            match render(input, |path| snapshot.read(path).cloned()) {
-                Ok(one) => {
-                    let (variant, meta) = (one.variant.digest(), one.meta.clone().into());
-                    renderings.insert(input.digest, Rendering { variant, meta });
-                    rendered.insert(full.clone(), one);
-                }
-                Err(found) => defects.extend(found),
-            }
-        }
         let clusters: Vec<ClusterFacts> = (0..)
             .zip(&parsed.catalog.clusters)
             .map(|(number, (name, item))| ClusterFacts { number, name: name.clone(), labels: item.labels.clone() })
             .collect();
-        let goals = goals(&parsed.catalog, &wanted, &clusters, &renderings, &Guard::default());
-        defects.extend(goals.defects.iter().cloned());
-        Self { catalog: parsed.catalog, wanted, clusters, rendered, goals, defects }
+        let mut offline = Self {
+            catalog: parsed.catalog,
+            wanted,
+            clusters,
+            rendered: BTreeMap::new(),
+            goals: Goals::default(),
+            defects,
+        };
+        offline.render_all(snapshot, renderer);
+        offline
+    }
+
+    /// Renders whatever the goals miss, until they miss nothing.
+    fn render_all(&mut self, snapshot: &Snapshot, renderer: &Renderer) {
+        let mut renderings = Renderings::default();
+        let tools = renderer.tools();
+        loop {
+            let common = Common::of([&self.catalog]);
+            let (catalog, wanted, clusters) = (&self.catalog, &self.wanted, &*self.clusters);
+            let inputs = Inputs { catalog, common: &common, wanted, clusters, renderings: &renderings, tools: &tools };
+            let goals = goals(inputs, &Guard::default());
+            if goals.missing.is_empty() {
+                self.defects.extend(goals.defects.iter().cloned());
+                self.goals = goals;
+                return;
+            }
+            for input in &goals.missing {
+                match renderer.render(input, |path| snapshot.read(path).cloned()) {
+                    Ok(one) => {
+                        let (variant, meta) = (one.variant.digest(), one.meta.clone().into());
+                        renderings.done.insert(input.digest, Rendering { variant, meta });
+                        self.rendered.entry(input.bundle.clone()).or_default().insert(variant, one);
+                    }
+                    Err(found) => {
+                        renderings.failed.insert(input.digest);
+                        self.defects.extend(found);
+                    }
+                }
+            }
+        }
     }
 
     /// All that is wrong with the tree, and what is worth knowing, by file and line.
@@ -125,11 +168,11 @@ impl Offline {
             {
                 found.insert(note("spec.targets", "no declared cluster is matched by any target"));
             }
-            if self.wanted.inputs.get(full).is_some_and(|input| input.files.is_empty()) {
+            if self.wanted.recipes.get(full).is_some_and(Recipe::is_without_files) {
                 found.insert(note("spec.include", "no file of the bundle's path is a manifest"));
             }
-            if let Some(rendered) = self.rendered.get(full) {
-                let used = rendered.meta.used();
+            if self.rendered.contains_key(full) {
+                let used = self.used(full);
                 let cluster = |name: &str| used.iter().any(|one| one.starts_with(&format!("{name}.")));
                 for name in item.spec.variables.keys() {
                     if !(used.contains(&**name) || name == "cluster" && cluster(name)) {
@@ -164,11 +207,12 @@ impl Offline {
     pub fn render(&self, bundle: &str, cluster: &str) -> Result<Vec<Json>, OfflineError> {
         let full = full_name(SOURCE, bundle);
         let cluster = self.cluster(cluster)?;
-        let rendered = self.good(&full)?;
+        self.check_good(&full)?;
         let not_deployed = || OfflineError::NotDeployed { bundle: full.clone(), cluster: cluster.name.clone() };
         let goal = self.goals.bundles.get(&full).ok_or_else(not_deployed)?;
         let (content, _) =
             goal.pairs.iter().find(|(_, clusters)| clusters.contains(cluster.number)).ok_or_else(not_deployed)?;
+        let rendered = self.rendered(&full, &content.variant).ok_or_else(not_deployed)?;
         let (mut objects, mut changed) = (Vec::new(), Vec::new());
         for object in &rendered.objects {
             let manifest = object.manifest();
@@ -192,12 +236,11 @@ impl Offline {
             return Err(self.no_bundle(&full));
         };
         let index: Index = self.clusters.iter().map(|one| (one.number, &one.labels)).collect();
-        let layers: Layers<'_> = layers(&self.catalog, item, &index);
+        let common = Common::of([&self.catalog]);
+        let layers: Layers<'_> = layers(&common, item, &index);
         let mut names: BTreeSet<&str> = item.spec.variables.keys().map(String::as_str).collect();
-        if names.remove("cluster")
-            && let Some(rendered) = self.rendered.get(&full)
-        {
-            names.extend(rendered.meta.used().into_iter().filter(|name| name.starts_with("cluster.")));
+        if names.remove("cluster") {
+            names.extend(self.used(&full).into_iter().filter(|name| name.starts_with("cluster.")));
         }
         Ok(names.into_iter().map(|name| (name.to_owned(), layers.resolve(name, cluster))).collect())
     }
@@ -220,16 +263,23 @@ impl Offline {
         &self.clusters
     }
 
-    /// What is rendered, by full name of the bundle.
+    /// What a bundle, by full name, is rendered from; `None` where that cannot be told.
     #[must_use]
-    pub fn inputs(&self) -> &BTreeMap<String, RenderInput> {
-        &self.wanted.inputs
+    pub fn recipe(&self, bundle: &str) -> Option<&Recipe> {
+        self.wanted.recipes.get(bundle)
     }
 
-    /// What a bundle, by full name, was rendered to; `None` where it could not be.
+    /// One of the variants of a bundle, by its full name.
     #[must_use]
-    pub fn rendered(&self, bundle: &str) -> Option<&Rendered> {
-        self.rendered.get(bundle)
+    pub fn rendered(&self, bundle: &str, variant: &Digest) -> Option<&Rendered> {
+        self.rendered.get(bundle)?.get(variant)
+    }
+
+    /// The variables that a bundle uses, in its renderings and before them.
+    fn used(&self, full: &str) -> BTreeSet<&str> {
+        let late = self.rendered.get(full).into_iter().flat_map(BTreeMap::values);
+        let early = self.wanted.recipes.get(full).into_iter().flat_map(Recipe::early_names);
+        late.flat_map(|one| one.meta.used()).chain(early).collect()
     }
 
     fn cluster(&self, name: &str) -> Result<&ClusterFacts, OfflineError> {
@@ -239,13 +289,13 @@ impl Offline {
         })
     }
 
-    fn good(&self, full: &str) -> Result<&Rendered, OfflineError> {
+    fn check_good(&self, full: &str) -> Result<(), OfflineError> {
         if let Some(why) = self.goals.held.get(full) {
             let of_it = |defect: &&Defect| defect.bundle.as_deref() == Some(full);
             let defects = self.defects.iter().filter(of_it).cloned().collect();
             return Err(OfflineError::Held { bundle: full.into(), why: why.clone(), defects });
         }
-        self.rendered.get(full).ok_or_else(|| self.no_bundle(full))
+        if self.wanted.recipes.contains_key(full) { Ok(()) } else { Err(self.no_bundle(full)) }
     }
 
     fn no_bundle(&self, full: &str) -> OfflineError {

@@ -82,6 +82,9 @@ pub struct Run {
     /// A file with a token for the repository.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// The Kubernetes version to render charts for where their bundle says none.
+    #[arg(long, value_name = "VERSION", default_value = hub_render::KUBE_VERSION)]
+    pub kube_version: String,
     /// Where to serve metrics over plain HTTP; left out: nowhere.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,

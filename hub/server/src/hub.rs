@@ -12,6 +12,7 @@ use hub_core::command::Command;
 use hub_core::fleet::Fleet;
 use hub_git::Fetcher;
 use hub_raft::Options;
+use hub_render::Renderer;
 use hub_store::{SealingKey, Store};
 use proto_model::{limits, token::is_address};
 use proto_wire::control::control_server::ControlServer;
@@ -51,6 +52,8 @@ pub struct Hub {
     pub applied: watch::Receiver<Applied>,
     /// The way into the log.
     pub leader: Handle,
+    /// What renders.
+    pub renderer: Arc<Renderer>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Attaches that are let through.
@@ -178,6 +181,7 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
         bodies,
         applied: raft.applied(),
         leader: handle,
+        renderer: Arc::new(Renderer { kube_version: args.kube_version.clone() }),
         metrics: Arc::clone(&metrics),
         attaches: Rate::new(limits::ATTACHES_PER_SEC_MAX, Instant::now()),
         enrolments: Rate::new(limits::ENROLMENTS_PER_SEC_MAX, Instant::now()),

@@ -129,10 +129,11 @@ impl Follower {
     fn head(&mut self, commit: &str, tree: &Offline) -> anyhow::Result<publish::Head> {
         let mut bundles = BTreeMap::new();
         for (name, goal) in &tree.goals().bundles {
-            let rendered = tree.rendered(name).with_context(|| format!("{name} is not rendered"))?;
-            self.desk.shelf.add_variant(rendered.variant.digest(), rendered.meta.clone());
             let mut wanted = publish::Wanted { path: goal.path.clone(), guard: goal.guard.clone(), goal: Vec::new() };
             for (content, numbers) in &goal.pairs {
+                let rendered = tree.rendered(name, &content.variant);
+                let meta = rendered.with_context(|| format!("{name} is not rendered"))?.meta.clone();
+                self.desk.shelf.add_variant(content.variant, meta);
                 let pair = Pair { variant: content.variant, variables: content.variables.digest() };
                 self.desk.shelf.add_variables(pair.variables, Arc::new(content.variables.clone()));
                 let there = tree.clusters().iter().filter(|one| numbers.contains(one.number));

@@ -25,6 +25,7 @@ pub use case::{Case, Commit, Word};
 pub use print::print;
 
 use hub_core::catalog::Catalog;
+use hub_render::Renderer;
 use hub_render::offline::Offline;
 
 /// What the hub makes of a case: each commit in turn, after the last good catalog of the one
@@ -38,7 +39,7 @@ pub fn run(text: &str) -> anyhow::Result<String> {
     let case = Case::parse(text)?;
     let mut follower = case.has_fleet.then(fleet::Follower::new);
     for (number, commit) in (1_u32..).zip(case.commits) {
-        let tree = Offline::after(&commit.snapshot, last.as_ref());
+        let tree = Offline::after(&commit.snapshot, last.as_ref(), &Renderer::default());
         out.push_str(&format!("## commit {}\n", commit.words));
         match &mut follower {
             Some(follower) => follower.follow(&format!("c{number}"), &commit, &tree, &mut out)?,

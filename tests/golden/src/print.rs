@@ -40,14 +40,14 @@ fn write(tree: &Offline, out: &mut String) -> std::fmt::Result {
 }
 
 fn bundle(full: &str, tree: &Offline, out: &mut String) -> std::fmt::Result {
-    let (Some(goal), Some(input)) = (tree.goals().bundles.get(full), tree.inputs().get(full)) else {
-        return writeln!(out, "bundle {full} has no input");
+    let (Some(goal), Some(recipe)) = (tree.goals().bundles.get(full), tree.recipe(full)) else {
+        return writeln!(out, "bundle {full} has no recipe");
     };
     writeln!(out, "bundle {full} path={:?} guard={}", goal.path, guard(&goal.guard))?;
     // Plain maps always write.
-    let settings = serde_json::to_string(&input.settings).unwrap_or_default();
+    let settings = serde_json::to_string(&recipe.settings).unwrap_or_default();
     writeln!(out, "  settings {settings}")?;
-    for file in &input.files {
+    for file in recipe.files() {
         writeln!(out, "  file {}", file.path)?;
     }
     for (content, numbers) in &goal.pairs {

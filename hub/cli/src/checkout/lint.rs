@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hub_core::catalog::Defect;
+use hub_render::Renderer;
 use hub_render::offline::Offline;
 
 use crate::fleet::status::defect_line;
@@ -26,7 +27,7 @@ pub struct Arguments {
 /// # Errors
 /// The folder cannot be read.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let offline = Offline::load(&arguments.path)?;
+    let offline = Offline::load(&arguments.path, &Renderer::default())?;
     let found = offline.lint();
     let lint = document::Lint {
         bundles: offline.catalog().bundles.len() + offline.catalog().held.len(),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::ValueEnum;
+use hub_render::Renderer;
 use hub_render::offline::{Offline, OfflineError};
 
 use crate::error::Error;
@@ -40,7 +41,7 @@ enum Form {
 /// # Errors
 /// There is no such bundle or cluster, or the bundle has a defect.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let offline = Offline::load(&arguments.source)?;
+    let offline = Offline::load(&arguments.source, &Renderer::default())?;
     let objects = offline.render(&arguments.bundle, &arguments.cluster).map_err(explain)?;
     let text = match arguments.format {
         Form::Yaml => {

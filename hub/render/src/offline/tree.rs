@@ -1,10 +1,11 @@
 //! A working tree as a snapshot: paths first, content only of what is asked for.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hub_core::snapshot::{File, Mode, Snapshot, is_declaration, path_of};
+use hub_core::snapshot::{File, Mode, Snapshot, path_of};
 use proto_model::limits;
 
 /// Why a tree cannot be read.
@@ -70,19 +71,9 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
     Ok(snapshot)
 }
 
-/// Reads the files of declarations.
-pub(super) fn read_declarations(root: &Path, snapshot: &mut Snapshot) -> Result<(), TreeError> {
-    let paths: Vec<String> = snapshot.files.keys().filter(|path| is_declaration(path)).cloned().collect();
-    read(root, snapshot, &paths)
-}
-
 /// Reads some files. Those over the limit stay without content, as in the hub.
-pub(super) fn read<'a>(
-    root: &Path,
-    snapshot: &mut Snapshot,
-    paths: impl IntoIterator<Item = &'a String>,
-) -> Result<(), TreeError> {
-    for path in paths {
+pub(super) fn read(root: &Path, snapshot: &mut Snapshot, paths: BTreeSet<String>) -> Result<(), TreeError> {
+    for path in &paths {
         let Some(file) = snapshot.files.get_mut(path).filter(|file| file.mode.is_file()) else {
             continue;
         };
@@ -93,5 +84,6 @@ pub(super) fn read<'a>(
             file.bytes = Some(fs::read(&full).map_err(failed)?.into());
         }
     }
+    snapshot.asked.extend(paths);
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! What `hub_core::view` works out, in the words of the wire.
 
+use std::collections::BTreeMap;
+
 use hub_core::catalog::Catalog;
-use hub_core::fleet::{Cluster, Fleet};
-use hub_core::release::{ClusterFacts, layers};
+use hub_core::fleet::{Cluster, Fleet, Source};
+use hub_core::release::{ClusterFacts, Common, layers};
 use hub_core::select::Index;
 use hub_core::view::{self, BundleView, ClusterView, Hold, Memory as _};
 use proto_model::Digest;
@@ -13,6 +15,7 @@ use tonic::Status;
 use crate::hub::Hub;
 use crate::leader::Defects;
 use crate::log::State;
+use crate::source::ROOT;
 
 pub(super) fn status(hub: &Hub, state: &State, request: &wire::StatusRequest) -> wire::StatusResponse {
     let clusters = view::clusters(state.fleet(), &*hub.node, &request.clusters, &request.bundles);
@@ -203,13 +206,16 @@ fn defects(hub: &Hub, digest: &Digest) -> Option<Defects> {
 fn variables(hub: &Hub, fleet: &Fleet, name: &str, known: &Cluster, shown: &ClusterView) -> Vec<wire::VariableOrigin> {
     let facts = ClusterFacts { number: known.number, name: name.to_owned(), labels: known.labels() };
     let index: Index = [(facts.number, &facts.labels)].into_iter().collect();
+    let decode = |source: &Source| Catalog::decode(&hub.bodies.get(&source.head.as_ref()?.catalog)?).ok();
+    let catalogs: BTreeMap<&str, Catalog> =
+        fleet.sources.iter().filter_map(|(name, source)| Some((&**name, decode(source)?))).collect();
+    let others = catalogs.iter().filter(|(name, _)| **name != ROOT).map(|(_, catalog)| catalog);
+    let common = Common::of(catalogs.get(ROOT).into_iter().chain(others));
     let mut out = Vec::new();
     for one in &shown.bundles {
-        let Some(source) = one.bundle.split('/').next().and_then(|name| fleet.sources.get(name)) else {
+        let Some(catalog) = one.bundle.split('/').next().and_then(|name| catalogs.get(name)) else {
             continue;
         };
-        let catalog = source.head.as_ref().and_then(|head| hub.bodies.get(&head.catalog));
-        let Some(catalog) = catalog.and_then(|body| Catalog::decode(&body).ok()) else { continue };
         let (Some(item), Some(bundle)) = (catalog.bundles.get(&one.bundle), fleet.bundles.get(&one.bundle)) else {
             continue;
         };
@@ -217,7 +223,7 @@ fn variables(hub: &Hub, fleet: &Fleet, name: &str, known: &Cluster, shown: &Clus
         let Some(table) = pair.and_then(|pair| hub.bodies.variables(&pair.variables)) else {
             continue;
         };
-        let layers = layers(&catalog, item, &index);
+        let layers = layers(&common, item, &index);
         out.extend(table.0.iter().map(|(variable, value)| wire::VariableOrigin {
             bundle: one.bundle.clone(),
             name: variable.clone(),

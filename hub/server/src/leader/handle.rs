@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use hub_core::command::{Act, Command};
 use proto_model::{Report, limits};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::Answer;
-use super::publisher::Prepared;
+use super::publisher::{Missing, Prepared};
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +47,14 @@ pub(super) enum Ask {
 pub struct Handle {
     asks: mpsc::Sender<Ask>,
     reports: Arc<Reports>,
+    missing: watch::Receiver<Missing>,
 }
 
 impl Handle {
-    pub(super) fn new() -> (Self, mpsc::Receiver<Ask>, Arc<Reports>) {
+    pub(super) fn new(missing: watch::Receiver<Missing>) -> (Self, mpsc::Receiver<Ask>, Arc<Reports>) {
         let (asks, taken) = mpsc::channel(limits::ASKS_WAITING_MAX);
         let reports = Arc::new(Reports::default());
-        (Self { asks, reports: Arc::clone(&reports) }, taken, reports)
+        (Self { asks, reports: Arc::clone(&reports), missing }, taken, reports)
     }
 
     /// Brings a command into the log.
@@ -78,6 +79,12 @@ impl Handle {
     /// The hub stops.
     pub async fn prepared(&self, prepared: Arc<Prepared>) -> Result<(), Refused> {
         self.asks.send(Ask::Prepared(prepared)).await.map_err(|_| Refused::Stopped)
+    }
+
+    /// What is to be rendered beside what sources have prepared, whenever it changes.
+    #[must_use]
+    pub fn missing(&self) -> watch::Receiver<Missing> {
+        self.missing.clone()
     }
 
     /// A spoke holds more than this hub ever said: nothing is planned from here on.

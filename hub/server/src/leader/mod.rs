@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::node::{Node, unix_millis};
 
 pub use handle::{Done, Handle, Refused};
-pub use publisher::{Defects, Prepared};
+pub use publisher::{Defects, Missing, Prepared, assignable};
 
 use handle::{Ask, Reports};
 use publisher::Publisher;
@@ -54,12 +54,13 @@ impl Leader {
     /// A leader over a log, and the handle by which others reach it.
     #[must_use]
     pub fn new(raft: Raft, bodies: Arc<Bodies>, node: Arc<Node>, metrics: Arc<Metrics>) -> (Self, Handle) {
-        let (handle, asks, reports) = Handle::new();
+        let (missing, missed) = watch::channel(Missing::new());
+        let (handle, asks, reports) = Handle::new(missed);
         let guard = Guard::default();
         let leader = Self {
             applied: raft.applied(),
             raft,
-            publisher: Publisher::new(Arc::clone(&bodies), Arc::clone(&node), guard.clone()),
+            publisher: Publisher::new(Arc::clone(&bodies), Arc::clone(&node), guard.clone(), missing),
             node,
             bodies,
             metrics,

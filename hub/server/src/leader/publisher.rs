@@ -9,12 +9,13 @@ use hub_core::catalog::{Catalog, Defect, Guard};
 use hub_core::command::{Command, Entry, Pair};
 use hub_core::fleet::{Cluster, Fleet};
 use hub_core::publish::{self, Head};
-use hub_core::release::{self, ClusterFacts, Goals, Rendering};
+use hub_core::release::{self, ClusterFacts, Common, Goals, Inputs, RenderInput, Renderings, Tools};
 use hub_store::Kind;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use proto_model::{Digest, limits};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
@@ -22,24 +23,31 @@ use super::Refused;
 use crate::bodies::Bodies;
 use crate::log::State;
 use crate::node::{Node, unix_millis};
+use crate::source::ROOT;
 
 /// A source's head, read and rendered. Its bodies are durable.
+#[derive(Clone)]
 pub struct Prepared {
     /// Name of the source.
     pub source: String,
     /// The commit.
     pub commit: String,
     /// What it declares.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     /// Digest of the catalog's body.
     pub catalog_digest: Digest,
-    /// What is rendered of it.
-    pub wanted: release::Wanted,
-    /// The renderings without defects, by the digest of their inputs.
-    pub renderings: BTreeMap<Digest, Rendering>,
+    /// What its bundles are rendered from.
+    pub wanted: Arc<release::Wanted>,
+    /// What was rendered.
+    pub renderings: Renderings,
+    /// The programs that rendered.
+    pub tools: Tools,
     /// What is wrong with it, as far as no cluster plays a part.
     pub defects: Vec<Defect>,
 }
+
+/// What goals need beside what was rendered, by source.
+pub type Missing = BTreeMap<String, Arc<Vec<RenderInput>>>;
 
 /// What is wrong with a head, as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,10 +116,12 @@ pub(super) struct Publisher {
     clusters: OrdMap<String, Cluster>,
     /// Commands on their way, and the source that they speak of.
     under_way: Option<(String, usize)>,
+    /// Tells those who follow sources what else to render.
+    missing: watch::Sender<Missing>,
 }
 
 impl Publisher {
-    pub(super) fn new(bodies: Arc<Bodies>, node: Arc<Node>, guard: Guard) -> Self {
+    pub(super) fn new(bodies: Arc<Bodies>, node: Arc<Node>, guard: Guard, missing: watch::Sender<Missing>) -> Self {
         Self {
             bodies,
             node,
@@ -121,13 +131,24 @@ impl Publisher {
             failed: BTreeSet::new(),
             clusters: OrdMap::new(),
             under_way: None,
+            missing,
         }
     }
 
     /// A source has a new head.
     pub(super) fn prepared(&mut self, prepared: Arc<Prepared>) {
-        self.dirty.insert(prepared.source.clone());
-        self.heads.insert(prepared.source.clone(), prepared);
+        let source = prepared.source.clone();
+        let before = self.heads.insert(source.clone(), Arc::clone(&prepared));
+        let is_same = |before: &Prepared| {
+            before.catalog.clusters == prepared.catalog.clusters
+                && before.catalog.variable_sets == prepared.catalog.variable_sets
+        };
+        // What one source says of clusters counts for the bundles of all.
+        if before.is_some_and(|before| is_same(&before)) {
+            self.dirty.insert(source);
+        } else {
+            self.dirty.extend(self.heads.keys().cloned());
+        }
     }
 
     /// Tries again what could not be published.
@@ -147,7 +168,8 @@ impl Publisher {
             return Ok(None);
         };
         let (bodies, guard, work) = (Arc::clone(&self.bodies), self.guard.clone(), state.clone());
-        let made = spawn_blocking(move || commands(work.fleet(), &head, &bodies, &guard)).await;
+        let all = self.catalogs();
+        let made = spawn_blocking(move || commands(work.fleet(), &head, &all, &bodies, &guard)).await;
         let made = made.map_err(|_| "publishing panicked: this is a defect of drover-hub".to_owned())?;
         match made {
             Ok(Made::Declaration(command)) => {
@@ -155,8 +177,9 @@ impl Publisher {
                 self.under_way = Some((source, 1));
                 Ok(Some(vec![command]))
             }
-            Ok(Made::Goals(mut commands)) => {
+            Ok(Made::Goals(mut commands, missing)) => {
                 self.dirty.remove(&source);
+                self.ask_for(&source, missing);
                 commands.extend(self.collect(state.fleet()));
                 if commands.is_empty() {
                     self.published(&source);
@@ -188,6 +211,24 @@ impl Publisher {
         self.under_way = (left > 0).then_some((source, left));
     }
 
+    /// The catalogs of all sources, the root's first.
+    fn catalogs(&self) -> Vec<Arc<Catalog>> {
+        let (root, others): (Vec<_>, Vec<_>) = self.heads.iter().partition(|(name, _)| *name == ROOT);
+        root.into_iter().chain(others).map(|(_, head)| Arc::clone(&head.catalog)).collect()
+    }
+
+    fn ask_for(&self, source: &str, missing: Vec<RenderInput>) {
+        self.missing.send_if_modified(|all| {
+            let before = all.remove(source);
+            if missing.is_empty() {
+                return false;
+            }
+            let is_new = before.is_none_or(|before| *before != missing);
+            all.insert(source.to_owned(), Arc::new(missing));
+            is_new
+        });
+    }
+
     fn failed(&mut self, source: &str, reason: &str) {
         error!(source, reason, "the head could not be published; it is tried again");
         self.failed.insert(source.to_owned());
@@ -207,8 +248,8 @@ impl Publisher {
         if fleet.sources.keys().any(|source| !self.heads.contains_key(source)) {
             return Vec::new();
         }
-        let inputs = self.heads.values().flat_map(|head| head.wanted.inputs.values());
-        let needed: BTreeSet<Digest> = inputs.map(|input| input.digest).collect();
+        let needed: BTreeSet<Digest> =
+            self.heads.values().flat_map(|head| head.renderings.done.keys().copied()).collect();
         if fleet.renderings.len() <= needed.len() + limits::RENDERINGS_SPARE_MAX {
             return Vec::new();
         }
@@ -241,34 +282,45 @@ fn facts(cluster: &Cluster) -> Option<(u32, BTreeMap<String, String>)> {
     counts.then(|| (cluster.number, cluster.labels()))
 }
 
-enum Made {
-    Declaration(Command),
-    Goals(Vec<Command>),
+/// The clusters that anything may be assigned to.
+pub fn assignable(fleet: &Fleet) -> impl Iterator<Item = ClusterFacts> {
+    fleet.clusters.iter().filter_map(|(name, cluster)| {
+        let (number, labels) = facts(cluster)?;
+        Some(ClusterFacts { number, name: name.clone(), labels })
+    })
 }
 
-fn commands(fleet: &Fleet, prepared: &Prepared, bodies: &Bodies, guard: &Guard) -> Result<Made, String> {
+enum Made {
+    Declaration(Command),
+    /// With what is to be rendered before these are whole.
+    Goals(Vec<Command>, Vec<RenderInput>),
+}
+
+fn commands(
+    fleet: &Fleet,
+    prepared: &Prepared,
+    all: &[Arc<Catalog>],
+    bodies: &Bodies,
+    guard: &Guard,
+) -> Result<Made, String> {
     let declared =
         prepared.catalog.clusters.iter().map(|(name, cluster)| (name.clone(), cluster.labels.clone())).collect();
     if let Some(command) = publish::declare(fleet, &prepared.source, &declared) {
         return Ok(Made::Declaration(command));
     }
-    let clusters: Vec<ClusterFacts> = fleet
-        .clusters
-        .iter()
-        .filter_map(|(name, cluster)| {
-            let (number, labels) = facts(cluster)?;
-            Some(ClusterFacts { number, name: name.clone(), labels })
-        })
-        .collect();
-    let Prepared { catalog, wanted, renderings, .. } = prepared;
-    let mut goals = release::goals(catalog, wanted, &clusters, renderings, guard);
+    let clusters: Vec<ClusterFacts> = assignable(fleet).collect();
+    let Prepared { catalog, wanted, renderings, tools, .. } = prepared;
+    let common = Common::of(all.iter().map(|catalog| &**catalog));
+    let inputs = Inputs { catalog, common: &common, wanted, clusters: &clusters, renderings, tools };
+    let mut goals = release::goals(inputs, guard);
+    let missing = std::mem::take(&mut goals.missing);
     hold_crowded(fleet, catalog, &mut goals);
     let known = fleet.sources.get(&prepared.source).and_then(|source| source.head.as_ref());
     let before = known.and_then(|head| serde_json::from_slice(&bodies.get(&head.defects)?).ok());
     let head = store(prepared, goals, before.as_ref(), bodies).map_err(|error| error.to_string())?;
     let mut commands = rendered(fleet, prepared);
     commands.extend(publish::publish(fleet, &head));
-    Ok(Made::Goals(commands))
+    Ok(Made::Goals(commands, missing))
 }
 
 /// Holds the bundles for which a cluster that they select has no room.
@@ -288,6 +340,7 @@ fn hold_crowded(fleet: &Fleet, catalog: &Catalog, goals: &mut Goals) {
 fn rendered(fleet: &Fleet, prepared: &Prepared) -> Vec<Command> {
     let fresh: Vec<(Digest, Digest)> = prepared
         .renderings
+        .done
         .iter()
         .filter(|(input, rendering)| fleet.renderings.get(*input) != Some(&rendering.variant))
         .map(|(input, rendering)| (*input, rendering.variant))

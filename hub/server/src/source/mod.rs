@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hub_core::command::Command;
+use hub_core::release::RenderInput;
 use hub_git::{Fetcher, Place, Schedule};
 use proto_model::Digest;
 use tracing::{info, warn};
@@ -66,7 +67,7 @@ struct Follower {
 pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
     let place = if spec.is_local() { Place::Local } else { Place::Remote };
     let preparer = Preparer::new(Arc::clone(&hub), spec.clone(), spec.mirror());
-    let (mut stop, mut applied) = (hub.stop.clone(), hub.applied.clone());
+    let (mut stop, mut applied, mut missing) = (hub.stop.clone(), hub.applied.clone(), hub.leader.missing());
     let mut follower = Follower { hub, spec, fetcher, preparer, given: None };
     let mut schedule = Schedule::new(place);
     let start = Instant::now();
@@ -74,16 +75,24 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
     let mut poked = None;
     loop {
         let wait = Duration::from_millis(schedule.next_millis().saturating_sub(millis()));
-        tokio::select! {
+        let more = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(wait) => None,
+            Ok(()) = missing.changed() => {
+                Some(missing.borrow_and_update().get(&follower.spec.name).cloned().unwrap_or_default())
+            }
             // Once for each: where the source cannot be reached, the schedule says when to try again.
             Ok(now) = applied.wait_for(|now| {
                 approved(&now.machine.0, &follower).is_some_and(|commit| poked.as_deref() != Some(commit))
             }) => {
                 poked = approved(&now.machine.0, &follower).map(str::to_owned);
                 schedule.poke();
+                None
             }
+        };
+        if let Some(more) = more {
+            follower.give_more(&more).await;
+            continue;
         }
         let dice = jitter_millis(1 << 20) as f64 / f64::from(1 << 20);
         let looked = tokio::select! {
@@ -192,9 +201,22 @@ impl Follower {
     async fn give(&mut self, commit: String) -> Result<(), String> {
         let prepared = self.preparer.prepare(&commit).await?;
         info!(source = self.spec.name, %commit, "read a head");
-        self.hub.leader.prepared(Arc::new(prepared)).await.map_err(|refused| refused.to_string())?;
+        self.hub.leader.prepared(prepared).await.map_err(|refused| refused.to_string())?;
         self.given = Some(commit);
         Ok(())
+    }
+
+    /// Clusters came that need other renderings of the same head.
+    async fn give_more(&mut self, missing: &[RenderInput]) {
+        if missing.is_empty() {
+            return;
+        }
+        match self.preparer.prepare_more(missing).await {
+            Ok(None) => {}
+            // A leader that is gone needs nothing.
+            Ok(Some(prepared)) => drop(self.hub.leader.prepared(prepared).await),
+            Err(reason) => warn!(source = self.spec.name, reason, "the head cannot be rendered for other clusters"),
+        }
     }
 
     fn tell(&self, error: Option<&String>) {

@@ -3,22 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use hub_core::catalog::{self, Catalog, Defect};
 use hub_core::fleet::Fleet;
-use hub_core::release::{self, RenderInput, Rendering};
+use hub_core::release::{self, ClusterFacts, Clusters, Common, Recipe, RenderInput, Rendering, Renderings, Tools};
+use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};
-use hub_render::{Rendered, render};
+use hub_render::Rendered;
 use hub_store::Kind;
-use proto_model::{Digest, Object};
+use proto_model::{Digest, Object, limits};
 use tokio::task::spawn_blocking;
 
 use super::Spec;
 use crate::bodies::Bodies;
 use crate::hub::Hub;
-use crate::leader::Prepared;
-use crate::metrics::Metrics;
+use crate::leader::{Prepared, assignable};
 
 /// What is kept from one commit of a source to the next.
 pub(super) struct Preparer {
@@ -26,16 +28,18 @@ pub(super) struct Preparer {
     spec: Spec,
     mirror: PathBuf,
     /// The last catalog: what is defective keeps its last good form.
-    last: Option<Catalog>,
+    last: Option<Arc<Catalog>>,
     cache: catalog::Cache,
     /// What is wrong with renderings, by the digest of their inputs.
     failed: BTreeMap<Digest, Vec<Defect>>,
+    /// The head that was prepared last, and its files without their content.
+    head: Option<(Arc<Prepared>, Snapshot)>,
 }
 
 impl Preparer {
     pub(super) fn new(hub: Arc<Hub>, spec: Spec, mirror: PathBuf) -> Self {
         let (last, cache, failed) = (None, catalog::Cache::default(), BTreeMap::new());
-        Self { hub, spec, mirror, last, cache, failed }
+        Self { hub, spec, mirror, last, cache, failed, head: None }
     }
 
     pub(super) fn mirror(&self) -> &Path {
@@ -43,80 +47,144 @@ impl Preparer {
     }
 
     /// Reads a commit that lies in the mirror. The bodies are durable on return.
-    pub(super) async fn prepare(&mut self, commit: &str) -> Result<Prepared, String> {
+    pub(super) async fn prepare(&mut self, commit: &str) -> Result<Arc<Prepared>, String> {
         let state = self.hub.state();
         if self.last.is_none() {
-            self.last = last_good(state.fleet(), &self.spec.name, &self.hub.bodies);
+            self.last = last_good(state.fleet(), &self.spec.name, &self.hub.bodies).map(Arc::new);
         }
-        let tree = self.read(commit, is_declaration).await?;
-        let (snapshot, parsed) = self.parse(tree.snapshot).await?;
-        let wanted = release::wanted(&parsed.catalog, &snapshot);
-        let (mut renderings, mut missing) = (BTreeMap::new(), Vec::new());
-        for input in wanted.inputs.values() {
-            match known(state.fleet(), &self.hub.bodies, input) {
-                Some(rendering) => {
-                    renderings.insert(input.digest, rendering);
-                }
-                None if self.failed.contains_key(&input.digest) => {}
-                None => missing.push(input.clone()),
-            }
-        }
-        if !missing.is_empty() {
-            self.render(commit, missing, &mut renderings).await?;
-        }
-        let current: BTreeSet<Digest> = wanted.inputs.values().map(|input| input.digest).collect();
+        let tree = hub_git::read(&self.mirror, commit, &self.spec.path, |path, _| is_declaration(path));
+        let tree = tree.await.map_err(|error| error.to_string())?;
+        let (mut snapshot, parsed) = self.parse(tree.snapshot).await?;
+        let catalog = Arc::new(parsed.catalog);
+        let wanted = self.wanted(&catalog, &mut snapshot).await?;
+        let tools = self.hub.renderer.tools();
+        let clusters = expected(state.fleet(), &catalog);
+        let inputs = inputs(&catalog, &wanted.recipes, &clusters, &tools);
+        let current: BTreeSet<Digest> = inputs.iter().map(|input| input.digest).collect();
         self.failed.retain(|input, _| current.contains(input));
+        let mut renderings = Renderings::default();
+        self.render(inputs, &mut snapshot, &mut renderings).await?;
         let mut defects = tree.defects;
         defects.extend(parsed.defects);
         defects.extend(wanted.defects.iter().cloned());
-        defects.extend(self.failed.values().flatten().cloned());
-        let catalog_digest = self.store_catalog(&parsed.catalog).await?;
-        self.last = Some(parsed.catalog.clone());
-        let wrong = defects.iter().filter(|defect| !defect.note).count();
-        self.hub.metrics.defects.set(i64::try_from(wrong).unwrap_or(i64::MAX));
-        Ok(Prepared {
-            source: self.spec.name.clone(),
-            commit: commit.to_owned(),
-            catalog: parsed.catalog,
-            catalog_digest,
-            wanted,
-            renderings,
-            defects,
-        })
+        let catalog_digest = self.store_catalog(&catalog).await?;
+        self.last = Some(Arc::clone(&catalog));
+        let (source, commit, wanted) = (self.spec.name.clone(), commit.to_owned(), Arc::new(wanted));
+        let prepared = Prepared { source, commit, catalog, catalog_digest, wanted, renderings, tools, defects };
+        Ok(self.keep(prepared, snapshot))
     }
 
-    async fn read(&self, commit: &str, want: impl Fn(&str) -> bool + Send + 'static) -> Result<hub_git::Tree, String> {
-        hub_git::read(&self.mirror, commit, &self.spec.path, move |path, _| want(path))
-            .await
-            .map_err(|error| error.to_string())
+    /// The same head with more renderings: clusters came that use other combinations.
+    pub(super) async fn prepare_more(&mut self, missing: &[RenderInput]) -> Result<Option<Arc<Prepared>>, String> {
+        let Some((last, mut snapshot)) = self.head.take() else { return Ok(None) };
+        let mut prepared = Prepared::clone(&last);
+        // The files are those of this head, so what was asked for of another one is not there.
+        let known = |input: &RenderInput| {
+            input.files.iter().all(|file| snapshot.files.get(&file.path).is_some_and(|found| found.id == file.id))
+        };
+        let inputs: Vec<RenderInput> = missing.iter().filter(|input| known(input)).cloned().collect();
+        match self.render(inputs, &mut snapshot, &mut prepared.renderings).await {
+            Ok(()) => Ok(Some(self.keep(prepared, snapshot))),
+            Err(reason) => {
+                self.head = Some((last, snapshot));
+                Err(reason)
+            }
+        }
+    }
+
+    fn keep(&mut self, mut prepared: Prepared, mut snapshot: Snapshot) -> Arc<Prepared> {
+        let failed = prepared.renderings.failed.iter().filter_map(|input| self.failed.get(input));
+        prepared.defects.extend(failed.flatten().cloned());
+        prepared.defects.sort();
+        prepared.defects.dedup();
+        let wrong = prepared.defects.iter().filter(|defect| !defect.note).count();
+        self.hub.metrics.defects.set(i64::try_from(wrong).unwrap_or(i64::MAX));
+        for file in snapshot.files.values_mut() {
+            file.bytes = None;
+        }
+        let prepared = Arc::new(prepared);
+        self.head = Some((Arc::clone(&prepared), snapshot));
+        prepared
     }
 
     async fn parse(&mut self, snapshot: Snapshot) -> Result<(Snapshot, catalog::Parsed), String> {
-        let (name, last) = (self.spec.name.clone(), self.last.take());
+        let (name, last) = (self.spec.name.clone(), self.last.clone());
         let mut cache = std::mem::take(&mut self.cache);
         let parsing = spawn_blocking(move || {
-            let parsed = catalog::parse(&snapshot, &name, last.as_ref(), &mut cache);
-            (snapshot, parsed, cache, last)
+            let parsed = catalog::parse(&snapshot, &name, last.as_deref(), &mut cache);
+            (snapshot, parsed, cache)
         });
-        let (snapshot, parsed, cache, last) = parsing.await.map_err(|_| panicked("parsing"))?;
-        (self.cache, self.last) = (cache, last);
+        let (snapshot, parsed, cache) = parsing.await.map_err(|_| panicked("parsing"))?;
+        self.cache = cache;
         Ok((snapshot, parsed))
     }
 
+    /// The recipes; whatever files they follow from are read on the way.
+    async fn wanted(&self, catalog: &Arc<Catalog>, snapshot: &mut Snapshot) -> Result<release::Wanted, String> {
+        loop {
+            let (known, catalog) = (std::mem::take(snapshot), Arc::clone(catalog));
+            let renderer = Arc::clone(&self.hub.renderer);
+            let work = spawn_blocking(move || {
+                let wanted = release::wanted(&catalog, &known, &renderer.kube_version);
+                (known, wanted)
+            });
+            let (known, wanted) = work.await.map_err(|_| panicked("working out what to render"))?;
+            *snapshot = known;
+            if wanted.asks.is_empty() {
+                return Ok(wanted);
+            }
+            self.fill(snapshot, &wanted.asks).await?;
+        }
+    }
+
+    async fn fill(&self, snapshot: &mut Snapshot, paths: &BTreeSet<String>) -> Result<(), String> {
+        // What is too large has no content afterwards, and whoever needs it says so.
+        hub_git::fill(&self.mirror, snapshot, paths).await.map_err(|error| error.to_string())?;
+        snapshot.asked.extend(paths.iter().cloned());
+        Ok(())
+    }
+
+    /// Renders what is not known yet.
     async fn render(
         &mut self,
-        commit: &str,
         inputs: Vec<RenderInput>,
-        renderings: &mut BTreeMap<Digest, Rendering>,
+        snapshot: &mut Snapshot,
+        renderings: &mut Renderings,
     ) -> Result<(), String> {
-        let files: BTreeSet<String> =
-            inputs.iter().flat_map(|input| input.files.iter().map(|file| file.path.clone())).collect();
-        let tree = self.read(commit, move |path| files.contains(path)).await?;
-        let (bodies, metrics) = (Arc::clone(&self.hub.bodies), Arc::clone(&self.hub.metrics));
-        let rendering = spawn_blocking(move || render_all(&inputs, &tree.snapshot, &bodies, &metrics));
-        let (done, failed) = rendering.await.map_err(|_| panicked("rendering"))??;
-        renderings.extend(done);
-        self.failed.extend(failed);
+        let state = self.hub.state();
+        let mut missing = Vec::new();
+        for input in inputs {
+            if self.failed.contains_key(&input.digest) {
+                renderings.failed.insert(input.digest);
+            } else if let Some(rendering) = known(state.fleet(), &self.hub.bodies, &input) {
+                renderings.done.insert(input.digest, rendering);
+            } else {
+                missing.push(input);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let files = missing.iter().flat_map(|input| input.files.iter().map(|file| file.path.clone())).collect();
+        self.fill(snapshot, &files).await?;
+        let (hub, all) = (Arc::clone(&self.hub), std::mem::take(snapshot));
+        let work = spawn_blocking(move || {
+            let results = render_all(&missing, &all, &hub);
+            (all, results)
+        });
+        let (all, results) = work.await.map_err(|_| panicked("rendering"))?;
+        *snapshot = all;
+        for (input, result) in results {
+            match result? {
+                Ok(rendering) => {
+                    renderings.done.insert(input, rendering);
+                }
+                Err(defects) => {
+                    renderings.failed.insert(input);
+                    self.failed.insert(input, defects);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -130,27 +198,64 @@ impl Preparer {
     }
 }
 
-type Results = (BTreeMap<Digest, Rendering>, BTreeMap<Digest, Vec<Defect>>);
-
-fn render_all(
-    inputs: &[RenderInput],
-    snapshot: &Snapshot,
-    bodies: &Bodies,
-    metrics: &Metrics,
-) -> Result<Results, String> {
-    let (mut done, mut failed) = (BTreeMap::new(), BTreeMap::new());
-    for input in inputs {
-        metrics.renderings.inc();
-        match render(input, |path| snapshot.read(path).cloned()) {
-            Ok(rendered) => {
-                done.insert(input.digest, store(rendered, bodies)?);
-            }
-            Err(defects) => {
-                failed.insert(input.digest, defects);
-            }
-        }
+/// The clusters as they will be once this catalog counts: declared ones have its labels.
+fn expected(fleet: &Fleet, catalog: &Catalog) -> Vec<ClusterFacts> {
+    let mut clusters: BTreeMap<String, ClusterFacts> =
+        assignable(fleet).map(|cluster| (cluster.name.clone(), cluster)).collect();
+    let free = (0..=u32::MAX).rev();
+    for (number, (name, item)) in free.zip(&catalog.clusters) {
+        let known = fleet.clusters.get(name);
+        let mut labels = known.map(|known| known.token_labels.clone()).unwrap_or_default();
+        labels.extend(item.labels.clone());
+        let number = known.map_or(number, |known| known.number);
+        clusters.insert(name.clone(), ClusterFacts { number, name: name.clone(), labels });
     }
-    Ok((done, failed))
+    clusters.into_values().collect()
+}
+
+/// What these clusters need rendered. What a bundle lacks for it is said when goals are made.
+fn inputs(
+    catalog: &Catalog,
+    recipes: &BTreeMap<String, Recipe>,
+    clusters: &[ClusterFacts],
+    tools: &Tools,
+) -> Vec<RenderInput> {
+    let index: Index = clusters.iter().map(|one| (one.number, &one.labels)).collect();
+    let by_number = clusters.iter().map(|one| (one.number, one)).collect();
+    let clusters = Clusters { index: &index, by_number: &by_number };
+    let common = Common::of([catalog]);
+    let of_one = |(full, recipe): (&String, &Recipe)| {
+        recipe.combinations(catalog.bundles.get(full)?, &common, clusters, tools).ok()
+    };
+    recipes.iter().filter_map(of_one).flatten().map(|one| one.input).collect()
+}
+
+/// What became of one input; the outer error is that of the store.
+type Became = Result<Result<Rendering, Vec<Defect>>, String>;
+
+/// Renders some inputs side by side.
+fn render_all(inputs: &[RenderInput], snapshot: &Snapshot, hub: &Hub) -> Vec<(Digest, Became)> {
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(inputs.len())));
+    let work = || {
+        while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            hub.metrics.renderings.inc();
+            let rendered = hub.renderer.render(input, |path| snapshot.read(path).cloned());
+            let result = match rendered {
+                Ok(rendered) => store(rendered, &hub.bodies).map(Ok),
+                Err(defects) => Ok(Err(defects)),
+            };
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((input.digest, result));
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(limits::RENDERINGS_AT_ONCE_MAX).min(inputs.len());
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(work);
+        }
+        work();
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn store(rendered: Rendered, bodies: &Bodies) -> Result<Rendering, String> {

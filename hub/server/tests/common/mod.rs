@@ -73,6 +73,7 @@ impl World {
             path: String::new(),
             token_file: None,
             metrics: None,
+            kube_version: hub_render::KUBE_VERSION.into(),
             print_ready: false,
         };
         let fetcher = Fetcher::new(env!("CARGO_BIN_EXE_drover-hub"), [CHILD_ARG]);
