@@ -15,7 +15,8 @@ const AFTER_HELP: &str = "\
 Data goes to stdout, everything else to stderr.
 
 Exit codes: 0 done; 1 refused, or not as it should be (defects, not settled); 2 wrong arguments; \
-3 the hub cannot be reached; 4 this operator may not; 5 there is no such thing.";
+3 the hub cannot be reached; 4 this operator may not; 5 there is no such thing; \
+6 and 7 see `drover plan --exit-code`.";
 
 /// Manage a fleet of Kubernetes clusters from Git
 #[derive(Parser)]
@@ -38,6 +39,8 @@ enum Verb {
     Lint(checkout::lint::Arguments),
     /// Show the objects that a cluster would get of a bundle
     Render(checkout::render::Arguments),
+    /// Show what a change would do to the fleet, before it is merged
+    Plan(checkout::plan::Arguments),
     /// Show every bundle in every cluster, worst first
     Status(fleet::status::Arguments),
     /// List clusters, bundles, sources, tokens or what was done
@@ -72,6 +75,7 @@ impl Arguments {
             Verb::Up(arguments) => block_on(up::run(arguments)),
             Verb::Lint(arguments) => checkout::lint::run(&arguments),
             Verb::Render(arguments) => checkout::render::run(&arguments),
+            Verb::Plan(arguments) => block_on(checkout::plan::run(arguments)),
             Verb::Status(arguments) => block_on(fleet::status::run(client()?, arguments)),
             Verb::Get(what) => block_on(fleet::get::run(client()?, what)),
             Verb::Explain(arguments) => block_on(fleet::explain::run(client()?, arguments)),

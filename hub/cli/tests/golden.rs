@@ -7,7 +7,7 @@ use std::path::Path;
 
 use hub_cli::fleet::{explain, get, status};
 use hub_cli::output::table::Look;
-use hub_cli::output::{self, document, record};
+use hub_cli::output::{self, document, plan, record};
 use hub_cli::up::clusters::{self, Kubeconfig, Start};
 use hub_cli::up::{event, settled, show};
 use hub_cli::view::{Bundle, BundleSummary, Cluster, Defect, Hold, Problem, Source, Status, Variable};
@@ -376,6 +376,7 @@ fn the_schemas_are_those_of_the_documents() {
         ("done", schemars::schema_for!(document::Done)),
         ("join-token", schemars::schema_for!(document::JoinToken)),
         ("lint", schemars::schema_for!(document::Lint)),
+        ("plan", schemars::schema_for!(plan::Plan)),
         ("hub-init", schemars::schema_for!(document::HubMade)),
         ("up-event", schemars::schema_for!(event::Event)),
     ]

@@ -1,6 +1,7 @@
 //! The hub's own reading of a working tree, for `drover lint` and `drover render`: what is said
 //! here is what the hub would say of a commit with these files.
 
+pub mod plan;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,8 @@ use std::path::Path;
 
 use hub_core::catalog::{Cache, Catalog, Defect, Guard, full_name, parse};
 use hub_core::release::{
-    ClusterFacts, Common, Goals, Inputs, Layers, Recipe, Rendering, Renderings, Resolved, Wanted, goals, layers, wanted,
+    ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, Rendering, Renderings, Resolved, Wanted, goals,
+    layers, wanted,
 };
 use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};
@@ -212,7 +214,13 @@ impl Offline {
         let goal = self.goals.bundles.get(&full).ok_or_else(not_deployed)?;
         let (content, _) =
             goal.pairs.iter().find(|(_, clusters)| clusters.contains(cluster.number)).ok_or_else(not_deployed)?;
-        let rendered = self.rendered(&full, &content.variant).ok_or_else(not_deployed)?;
+        self.bound(&full, content)
+    }
+
+    /// The objects of what a cluster should run of a bundle, bound.
+    fn bound(&self, full: &str, content: &PairContent) -> Result<Vec<Json>, OfflineError> {
+        let unknown = || OfflineError::Unknown(format!("bundle {full} is not rendered"));
+        let rendered = self.rendered(full, &content.variant).ok_or_else(unknown)?;
         let (mut objects, mut changed) = (Vec::new(), Vec::new());
         for object in &rendered.objects {
             let manifest = object.manifest();

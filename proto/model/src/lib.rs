@@ -6,6 +6,7 @@
 pub mod assign;
 pub mod bind;
 pub mod delta;
+pub mod difference;
 pub mod digest;
 pub mod identity;
 pub mod limits;

@@ -13,6 +13,8 @@ pub struct Case {
     pub commits: Vec<Commit>,
     /// Whether a fleet follows them.
     pub has_fleet: bool,
+    /// Whether each is shown as what it would change of the one before.
+    pub has_plans: bool,
 }
 
 /// The files of one commit.
@@ -87,6 +89,10 @@ impl Case {
                 }
                 "fleet" => {
                     case.has_fleet = true;
+                    continue;
+                }
+                "plan" => {
+                    case.has_plans = true;
                     continue;
                 }
                 "silent" => {

@@ -37,17 +37,24 @@ pub fn run(text: &str) -> anyhow::Result<String> {
     let mut out = String::new();
     let mut last: Option<Catalog> = None;
     let case = Case::parse(text)?;
+    let mut before: Option<Offline> = None;
     let mut follower = case.has_fleet.then(fleet::Follower::new);
     for (number, commit) in (1_u32..).zip(case.commits) {
         let tree = Offline::after(&commit.snapshot, last.as_ref(), &Renderer::default());
         out.push_str(&format!("## commit {}\n", commit.words));
         match &mut follower {
             Some(follower) => follower.follow(&format!("c{number}"), &commit, &tree, &mut out)?,
+            None if case.has_plans => {
+                if let Some(before) = &before {
+                    print::plan(before, &tree, &mut out);
+                }
+            }
             None => print(&tree, &mut out),
         }
         // What is stored must read back as what it was, so the way through bytes is taken here.
         last = Some(Catalog::decode(&tree.catalog().encode())?);
         anyhow::ensure!(last.as_ref() == Some(tree.catalog()), "a catalog changed on its way through bytes");
+        before = Some(tree);
     }
     Ok(out)
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use hub_cli::checkout::plan_text;
+use hub_cli::output::table::Look;
 use hub_core::catalog::{Allowance, Guard};
 use hub_render::offline::Offline;
 use proto_model::{Value, Variables};
@@ -22,6 +24,15 @@ pub(crate) fn defects(tree: &Offline, out: &mut String) -> std::fmt::Result {
         }
     }
     Ok(())
+}
+
+/// Writes what people read of a plan.
+pub(crate) fn plan(before: &Offline, after: &Offline, out: &mut String) {
+    let plan = hub_cli::checkout::plan::document(hub_render::offline::plan::plan(before, after), String::new(), None);
+    let look = Look { width: None, has_colour: false, is_wide: false, now_unix_millis: 0 };
+    out.push_str(&plan_text::text(&plan, look));
+    out.push_str(&plan_text::summary(&plan));
+    out.push_str("\n\n");
 }
 
 fn write(tree: &Offline, out: &mut String) -> std::fmt::Result {

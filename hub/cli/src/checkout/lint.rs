@@ -40,7 +40,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn defect(defect: &Defect) -> document::SourceDefect {
+/// A defect as it is shown.
+pub(super) fn defect(defect: &Defect) -> document::SourceDefect {
     document::SourceDefect {
         file: defect.file.clone(),
         line: (defect.line != 0).then_some(defect.line),

@@ -1,6 +1,7 @@
 //! How answers are shown: tables for people, JSON and YAML with fixed schemas for programs.
 
 pub mod document;
+pub mod plan;
 pub mod ranking;
 pub mod record;
 pub mod screen;
