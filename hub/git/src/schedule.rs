@@ -35,7 +35,11 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     place: Place,
+    /// Time between polls, in milliseconds, where the source says one.
+    poll_millis: Option<u64>,
     next_millis: u64,
+    /// When it was last looked at, in milliseconds.
+    looked_millis: Option<u64>,
     failure: Option<Failure>,
 }
 
@@ -43,7 +47,15 @@ impl Schedule {
     /// A source that is due at once.
     #[must_use]
     pub fn new(place: Place) -> Self {
-        Self { place, next_millis: 0, failure: None }
+        Self { place, poll_millis: None, next_millis: 0, looked_millis: None, failure: None }
+    }
+
+    /// The same source, polled so often; within [`limits::POLL_SECS_MIN`] and
+    /// [`limits::POLL_SECS_MAX`].
+    #[must_use]
+    pub fn polled_every(self, millis: u64) -> Self {
+        let millis = millis.clamp(limits::POLL_SECS_MIN * 1000, limits::POLL_SECS_MAX * 1000);
+        Self { poll_millis: Some(millis), ..self }
     }
 
     /// Whether to look now.
@@ -64,23 +76,33 @@ impl Schedule {
         self.failure.as_ref()
     }
 
-    /// It is due at once: somebody asked, or a webhook did.
+    /// It is due at once: somebody asked.
     pub fn poke(&mut self) {
         self.next_millis = 0;
+    }
+
+    /// A webhook came: it is due at once, or, where it was looked at just before, as soon as
+    /// [`limits::HOOK_FETCH_MILLIS_MIN`] have passed. However many come, it is one look.
+    pub fn hooked(&mut self) {
+        let soonest = self.looked_millis.map_or(0, |at| at.saturating_add(limits::HOOK_FETCH_MILLIS_MIN));
+        self.next_millis = self.next_millis.min(soonest);
     }
 
     /// It was fetched. `dice` is a random number from 0 to 1.
     pub fn succeeded(&mut self, now_millis: u64, dice: f64) {
         self.failure = None;
-        let wait = match self.place {
-            Place::Local => limits::POLL_LOCAL_SECS * 1000,
-            Place::Remote => jittered(limits::POLL_REMOTE_SECS * 1000, dice),
+        self.looked_millis = Some(now_millis);
+        let wait = match (self.place, self.poll_millis) {
+            (_, Some(millis)) => jittered(millis, dice),
+            (Place::Local, None) => limits::POLL_LOCAL_SECS * 1000,
+            (Place::Remote, None) => jittered(limits::POLL_REMOTE_SECS * 1000, dice),
         };
         self.next_millis = now_millis.saturating_add(wait);
     }
 
     /// It could not be fetched. `dice` is a random number from 0 to 1.
     pub fn failed(&mut self, now_millis: u64, reason: &str, dice: f64) {
+        self.looked_millis = Some(now_millis);
         let failure = self.failure.take();
         let since_millis = failure.as_ref().map_or(now_millis, |failure| failure.since_millis);
         let count = failure.map_or(0, |failure| failure.count).saturating_add(1);
@@ -122,6 +144,38 @@ mod tests {
         let mut schedule = Schedule::new(Place::Local);
         schedule.succeeded(5_000, 1.0);
         assert_eq!(schedule.next_millis(), 6_000);
+    }
+
+    #[test]
+    fn a_source_may_say_how_often() {
+        let mut schedule = Schedule::new(Place::Remote).polled_every(300_000);
+        for (dice, wait) in [(0.0, 240_000), (0.5, 300_000), (1.0, 360_000)] {
+            schedule.succeeded(1_000, dice);
+            assert_eq!(schedule.next_millis(), 1_000 + wait);
+        }
+        let mut schedule = Schedule::new(Place::Remote).polled_every(1);
+        schedule.succeeded(0, 0.5);
+        assert_eq!(schedule.next_millis(), limits::POLL_SECS_MIN * 1000);
+    }
+
+    #[test]
+    fn webhooks_are_one_look_and_not_more_often_than_their_limit() {
+        let mut schedule = Schedule::new(Place::Remote);
+        schedule.hooked();
+        assert!(schedule.due(0));
+        schedule.succeeded(10_000, 0.5);
+        schedule.hooked();
+        schedule.hooked();
+        assert_eq!(schedule.next_millis(), 10_000 + limits::HOOK_FETCH_MILLIS_MIN);
+        // It never comes later for being asked for, and a failure may be over.
+        for _ in 0..9 {
+            schedule.failed(20_000, "down", 0.5);
+        }
+        schedule.hooked();
+        assert_eq!(schedule.next_millis(), 20_000 + limits::HOOK_FETCH_MILLIS_MIN);
+        schedule.poke();
+        schedule.hooked();
+        assert!(schedule.due(0));
     }
 
     #[test]

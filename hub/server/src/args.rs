@@ -3,9 +3,13 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hub_core::catalog::Span;
+use proto_model::limits;
 
+use crate::hooks::Files;
 use crate::identity::Role;
 
 /// The verbs; without one, `run` is meant.
@@ -41,7 +45,7 @@ pub enum Verb {
     /// Make a new hub: its id, CA, keys, and the first administrator's context file.
     Init(Init),
     /// Run the hub (the default).
-    Run(Run),
+    Run(Box<Run>),
     /// Make a certificate and context file for a further operator.
     Operator(Operator),
 }
@@ -85,6 +89,20 @@ pub struct Run {
     /// The Kubernetes version to render charts for where their bundle says none.
     #[arg(long, value_name = "VERSION", default_value = hub_render::KUBE_VERSION)]
     pub kube_version: String,
+    /// How often to ask the repository for news, as `30s` or `5m` [default: 1s for a path, 1m for a
+    /// URL].
+    #[arg(long, value_name = "SPAN", value_parser = poll)]
+    pub poll: Option<Duration>,
+    /// Where to take webhooks of Git servers, at /hooks/github, /hooks/gitlab and /hooks/gitea; left
+    /// out: nowhere. Plain HTTP, for a proxy in front, unless --hooks-tls is given.
+    #[arg(long, value_name = "ADDR")]
+    pub hooks: Option<SocketAddr>,
+    /// The certificate chain and the key, both PEM, to take webhooks over TLS.
+    #[arg(long, value_name = "CERT,KEY", value_parser = files, requires = "hooks")]
+    pub hooks_tls: Option<Files>,
+    /// A file with the secret of the webhooks of --source; several lines are several secrets.
+    #[arg(long, value_name = "FILE")]
+    pub hook_secret_file: Option<PathBuf>,
     /// Where to serve metrics over plain HTTP; left out: nowhere.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
@@ -108,6 +126,20 @@ pub struct Operator {
     /// Where to write the context file.
     #[arg(long, value_name = "FILE")]
     pub context: PathBuf,
+}
+
+/// Two paths with a comma between them.
+fn files(text: &str) -> Result<Files, String> {
+    let parts = text.split_once(',').filter(|(certificate, key)| !certificate.is_empty() && !key.is_empty());
+    let (certificate, key) = parts.ok_or("give two files, as `tls.crt,tls.key`")?;
+    Ok(Files { certificate: certificate.into(), key: key.into() })
+}
+
+/// A time between polls within its limits.
+fn poll(text: &str) -> Result<Duration, String> {
+    let (min, max) = (limits::POLL_SECS_MIN, limits::POLL_SECS_MAX);
+    let span = Span::parse(text).filter(|span| (min..=max).contains(&span.secs));
+    span.map(|span| Duration::from_secs(span.secs)).ok_or_else(|| format!("give a span from {min}s to {max}s, as `5m`"))
 }
 
 /// The arguments with `run` put in where no verb is given.
@@ -154,5 +186,21 @@ mod tests {
         assert!(parse("drover-hub init --dir d").is_err());
         assert!(parse("drover-hub operator --dir d --name n --role root --context c").is_err());
         assert!(parse("drover-hub run --dir d --path p").is_err(), "--path needs --source");
+    }
+
+    #[test]
+    fn webhooks_take_an_address_and_two_files() {
+        let run = |line: &str| match parse(&format!("drover-hub --dir d {line}")).map(|cli| cli.verb) {
+            Ok(Verb::Run(run)) => Some(run),
+            _ => None,
+        };
+        let tls = run("--hooks 127.0.0.1:0 --hooks-tls a.pem,b.key").and_then(|run| run.hooks_tls).unwrap();
+        assert_eq!((tls.certificate, tls.key), (PathBuf::from("a.pem"), PathBuf::from("b.key")));
+        assert!(run("--hooks 127.0.0.1:0").unwrap().hooks_tls.is_none());
+        assert!(run("--hooks-tls a,b").is_none() && run("--hooks 127.0.0.1:0 --hooks-tls a").is_none());
+        assert_eq!(run("--poll 1h30m").unwrap().poll, Some(Duration::from_secs(5400)));
+        for wrong in ["0s", "2d", "often"] {
+            assert!(run(&format!("--poll {wrong}")).is_none(), "{wrong}");
+        }
     }
 }

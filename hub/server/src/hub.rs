@@ -34,9 +34,9 @@ use crate::log::{Applied, Raft, Replicated, State};
 use crate::metrics::{self, Metrics};
 use crate::node::Node;
 use crate::rate::Rate;
-use crate::source::{self, Spec};
+use crate::source::{self, Pokes, Spec};
 use crate::tls::{self, Acceptor, Certificate};
-use crate::{collect, control, enroll, sync};
+use crate::{collect, control, enroll, hooks, sync};
 
 /// What the services of a replica share.
 pub struct Hub {
@@ -60,6 +60,8 @@ pub struct Hub {
     pub attaches: Rate,
     /// Enrolments that are let through.
     pub enrolments: Rate,
+    /// The sources that are followed.
+    pub pokes: Pokes,
     /// Turns true when the hub stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -76,6 +78,7 @@ impl Hub {
 pub struct Running {
     address: SocketAddr,
     metrics_address: Option<SocketAddr>,
+    hooks_address: Option<SocketAddr>,
     hub: Arc<Hub>,
     raft: Raft,
     stop: watch::Sender<bool>,
@@ -97,6 +100,12 @@ impl Running {
     #[must_use]
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
+    }
+
+    /// Where it takes webhooks.
+    #[must_use]
+    pub fn hooks_address(&self) -> Option<SocketAddr> {
+        self.hooks_address
     }
 
     /// Which hub it is.
@@ -185,6 +194,7 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
         metrics: Arc::clone(&metrics),
         attaches: Rate::new(limits::ATTACHES_PER_SEC_MAX, Instant::now()),
         enrolments: Rate::new(limits::ENROLMENTS_PER_SEC_MAX, Instant::now()),
+        pokes: Pokes::default(),
         stop: stopped.clone(),
     });
     let metrics_address = match args.metrics {
@@ -193,6 +203,10 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
                 .await
                 .with_context(|| format!("serve metrics on {address}"))?,
         ),
+        None => None,
+    };
+    let hooks_address = match args.hooks {
+        Some(address) => Some(hooks::serve(Arc::clone(&hub), address, args.hooks_tls.clone()).await?),
         None => None,
     };
     let leader = tokio::spawn(leader.run());
@@ -208,7 +222,7 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
     }
     let acceptor = tokio::spawn(acceptor.serve(listener, stopped));
     info!(%address, hub_id = hub.identity.hub.hub_id, "serving");
-    Ok(Running { address, metrics_address, hub, raft, stop, acceptor, leader, others, _lock: lock })
+    Ok(Running { address, metrics_address, hooks_address, hub, raft, stop, acceptor, leader, others, _lock: lock })
 }
 
 fn open(dir: &Dir) -> anyhow::Result<(std::fs::File, Identity, Store)> {
@@ -316,7 +330,8 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
         Command::Source { source: name.clone(), url: url.clone(), reference: reference.clone(), path: path.clone() };
     hub.leader.command(command).await.context("record the source")?;
     let (credentials, mirrors) = (args.token_file.clone(), dir.sources());
-    Ok(Some(Spec { name, url, reference, path, credentials, mirrors }))
+    let (poll, hook_secret) = (args.poll, args.hook_secret_file.clone());
+    Ok(Some(Spec { name, url, reference, path, credentials, poll, hook_secret, mirrors }))
 }
 
 /// A path as it will mean the same wherever the hub is started next.

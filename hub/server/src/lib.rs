@@ -7,6 +7,7 @@ mod collect;
 pub mod control;
 pub mod dir;
 pub mod enroll;
+pub mod hooks;
 mod hub;
 pub mod identity;
 pub mod leader;

@@ -52,11 +52,12 @@ async fn carry_out(verb: Verb) -> anyhow::Result<()> {
             let print_ready = args.print_ready;
             let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
             let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-            let mut hub = hub_server::start(args).await?;
+            let mut hub = hub_server::start(*args).await?;
             if print_ready {
                 print_line(&serde_json::json!({
                     "ready": true,
                     "address": hub.address().to_string(),
+                    "hooks": hub.hooks_address().map(|address| address.to_string()),
                     "metrics": hub.metrics_address().map(|address| address.to_string()),
                     "hub_id": hub.hub_id(),
                 }));

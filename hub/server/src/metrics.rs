@@ -13,6 +13,7 @@ use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
@@ -61,6 +62,8 @@ pub struct Metrics {
     pub fetches: Counter,
     /// Fetches of sources that failed.
     pub fetches_failed: Counter,
+    /// Webhooks, by server and what became of them.
+    hooks: Family<[(&'static str, &'static str); 2], Counter>,
     /// Bundles rendered, without those that were known already.
     pub renderings: Counter,
     /// Defects in the sources' present heads.
@@ -117,6 +120,7 @@ impl Default for Metrics {
             propose: metric!("propose_seconds", "Time from a proposal until it is applied", seconds()),
             fetches: metric!("fetches", "Fetches that ended well", Counter::default()),
             fetches_failed: metric!("fetches_failed", "Fetches that failed", Counter::default()),
+            hooks: metric!("hooks", "Webhooks, by server and what became of them", Family::default()),
             renderings: metric!("renderings", "Bundles rendered, without those known already", Counter::default()),
             defects: metric!("defects", "Defects in the present heads of the sources", Gauge::default()),
             applied_index: metric!("applied_index", "Index of the last entry applied here", Gauge::default()),
@@ -126,6 +130,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// A webhook came; both are words of a fixed few.
+    pub fn hook(&self, provider: &'static str, outcome: &'static str) {
+        self.hooks.get_or_create(&[("provider", provider), ("outcome", outcome)]).inc();
+    }
+
     /// The text that Prometheus reads.
     #[must_use]
     pub fn text(&self) -> String {

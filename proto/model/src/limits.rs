@@ -297,8 +297,37 @@ pub const MIRROR_PACKS_MAX: usize = 100;
 pub const POLL_REMOTE_SECS: u64 = 60;
 /// Time between polls of a local source, in seconds.
 pub const POLL_LOCAL_SECS: u64 = 1;
+/// Shortest time between polls that a source may ask for, in seconds.
+pub const POLL_SECS_MIN: u64 = 1;
+/// Longest time between polls that a source may ask for, in seconds.
+pub const POLL_SECS_MAX: u64 = 24 * 3600;
 /// Longest wait between two fetches of a source that fails, in seconds.
 pub const POLL_BACKOFF_SECS_MAX: u64 = 600;
+
+/// Largest body of a webhook, in bytes: what GitHub sends at most.
+pub const HOOK_BYTES_MAX: usize = 25 * 1024 * 1024;
+/// Body of a webhook above which it counts as large, in bytes: nearly all are smaller.
+pub const HOOK_SMALL_BYTES_MAX: usize = 1024 * 1024;
+/// Large webhooks that are read at once; more are told to come again.
+pub const HOOKS_LARGE_MAX: usize = 2;
+/// Headers of a webhook, in bytes.
+pub const HOOK_HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Connections that webhooks come on, open at once; above it, new ones are closed.
+pub const HOOK_CONNECTIONS_MAX: usize = 64;
+/// Time for the headers of a webhook, in seconds.
+pub const HOOK_HEADER_SECS_MAX: u64 = 3;
+/// Time for the body of a webhook, in seconds.
+pub const HOOK_BODY_SECS_MAX: u64 = 8;
+/// Time for one connection of a webhook, with its TLS handshake and the answer, in seconds.
+pub const HOOK_SECS_MAX: u64 = 15;
+/// Webhooks looked at in a second; more are told to come again.
+pub const HOOKS_PER_SEC_MAX: u32 = 50;
+/// Shortest time between two fetches of a source that webhooks ask for, in milliseconds.
+pub const HOOK_FETCH_MILLIS_MIN: u64 = 1_000;
+/// Largest file with secrets of webhooks, in bytes.
+pub const HOOK_SECRET_BYTES_MAX: u64 = 4 * 1024;
+/// Secrets in one such file: the present one, and others while it is exchanged.
+pub const HOOK_SECRETS_MAX: usize = 4;
 
 /// Objects that a deletion guard lets go whatever the percentage, per bundle and cluster.
 pub const GUARD_FLOOR_OBJECTS: u64 = 5;
@@ -349,6 +378,9 @@ const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BUNDLE_BYTES_MAX < DELTA_BYTES_MAX);
 const _: () = assert!(DEFECTS_PER_BUNDLE_MAX < DEFECTS_MAX);
 const _: () = assert!(GUARD_FLOOR_OBJECTS > 0);
+const _: () = assert!(HOOK_SMALL_BYTES_MAX < HOOK_BYTES_MAX);
+const _: () = assert!(HOOK_HEADER_SECS_MAX + HOOK_BODY_SECS_MAX < HOOK_SECS_MAX);
+const _: () = assert!(POLL_SECS_MIN <= POLL_LOCAL_SECS && POLL_REMOTE_SECS <= POLL_SECS_MAX);
 const _: () = assert!(COLLECT_SECS < UNREFERENCED_BODY_SECS);
 const _: () = assert!(RECONNECT_MILLIS_MIN <= RECONNECT_MILLIS_MAX);
 const _: () = assert!(PROBLEM_BYTES_MAX <= FAILURE_BYTES_MAX);

@@ -1,6 +1,7 @@
 //! A hub as a real process, and the other ends of its streams: spokes that a test plays by hand, operators, strangers,
 //! and whole runs of `drover up`.
 
+pub mod hook;
 pub mod hub;
 pub mod procfs;
 pub mod raw;

@@ -1,6 +1,7 @@
 //! Follows a source: fetches it when it is due, holds a rewind, and hands each new head, read and
 //! rendered, to the leader.
 
+mod poke;
 mod prepare;
 
 use std::path::PathBuf;
@@ -18,6 +19,8 @@ use crate::node::unix_millis;
 use crate::rate::jitter_millis;
 use prepare::Preparer;
 
+pub use poke::{Followed, Pokes};
+
 /// Name of the source that `drover-hub` is started with.
 pub const ROOT: &str = "main";
 
@@ -34,6 +37,10 @@ pub struct Spec {
     pub path: String,
     /// A file with a token.
     pub credentials: Option<PathBuf>,
+    /// Time between polls; left out, that of `limits` for where it lies.
+    pub poll: Option<Duration>,
+    /// A file with the secrets that its webhooks are signed with.
+    pub hook_secret: Option<PathBuf>,
     /// The directory for the mirrors of all sources.
     pub mirrors: PathBuf,
 }
@@ -68,8 +75,12 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
     let place = if spec.is_local() { Place::Local } else { Place::Remote };
     let preparer = Preparer::new(Arc::clone(&hub), spec.clone(), spec.mirror());
     let (mut stop, mut applied, mut missing) = (hub.stop.clone(), hub.applied.clone(), hub.leader.missing());
-    let mut follower = Follower { hub, spec, fetcher, preparer, given: None };
+    let followed = hub.pokes.begin(&spec);
     let mut schedule = Schedule::new(place);
+    if let Some(poll) = spec.poll {
+        schedule = schedule.polled_every(u64::try_from(poll.as_millis()).unwrap_or(u64::MAX));
+    }
+    let mut follower = Follower { hub, spec, fetcher, preparer, given: None };
     let start = Instant::now();
     let millis = || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut poked = None;
@@ -78,6 +89,11 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
         let more = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(wait) => None,
+            () = followed.poked() => {
+                schedule.hooked();
+                // It may not be due yet.
+                continue;
+            }
             Ok(()) = missing.changed() => {
                 Some(missing.borrow_and_update().get(&follower.spec.name).cloned().unwrap_or_default())
             }

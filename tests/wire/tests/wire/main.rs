@@ -6,6 +6,7 @@ mod certificates;
 mod fences;
 mod git;
 mod handshake;
+mod hooks;
 mod joining;
 mod messages;
 mod restart;
