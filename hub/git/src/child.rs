@@ -8,6 +8,8 @@ use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::ExitCode;
 use std::thread;
 
+use rustix::process::{Signal, getpgrp, getpid, kill_current_process_group};
+
 use crate::error::FetchError;
 use crate::mirror;
 use crate::source::{Fetched, Source};
@@ -51,6 +53,10 @@ fn end_with_parent() {
         let mut rest = [0; 64];
         let mut stdin = std::io::stdin().lock();
         while matches!(stdin.read(&mut rest), Ok(1..)) {}
+        // What it started goes too, where the group is its own.
+        if getpgrp() == getpid() {
+            let _ = kill_current_process_group(Signal::KILL);
+        }
         std::process::exit(ORPHAN);
     });
 }

@@ -15,10 +15,10 @@ pub enum FetchError {
         /// What is wrong and what to write instead.
         why: String,
     },
-    /// The file with the credentials cannot be used.
+    /// The credentials cannot be used.
     #[error("credentials {path}: {why}", path = .path.display())]
     Credentials {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
@@ -48,11 +48,19 @@ pub enum FetchError {
         found: Vec<String>,
     },
     /// The server wants other credentials, or any.
-    #[error("{url} refuses access{why}: give a token that may read it, in the source's credentials file")]
+    #[error("{url} refuses access{why}: give a token or key that may read it, in the source's credentials")]
     Refused {
         /// The URL.
         url: String,
         /// More, with its punctuation; may be empty.
+        why: String,
+    },
+    /// The server is not known to be the one that was meant.
+    #[error("{url} cannot be trusted: {why}")]
+    Untrusted {
+        /// The URL.
+        url: String,
+        /// What is wrong and what to do.
         why: String,
     },
     /// The server did not answer as a server does.
@@ -169,8 +177,21 @@ fn hint(found: &[String]) -> String {
     format!(": there are {}", found.join(", "))
 }
 
-/// The causes of an error of gix in one line, shortened, without control characters.
+/// The causes of an error of gix in one line, shortened, without control characters. Of many, the
+/// first says what was done and the last ones why it failed.
 pub(crate) fn explain(error: &gix::Error) -> String {
+    let mut parts = causes(error);
+    if parts.len() > CAUSES_MAX {
+        parts.drain(1..=parts.len() - CAUSES_MAX);
+    }
+    parts.join(": ")
+}
+
+/// Causes that are shown.
+const CAUSES_MAX: usize = 4;
+
+/// All causes of an error of gix, outermost first.
+pub(crate) fn causes(error: &gix::Error) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.iter_errors() {
         let text: String = cause.to_string().chars().filter(|c| !c.is_control()).take(300).collect();
@@ -178,6 +199,5 @@ pub(crate) fn explain(error: &gix::Error) -> String {
             parts.push(text);
         }
     }
-    parts.truncate(4);
-    parts.join(": ")
+    parts
 }

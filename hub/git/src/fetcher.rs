@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use proto_model::limits;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::fs;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
@@ -17,6 +18,7 @@ use crate::child::{ANSWER, CHILD_ARG};
 use crate::error::FetchError;
 use crate::local;
 use crate::source::{Fetched, Location, Reference, Source};
+use crate::ssh;
 
 /// What of the child's output is looked at, in bytes.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -98,19 +100,20 @@ impl Fetcher {
         };
         prepare(&source.dir, &location).await?;
         let mut child = self.start(&source, &location)?;
-        match timeout(self.deadline, ask(&mut child, &source)).await {
+        match timeout(self.deadline, ask(&mut child.0, &source, &location)).await {
             Ok(answer) => answer,
             Err(_) => {
                 // Nothing is left of it when the next fetch begins.
-                let _ = child.kill().await;
+                child.end();
+                let _ = child.0.wait().await;
                 Err(FetchError::Deadline { url: source.url, secs: self.deadline.as_secs() })
             }
         }
     }
 
-    fn start(&self, source: &Source, location: &Location) -> Result<Child, FetchError> {
+    fn start(&self, source: &Source, location: &Location) -> Result<Group, FetchError> {
         let mut command = Command::new(&self.program);
-        command.args(&self.args).env_clear().current_dir(&source.dir).kill_on_drop(true);
+        command.args(&self.args).env_clear().current_dir(&source.dir).process_group(0);
         let proxies = matches!(location, Location::Http { loopback: false, .. });
         for name in PASSED.iter().chain(PROXIES.iter().filter(|_| proxies)) {
             if let Some(value) = std::env::var_os(name) {
@@ -127,7 +130,26 @@ impl Fetcher {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command.spawn().map_err(|error| failed(source, &format!("it cannot be started: {error}")))
+        command.spawn().map(Group).map_err(|error| failed(source, &format!("it cannot be started: {error}")))
+    }
+}
+
+/// A child with what it started: ssh, or git-upload-pack. All of it ends with this value.
+struct Group(Child);
+
+impl Group {
+    fn end(&self) {
+        // `None` once it was waited for: its id may be another's by now.
+        let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(id) = id {
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -140,12 +162,12 @@ async fn prepare(dir: &Path, location: &Location) -> Result<(), FetchError> {
     fs::create_dir_all(dir).await.map_err(mirror)?;
     let config = match location {
         Location::Local(_) => "[safe]\n\tdirectory = *\n",
-        Location::Http { .. } => "",
+        Location::Http { .. } | Location::Ssh { .. } => "",
     };
     fs::write(dir.join(GIT_CONFIG), config).await.map_err(mirror)
 }
 
-async fn ask(child: &mut Child, source: &Source) -> Result<Fetched, FetchError> {
+async fn ask(child: &mut Child, source: &Source, location: &Location) -> Result<Fetched, FetchError> {
     let mut request = serde_json::to_vec(source).map_err(|error| failed(source, &error.to_string()))?;
     request.push(b'\n');
     let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -158,10 +180,17 @@ async fn ask(child: &mut Child, source: &Source) -> Result<Fetched, FetchError> 
     let status = child.wait().await.map_err(|error| failed(source, &error.to_string()))?;
     drop(stdin);
     let out = String::from_utf8_lossy(&out);
-    if let Some(answer) = out.lines().find_map(|line| line.strip_prefix(ANSWER)) {
-        return serde_json::from_str(answer).map_err(|error| failed(source, &error.to_string()))?;
-    }
     let complaint = String::from_utf8_lossy(&complaint);
+    if let Some(answer) = out.lines().find_map(|line| line.strip_prefix(ANSWER)) {
+        let answer: Result<Fetched, FetchError> =
+            serde_json::from_str(answer).map_err(|error| failed(source, &error.to_string()))?;
+        return match location {
+            Location::Ssh { .. } => {
+                answer.map_err(|error| ssh::refine(error, source.credentials.as_deref(), &complaint))
+            }
+            Location::Local(_) | Location::Http { .. } => answer,
+        };
+    }
     let complaint: String =
         complaint.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(COMPLAINT_CHARS_MAX).collect();
     Err(failed(source, &format!("it ended without an answer ({status}): {complaint}")))

@@ -17,6 +17,7 @@
 //! Nothing is checked out, and no Git configuration of the user or the system is read.
 
 mod child;
+mod credentials;
 mod error;
 mod fetcher;
 mod history;
@@ -26,11 +27,13 @@ mod read;
 mod remote;
 mod schedule;
 mod source;
+mod ssh;
 
 pub use child::{CHILD_ARG, child_main, child_run};
+pub use credentials::credentials_folder;
 pub use error::{FetchError, ReadError};
 pub use fetcher::{Fetcher, fetch};
 pub use history::{CommitInfo, commit_info, is_descendant, resolve};
 pub use read::{Tree, fill, read};
 pub use schedule::{Failure, Place, Schedule};
-pub use source::{Fetched, Source};
+pub use source::{Fetched, Source, place};

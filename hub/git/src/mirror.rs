@@ -13,10 +13,11 @@ use gix::ObjectId;
 use gix::remote::fetch::Shallow;
 use proto_model::limits;
 
+use crate::credentials::Credentials;
 use crate::error::{FetchError, explain};
 use crate::history::{Descent, descent};
 use crate::remote::{Remote, Target};
-use crate::source::{Credentials, Fetched, Location, Reference, Source};
+use crate::source::{Fetched, Location, Reference, Source};
 
 const NAME: &str = "mirror.git";
 /// What was fetched last.
@@ -56,7 +57,7 @@ pub(crate) fn fetch(source: &Source) -> Result<Fetched, FetchError> {
     let location = Location::parse(&source.url)?;
     let reference = Reference::parse(&location.url(), &source.reference)?;
     let credentials = source.credentials.as_deref().map(Credentials::load).transpose()?;
-    let remote = Remote { location: &location, credentials: credentials.as_ref() };
+    let remote = Remote::new(&location, credentials.as_ref())?;
     if let Location::Local(path) = &location
         && !path.is_dir()
     {
@@ -65,14 +66,14 @@ pub(crate) fn fetch(source: &Source) -> Result<Fetched, FetchError> {
             why: " (there is no such directory)".to_owned(),
         });
     }
-    let repository = open_or_make(&source.dir)?;
+    let repository = open_or_make(&source.dir, &remote)?;
     let before = held(&repository);
     let target = remote.resolve(&repository, &reference, &source.reference)?;
     let unchanged = before == Some(target.id);
     if !unchanged {
         // A local repository is whole anyway; of a server's, the newest commit is enough until
         // somebody asks what it descends from.
-        let first = before.is_none() && matches!(location, Location::Http { .. });
+        let first = before.is_none() && !matches!(location, Location::Local(_));
         let shallow = if first { Shallow::DepthAtRemote(NonZeroU32::MIN) } else { Shallow::NoChange };
         remote.receive(&repository, &target, HEAD, shallow)?;
     }
@@ -105,7 +106,7 @@ fn deepen(
 ) -> Result<(), FetchError> {
     for commits in DEEPEN {
         // Opened anew: where history is cut has changed.
-        let repository = open(dir).map_err(|error| unusable(dir, &explain(&error)))?;
+        let repository = open_for(dir, remote)?;
         match descent(&repository, accepted, commit) {
             Ok(Descent::Unknown) => remote.receive(&repository, target, HEAD, Shallow::Deepen(commits))?,
             Ok(Descent::Yes | Descent::No) => break,
@@ -119,24 +120,30 @@ fn deepen(
 /// run must still be readable. A server may have forgotten it, or give no commits by id: whoever
 /// reads it is told then.
 fn bring(remote: &Remote<'_>, dir: &Path, accepted: ObjectId) -> Result<(), FetchError> {
-    let repository = open(dir).map_err(|error| unusable(dir, &explain(&error)))?;
+    let repository = open_for(dir, remote)?;
     if !repository.has_object(accepted) {
         let target = Target { spec: accepted.to_string(), id: accepted };
         let shallow = match remote.location {
             Location::Local(_) => Shallow::NoChange,
-            Location::Http { .. } => Shallow::DepthAtRemote(NonZeroU32::MIN),
+            Location::Http { .. } | Location::Ssh { .. } => Shallow::DepthAtRemote(NonZeroU32::MIN),
         };
         let _ = remote.receive(&repository, &target, ACCEPTED, shallow);
     }
     Ok(())
 }
 
-fn open_or_make(dir: &Path) -> Result<gix::Repository, FetchError> {
+/// Opens the mirror to fetch into it.
+fn open_for(dir: &Path, remote: &Remote<'_>) -> Result<gix::Repository, FetchError> {
+    let options = trusted().open_path_as_is(true).config_overrides(remote.settings());
+    gix::open_opts(dir.join(NAME), options).map_err(|error| unusable(dir, &explain(&error)))
+}
+
+fn open_or_make(dir: &Path, remote: &Remote<'_>) -> Result<gix::Repository, FetchError> {
     let path = dir.join(NAME);
     let wrong = |error: io::Error| unusable(dir, &error.to_string());
     if path.exists() {
         put_right(&path).map_err(wrong)?;
-        if let Ok(repository) = open(dir) {
+        if let Ok(repository) = open_for(dir, remote) {
             return Ok(repository);
         }
         // Not ours, or half made: all of it can be fetched again.
@@ -146,7 +153,7 @@ fn open_or_make(dir: &Path) -> Result<gix::Repository, FetchError> {
     let options = gix::open::Options::isolated();
     gix::ThreadSafeRepository::init_opts(&path, gix::create::Kind::Bare, gix::create::Options::default(), options)
         .map_err(|error| unusable(dir, &explain(&error)))?;
-    open(dir).map_err(|error| unusable(dir, &explain(&error)))
+    open_for(dir, remote)
 }
 
 /// Removes what a killed child left: locks, which would hold up every later one, unfinished packs,

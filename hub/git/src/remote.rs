@@ -1,5 +1,6 @@
 //! One conversation with a repository: credentials, refs, and what errors mean.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex};
 
 use gix::ObjectId;
@@ -11,9 +12,12 @@ use gix::protocol::transport::client::blocking_io::http;
 use gix::remote::fetch::{RefMap, Shallow, Tags};
 use gix::remote::{Connection, Direction, ref_map};
 use gix::sec::identity::Account;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 
-use crate::error::{FetchError, explain};
-use crate::source::{Credentials, Location, Reference};
+use crate::credentials::{Credentials, Login};
+use crate::error::{FetchError, causes, explain};
+use crate::source::{Location, Reference};
+use crate::ssh::Ssh;
 
 /// Branches that are named where a ref is missing.
 const HINTS_MAX: usize = 5;
@@ -21,7 +25,8 @@ const HINTS_MAX: usize = 5;
 /// A repository to talk to.
 pub(crate) struct Remote<'a> {
     pub(crate) location: &'a Location,
-    pub(crate) credentials: Option<&'a Credentials>,
+    credentials: Option<&'a Credentials>,
+    ssh: Option<Ssh>,
 }
 
 /// What a source's ref is on its server.
@@ -35,7 +40,21 @@ pub(crate) struct Target {
 
 type Connected<'a, 'repo> = Connection<'a, 'static, 'repo, Box<dyn Transport + Send>>;
 
-impl Remote<'_> {
+impl<'a> Remote<'a> {
+    pub(crate) fn new(location: &'a Location, credentials: Option<&'a Credentials>) -> Result<Self, FetchError> {
+        let ssh = match location {
+            Location::Ssh { url } => Some(Ssh::new(url, credentials)?),
+            Location::Local(_) | Location::Http { .. } => None,
+        };
+        Ok(Self { location, credentials, ssh })
+    }
+
+    /// Settings that the repository which is fetched into is opened with, as `key=value`.
+    pub(crate) fn settings(&self) -> Vec<String> {
+        let Some(ssh) = &self.ssh else { return Vec::new() };
+        vec![format!("core.sshCommand={}", ssh.command()), "ssh.variant=ssh".to_owned()]
+    }
+
     /// What the ref names on the server now.
     pub(crate) fn resolve(
         &self,
@@ -105,25 +124,56 @@ impl Remote<'_> {
         remote.with_fetch_tags(Tags::None).with_refspecs(specs.iter().map(String::as_str), Direction::Fetch)
     }
 
-    fn connect<'a, 'repo>(&self, remote: &'a gix::Remote<'repo>) -> gix::Result<Connected<'a, 'repo>> {
-        let connection = remote.connect(Direction::Fetch)?;
-        let credentials = self.credentials.cloned();
-        match (self.location, credentials) {
-            // gix sends no credentials over plain HTTP. To this machine itself it is no danger.
-            (Location::Http { loopback: true, .. }, Some(credentials)) => {
-                Ok(connection.with_credentials(|_| Ok(None)).with_transport_options(Box::new(header(credentials))))
-            }
-            (_, credentials) => Ok(connection.with_credentials(move |action| Ok(answer(action, credentials.as_ref())))),
+    fn connect<'r, 'repo>(&self, remote: &'r gix::Remote<'repo>) -> gix::Result<Connected<'r, 'repo>> {
+        let mut connection = remote.connect(Direction::Fetch)?;
+        let mut login = self.credentials.and_then(|credentials| credentials.login.clone());
+        if let Location::Http { loopback, .. } = self.location {
+            // gix answers a server that asks with a user and password alone, and over plain HTTP with
+            // nothing. To this machine itself that is no danger.
+            let header = login.take_if(|login| *loopback || matches!(login, Login::Bearer(_)));
+            let options = http::Options { backend: Some(self.backend(header)), ..http::Options::default() };
+            connection = connection.with_transport_options(Box::new(options));
         }
+        Ok(connection.with_credentials(move |action| Ok(answer(action, login.as_ref()))))
+    }
+
+    /// Whom the client trusts, what it proves itself with, and what it says with every request; gix
+    /// follows no redirect then.
+    fn backend(&self, header: Option<Login>) -> Arc<Mutex<dyn Any + Send + Sync>> {
+        let authorities = self.credentials.and_then(|credentials| credentials.authorities.clone());
+        let identity = self.credentials.and_then(|credentials| credentials.identity.clone());
+        let mut backend = http::reqwest::Options {
+            configure_client: Some(Box::new(move |mut client| {
+                if let Some(authorities) = &authorities {
+                    client = client.tls_certs_only(authorities.iter().cloned());
+                }
+                if let Some(identity) = &identity {
+                    client = client.identity(identity.clone());
+                }
+                Ok(client)
+            })),
+            configure_request: None,
+        };
+        if let Some(login) = header {
+            backend.configure_request = Some(Box::new(move |request| {
+                if let Ok(mut value) = HeaderValue::from_str(&login.header()) {
+                    value.set_sensitive(true);
+                    request.headers_mut().insert(AUTHORIZATION, value);
+                }
+                Ok(())
+            }));
+        }
+        Arc::new(Mutex::new(backend))
     }
 
     /// What an error of a conversation means to whoever configured the source.
     fn failure(&self, error: &gix::Error) -> FetchError {
         let url = self.location.url();
         let why = explain(error);
+        let all = causes(error).join(": ");
         if error.is_unauthenticated()
             || error.is_permission_denied()
-            || says(&why, &["status 401", "status 403", "No credentials"])
+            || says(&all, &["status 401", "status 403", "No credentials"])
         {
             let why = match self.credentials {
                 Some(_) => " with the credentials given".to_owned(),
@@ -132,14 +182,28 @@ impl Remote<'_> {
             return FetchError::Refused { url, why };
         }
         if let Location::Local(_) = self.location
-            && says(&why, &["valid git directory", "Could not access remote repository"])
+            && says(&all, &["valid git directory", "Could not access remote repository"])
         {
             return FetchError::NotARepository { url, why: String::new() };
         }
-        if says(&why, &["status 404", "'smart' protocol"]) {
+        if says(&all, &["invalid peer certificate", "UnknownIssuer"]) {
+            let why = format!(
+                "its certificate is none that is trusted here ({why}): put the CA that signed it into ca.pem of the \
+                 source's credentials"
+            );
+            return FetchError::Untrusted { url, why };
+        }
+        if says(&all, &["CertificateRequired", "CertificateUnknown", "status 400"]) {
+            let why = format!(
+                " ({why}): where it asks for a client certificate, put client.pem and client.key into the source's \
+                 credentials; otherwise"
+            );
+            return FetchError::Refused { url, why };
+        }
+        if says(&all, &["status 404", "'smart' protocol"]) {
             return FetchError::NotARepository { url, why: format!(" ({why})") };
         }
-        if says(&why, &["error sending request", "status 5"]) {
+        if says(&all, &["error sending request", "status 5"]) {
             return FetchError::Unreachable { url, why };
         }
         FetchError::Failed { url, why }
@@ -151,27 +215,9 @@ fn says(text: &str, parts: &[&str]) -> bool {
 }
 
 /// Answers a server that asks who we are. What it liked or not is not stored anywhere.
-fn answer(action: Action, credentials: Option<&Credentials>) -> Option<Outcome> {
+fn answer(action: Action, login: Option<&Login>) -> Option<Outcome> {
     let Action::Get(context) = action else { return None };
-    let credentials = credentials?;
-    let identity = Account {
-        username: credentials.user.clone(),
-        password: credentials.token.to_string(),
-        oauth_refresh_token: None,
-    };
+    let Some(Login::Basic { user, password }) = login else { return None };
+    let identity = Account { username: user.clone(), password: password.to_string(), oauth_refresh_token: None };
     Some(Outcome { identity, next: NextAction::from(Context { url: context.url, ..Context::default() }) })
-}
-
-/// Options that put the credentials on every request; gix then follows no redirect.
-fn header(credentials: Credentials) -> http::Options {
-    let backend = http::reqwest::Options {
-        configure_client: None,
-        configure_request: Some(Box::new(move |request| {
-            if let Ok(value) = credentials.basic().parse() {
-                request.headers_mut().insert("authorization", value);
-            }
-            Ok(())
-        })),
-    };
-    http::Options { backend: Some(Arc::new(Mutex::new(backend))), ..http::Options::default() }
 }

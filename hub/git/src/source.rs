@@ -1,31 +1,24 @@
 //! Where to fetch from: the source as it is named, and what the names mean.
 
-use std::fmt;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::error::FetchError;
-
-/// Whom a token without a user name is for: GitHub asks for this name, the others for any.
-const TOKEN_USER: &str = "x-access-token";
-const CREDENTIALS_BYTES_MAX: u64 = 64 * 1024;
+use crate::schedule::Place;
 
 /// A repository and the ref that is followed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// A path, `file://` or `https://` (`http://` of this machine alone). Never with a password.
+    /// A path, `file://`, `https://` (`http://` of this machine alone), `ssh://` or `user@host:path`.
+    /// Never with a password.
     pub url: String,
     /// A branch, a tag, a full name below `refs/`, `HEAD`, or a complete commit id.
     pub reference: String,
     /// The directory for the mirror, of this source alone; made where it is missing.
     pub dir: PathBuf,
-    /// A file with `TOKEN` or `USER:TOKEN` in its first line, for `https`.
+    /// A file with `TOKEN` or `USER:TOKEN` in its first line, or a folder as
+    /// [`crate::credentials_folder`] gives it. Read at each fetch.
     pub credentials: Option<PathBuf>,
     /// The head that was accepted last: history is fetched until it shows whether the new one
     /// descends from it, within `limits::HISTORY_COMMITS_MAX`.
@@ -41,6 +34,8 @@ pub struct Fetched {
     pub unchanged: bool,
 }
 
+const SSH_FORM: &str = "write ssh://[USER@]HOST[:PORT]/PATH or USER@HOST:PATH, without a password";
+
 /// What a URL means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Location {
@@ -48,6 +43,18 @@ pub(crate) enum Location {
     Local(PathBuf),
     /// A server; `loopback` is plain HTTP on this machine.
     Http { url: String, loopback: bool },
+    /// A server that the program ssh reaches.
+    Ssh { url: String },
+}
+
+/// How often a URL is looked at: a path of this machine, or a server. What no URL means counts as a
+/// server.
+#[must_use]
+pub fn place(url: &str) -> Place {
+    match Location::parse(url) {
+        Ok(Location::Local(_)) => Place::Local,
+        _ => Place::Remote,
+    }
 }
 
 impl Location {
@@ -58,8 +65,10 @@ impl Location {
         }
         let Some((scheme, rest)) = url.split_once("://") else {
             let before_slash = url.split('/').next().unwrap_or_default();
-            if before_slash.contains(':') {
-                return Err(refuse(without_user(url), "ssh is not supported yet: use https with a token"));
+            if let Some((host, _)) = before_slash.split_once(':') {
+                let path = &url[host.len() + 1..];
+                let found = Self::ssh(url, host, path).filter(|_| !before_slash[host.len()..].contains('@'));
+                return found.ok_or_else(|| refuse(without_user(url), SSH_FORM));
             }
             return Self::local(url);
         };
@@ -69,7 +78,10 @@ impl Location {
                 let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
                 if authority.contains('@') {
                     let safe = format!("{scheme}://{}", without_user(rest));
-                    return Err(refuse(&safe, "the URL holds a user: put user and token into the credentials file"));
+                    return Err(refuse(
+                        &safe,
+                        "the URL holds a user: put user and token into the source's credentials",
+                    ));
                 }
                 let loopback = scheme == "http";
                 if loopback && !is_loopback(authority) {
@@ -78,11 +90,25 @@ impl Location {
                 Ok(Self::Http { url: url.to_owned(), loopback })
             }
             "ssh" | "git+ssh" => {
-                let safe = format!("{scheme}://{}", without_user(rest));
-                Err(refuse(&safe, "ssh is not supported yet: use https with a token"))
+                let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+                let safe = format!("ssh://{}", without_user(rest));
+                Self::ssh(&format!("ssh://{rest}"), authority, path).ok_or_else(|| refuse(&safe, SSH_FORM))
             }
-            _ => Err(refuse(without_user(url), "unknown kind of URL: use a path, file:// or https://")),
+            _ => Err(refuse(without_user(url), "unknown kind of URL: use a path, file://, https:// or ssh://")),
         }
+    }
+
+    /// `authority` is `[user@]host[:port]`. It goes to a program's arguments: nothing in it may be
+    /// taken for another one.
+    fn ssh(url: &str, authority: &str, path: &str) -> Option<Self> {
+        let (user, host) = authority.rsplit_once('@').unwrap_or(("git", authority));
+        let plain = |text: &str, more: &str| {
+            !text.is_empty()
+                && !text.starts_with('-')
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+        };
+        (plain(user, "._-+") && plain(host, ".-_:[]") && !path.is_empty() && !path.starts_with('-'))
+            .then(|| Self::Ssh { url: url.to_owned() })
     }
 
     fn local(path: &str) -> Result<Self, FetchError> {
@@ -96,7 +122,7 @@ impl Location {
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Local(path) => path.display().to_string(),
-            Self::Http { url, .. } => url.clone(),
+            Self::Http { url, .. } | Self::Ssh { url } => url.clone(),
         }
     }
 }
@@ -128,45 +154,6 @@ impl Reference {
             return Ok(Self::Names(vec![text.to_owned()]));
         }
         Ok(Self::Names(vec![format!("refs/heads/{text}"), format!("refs/tags/{text}")]))
-    }
-}
-
-/// A user and a token; never shown.
-#[derive(Clone)]
-pub(crate) struct Credentials {
-    pub(crate) user: String,
-    pub(crate) token: Zeroizing<String>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Credentials")
-    }
-}
-
-impl Credentials {
-    pub(crate) fn load(path: &Path) -> Result<Self, FetchError> {
-        let wrong = |why: String| FetchError::Credentials { path: path.to_owned(), why };
-        let found = fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
-        if found.permissions().mode() & 0o007 != 0 {
-            return Err(wrong("everyone on this machine may read it: run `chmod o-rwx` on it".to_owned()));
-        }
-        if found.len() > CREDENTIALS_BYTES_MAX {
-            return Err(wrong("it is too large for a token".to_owned()));
-        }
-        let text = Zeroizing::new(fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?);
-        let line = text.lines().next().unwrap_or_default().trim();
-        let (user, token) = line.split_once(':').unwrap_or((TOKEN_USER, line));
-        if user.is_empty() || token.is_empty() || line.chars().any(char::is_control) {
-            return Err(wrong("its first line must be TOKEN or USER:TOKEN".to_owned()));
-        }
-        Ok(Self { user: user.to_owned(), token: Zeroizing::new(token.to_owned()) })
-    }
-
-    /// The value of an `Authorization` header.
-    pub(crate) fn basic(&self) -> Zeroizing<String> {
-        let pair = Zeroizing::new(format!("{}:{}", self.user, *self.token));
-        Zeroizing::new(format!("Basic {}", *Zeroizing::new(STANDARD.encode(pair.as_bytes()))))
     }
 }
 
@@ -206,11 +193,27 @@ mod tests {
     }
 
     #[test]
+    fn urls_that_ssh_reaches() {
+        let ssh = |url: &str| Ok(Location::Ssh { url: url.to_owned() });
+        for url in ["ssh://git@example.com:2222/a/b.git", "ssh://[::1]/a", "git@example.com:a/b.git", "host:~/b"] {
+            assert_eq!(parse(url), ssh(url));
+            assert_eq!(place(url), Place::Remote);
+        }
+        assert_eq!(parse("git+ssh://git@example.com/a"), ssh("ssh://git@example.com/a"));
+        assert_eq!(place("./a:b"), Place::Local);
+    }
+
+    #[test]
     fn urls_that_are_refused_show_no_password() {
         for (url, word) in [
-            ("https://me:hunter2@example.com/a", "credentials file"),
-            ("ssh://me:hunter2@example.com/a", "ssh"),
-            ("git@example.com:a/b", "ssh"),
+            ("https://me:hunter2@example.com/a", "credentials"),
+            ("ssh://me:hunter2@example.com/a", "without a password"),
+            ("me:hunter2@example.com:a/b", "without a password"),
+            ("ssh://example.com", "ssh://[USER@]"),
+            ("ssh://-oProxyCommand=x/a", "ssh://[USER@]"),
+            ("-oProxyCommand=x:a", "ssh://[USER@]"),
+            ("git@-example.com:a", "ssh://[USER@]"),
+            ("git@example.com:-a", "ssh://[USER@]"),
             ("http://example.com/a", "use https"),
             ("http://127.0.0.1.example.com/a", "use https"),
             ("ftp://me:hunter2@example.com/a", "unknown kind"),
@@ -232,24 +235,5 @@ mod tests {
         for bad in ["", "a b", "a..b", "a:b", "*", "-x/../y", "a.lock"] {
             assert!(Reference::parse("u", bad).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn credentials() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("token");
-        let load = |text: &str, mode: u32| {
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            Credentials::load(&path)
-        };
-        let plain = load("tok\n", 0o600).unwrap();
-        assert_eq!((plain.user.as_str(), plain.token.as_str()), (TOKEN_USER, "tok"));
-        let named = load("me:to:k", 0o640).unwrap();
-        assert_eq!((named.user.as_str(), named.token.as_str()), ("me", "to:k"));
-        assert_eq!(named.basic().as_str(), "Basic bWU6dG86aw==");
-        assert!(!format!("{named:?}").contains("to:k"));
-        assert!(load("tok", 0o644).unwrap_err().to_string().contains("chmod"));
-        assert!(load("\n", 0o600).is_err() && load(":x", 0o600).is_err());
     }
 }

@@ -6,23 +6,22 @@ mod common;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{Answer, CHILD, Mirror, Repo, child_args, fetch, fetcher, serve, serve_over};
+use common::{Answer, CHILD, Mirror, Repo, child_args, fetch, fetcher, serve};
 use hub_git::{FetchError, is_descendant, read};
 
 /// `x-access-token:s3cret` and `me:s3cret`.
-const TOKEN: &str = "eC1hY2Nlc3MtdG9rZW46czNjcmV0";
-const USER: &str = "bWU6czNjcmV0";
+const TOKEN: &str = "Basic eC1hY2Nlc3MtdG9rZW46czNjcmV0";
+const USER: &str = "Basic bWU6czNjcmV0";
 
 #[test]
 fn child() {
     common::child();
 }
 
-fn git(repo: &Repo, basic: Option<&'static str>) -> Answer {
-    Answer::Git { root: repo.path().to_owned(), basic }
+fn git(repo: &Repo, asks: Option<&'static str>) -> Answer {
+    Answer::Git { root: repo.path().to_owned(), asks }
 }
 
 fn over_http(answer: Answer) -> Mirror {
@@ -56,8 +55,8 @@ async fn a_branch_is_followed_over_http() {
 async fn a_token_is_needed_and_never_shown() {
     let repo = Repo::new();
     let head = repo.commit("a.yaml", "one");
-    for (basic, good, bad) in [(TOKEN, "s3cret\n", "wr0ng"), (USER, "me:s3cret", "you:s3cret")] {
-        let mut mirror = over_http(git(&repo, Some(basic)));
+    for (asks, good, bad) in [(TOKEN, "s3cret\n", "wr0ng"), (USER, "me:s3cret", "you:s3cret")] {
+        let mut mirror = over_http(git(&repo, Some(asks)));
         let none = fetch(&mirror.source).await.unwrap_err();
         assert!(matches!(none, FetchError::Refused { .. }) && none.to_string().contains("give a token"), "{none}");
         mirror.credentials(bad);
@@ -67,41 +66,6 @@ async fn a_token_is_needed_and_never_shown() {
         mirror.credentials(good);
         assert_eq!(fetch(&mirror.source).await.unwrap().commit, head);
     }
-}
-
-#[tokio::test]
-async fn https_with_a_token_and_a_private_ca() {
-    let repo = Repo::new();
-    let head = repo.commit("a.yaml", "one");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key)
-        .unwrap();
-    let config = Arc::new(config);
-    let address = serve_over(git(&repo, Some(TOKEN)), move |tcp| {
-        let session = rustls::ServerConnection::new(Arc::clone(&config)).ok()?;
-        Some(Box::new(rustls::StreamOwned::new(session, tcp)))
-    });
-    let mut mirror = Mirror::of(&format!("https://localhost:{}/.git", address.port()), "main");
-    mirror.credentials("s3cret");
-    let error = fetch(&mirror.source).await.unwrap_err();
-    assert!(matches!(error, FetchError::Unreachable { .. }), "a CA that is not trusted: {error}");
-
-    let ca = mirror.dir.path().join("ca.pem");
-    std::fs::write(&ca, made.cert.pem()).unwrap();
-    let trusting = fetcher().env("SSL_CERT_FILE", &ca);
-    assert_eq!(trusting.fetch(&mirror.source).await.unwrap().commit, head);
-    mirror.credentials("wr0ng");
-    let error = trusting.fetch(&mirror.source).await.unwrap_err();
-    assert!(matches!(error, FetchError::Refused { .. }) && !error.to_string().contains("wr0ng"), "{error}");
-    mirror.source.credentials = None;
-    let error = trusting.fetch(&mirror.source).await.unwrap_err();
-    assert!(matches!(error, FetchError::Refused { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ pub struct Run {
     /// Where to listen; a port of 0 takes the one of the last start where it is free.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
-    /// The Git repository to read: a path or an https URL. Left out: as at the last start.
+    /// The Git repository to read: a path, an https URL, or ssh. Left out: as at the last start.
     #[arg(long)]
     pub source: Option<String>,
     /// The branch, tag or commit to follow.
@@ -84,7 +84,7 @@ pub struct Run {
     #[arg(long, default_value = "", requires = "source")]
     pub path: String,
     /// A file with a token for the repository.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "credentials")]
     pub token_file: Option<PathBuf>,
     /// The Kubernetes version to render charts for where their bundle says none.
     #[arg(long, value_name = "VERSION", default_value = hub_render::KUBE_VERSION)]
@@ -103,6 +103,12 @@ pub struct Run {
     /// A file with the secret of the webhooks of --source; several lines are several secrets.
     #[arg(long, value_name = "FILE")]
     pub hook_secret_file: Option<PathBuf>,
+    /// A directory with a folder for each name of credentials, as Kubernetes mounts a Secret.
+    #[arg(long, value_name = "DIR")]
+    pub credentials_dir: Option<PathBuf>,
+    /// The credentials for the repository: the name of a folder in --credentials-dir.
+    #[arg(long, value_name = "NAME", requires = "credentials_dir")]
+    pub credentials: Option<String>,
     /// Where to serve metrics over plain HTTP; left out: nowhere.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
@@ -186,6 +192,8 @@ mod tests {
         assert!(parse("drover-hub init --dir d").is_err());
         assert!(parse("drover-hub operator --dir d --name n --role root --context c").is_err());
         assert!(parse("drover-hub run --dir d --path p").is_err(), "--path needs --source");
+        assert!(parse("drover-hub run --dir d --credentials c").is_err(), "--credentials needs their directory");
+        assert!(parse("drover-hub run --dir d --credentials-dir c --credentials c --token-file f").is_err());
     }
 
     #[test]

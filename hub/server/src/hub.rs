@@ -329,9 +329,21 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
     let command =
         Command::Source { source: name.clone(), url: url.clone(), reference: reference.clone(), path: path.clone() };
     hub.leader.command(command).await.context("record the source")?;
-    let (credentials, mirrors) = (args.token_file.clone(), dir.sources());
     let (poll, hook_secret) = (args.poll, args.hook_secret_file.clone());
-    Ok(Some(Spec { name, url, reference, path, credentials, poll, hook_secret, mirrors }))
+    let (token_file, credentials) = (args.token_file.clone(), args.credentials.clone());
+    let (credentials_dir, mirrors) = (args.credentials_dir.clone(), dir.sources());
+    Ok(Some(Spec {
+        name,
+        url,
+        reference,
+        path,
+        token_file,
+        credentials,
+        credentials_dir,
+        poll,
+        hook_secret,
+        mirrors,
+    }))
 }
 
 /// A path as it will mean the same wherever the hub is started next.

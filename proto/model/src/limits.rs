@@ -289,6 +289,10 @@ pub const SPOKE_END_SECS_MAX: u64 = 5;
 
 /// Time for one fetch of a source, in seconds.
 pub const FETCH_SECS_MAX: u64 = 300;
+/// Time for ssh to reach a Git server, and between its signs of life, in seconds.
+pub const SSH_CONNECT_SECS_MAX: u64 = 20;
+/// Largest file of credentials, in bytes.
+pub const CREDENTIAL_BYTES_MAX: usize = 64 * 1024;
 /// Commits of history that are looked at to tell whether a head descends from another.
 pub const HISTORY_COMMITS_MAX: usize = 100_000;
 /// Packs of a mirror before they are put into one.

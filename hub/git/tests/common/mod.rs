@@ -126,16 +126,35 @@ impl Mirror {
         self.source.credentials = Some(path);
     }
 
+    /// Uses a folder of credentials with these files, readable by their owner alone.
+    pub(crate) fn folder(&mut self, files: &[(&str, &str)]) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = self.dir.path().join("credentials");
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.join(name), text).unwrap();
+            std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        self.source.credentials = Some(folder);
+    }
+
     pub(crate) fn git_dir(&self) -> PathBuf {
         self.source.dir.join("mirror.git")
     }
 }
 
+/// What was fetched before can still be read, whatever came after.
+pub(crate) async fn still_reads(mirror: &Mirror, commit: &str) {
+    let tree = hub_git::read(&mirror.source.dir, commit, "", |_, _| true).await.unwrap();
+    assert!(tree.snapshot.files.values().all(|file| file.bytes.is_some()));
+}
+
 /// How a server answers.
 #[derive(Clone)]
 pub(crate) enum Answer {
-    /// As Git does, to those who send `user:token` (base64) where it asks for one.
-    Git { root: PathBuf, basic: Option<&'static str> },
+    /// As Git does, to those who send this `Authorization` where it asks for one.
+    Git { root: PathBuf, asks: Option<&'static str> },
     /// Never.
     Hang,
     /// The same bytes, whatever was asked.
@@ -177,10 +196,10 @@ fn respond(stream: &mut dyn Stream, answer: &Answer) {
             thread::park();
         },
         Answer::Bytes(bytes) => bytes.to_vec(),
-        Answer::Git { root, basic } => {
+        Answer::Git { root, asks } => {
             let sent = request.headers.get("authorization").map(String::as_str);
-            match basic {
-                Some(basic) if sent != Some(&format!("Basic {basic}")) => {
+            match asks {
+                Some(asks) if sent != Some(asks) => {
                     b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()
                 }
                 _ => request.run_backend(root),

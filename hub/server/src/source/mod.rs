@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hub_core::command::Command;
 use hub_core::release::RenderInput;
-use hub_git::{Fetcher, Place, Schedule};
+use hub_git::{Fetcher, Schedule};
 use proto_model::Digest;
 use tracing::{info, warn};
 
@@ -35,12 +35,16 @@ pub struct Spec {
     pub reference: String,
     /// Folder within the repository; empty for its root.
     pub path: String,
-    /// A file with a token.
-    pub credentials: Option<PathBuf>,
     /// Time between polls; left out, that of `limits` for where it lies.
     pub poll: Option<Duration>,
     /// A file with the secrets that its webhooks are signed with.
     pub hook_secret: Option<PathBuf>,
+    /// A file with a token, in place of credentials by name.
+    pub token_file: Option<PathBuf>,
+    /// Name of its credentials.
+    pub credentials: Option<String>,
+    /// The directory with a folder for each name of credentials.
+    pub credentials_dir: Option<PathBuf>,
     /// The directory for the mirrors of all sources.
     pub mirrors: PathBuf,
 }
@@ -53,10 +57,13 @@ impl Spec {
         self.mirrors.join(format!("{}-{url}", self.name))
     }
 
-    /// Whether the URL is a path of this machine.
-    #[must_use]
-    pub fn is_local(&self) -> bool {
-        !self.url.contains("://") || self.url.starts_with("file://")
+    /// The file or folder with its credentials.
+    fn credentials(&self) -> Result<Option<PathBuf>, String> {
+        let Some(name) = &self.credentials else { return Ok(self.token_file.clone()) };
+        let Some(dir) = &self.credentials_dir else {
+            return Err(format!("the source names credentials {name:?}: start drover-hub with --credentials-dir DIR"));
+        };
+        hub_git::credentials_folder(dir, name).map(Some).map_err(|error| error.to_string())
     }
 }
 
@@ -72,7 +79,7 @@ struct Follower {
 
 /// Follows a source until the hub stops.
 pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
-    let place = if spec.is_local() { Place::Local } else { Place::Remote };
+    let place = hub_git::place(&spec.url);
     let preparer = Preparer::new(Arc::clone(&hub), spec.clone(), spec.mirror());
     let (mut stop, mut applied, mut missing) = (hub.stop.clone(), hub.applied.clone(), hub.leader.missing());
     let followed = hub.pokes.begin(&spec);
@@ -140,24 +147,28 @@ impl Follower {
             .get(&self.spec.name)
             .and_then(|source| source.head.as_ref())
             .map(|head| head.commit.clone());
-        let source = hub_git::Source {
-            url: self.spec.url.clone(),
-            reference: self.spec.reference.clone(),
-            dir: self.preparer.mirror().to_path_buf(),
-            credentials: self.spec.credentials.clone(),
-            accepted: accepted.clone(),
-        };
-        match self.fetcher.fetch(&source).await {
+        match self.fetch(accepted.clone()).await {
             Ok(fetched) => {
                 self.hub.metrics.fetches.inc();
                 self.arrived(fetched.commit, accepted).await
             }
-            Err(error) => {
+            Err(reason) => {
                 self.hub.metrics.fetches_failed.inc();
                 self.go_on_without(accepted).await;
-                Err(error.to_string())
+                Err(reason)
             }
         }
+    }
+
+    async fn fetch(&self, accepted: Option<String>) -> Result<hub_git::Fetched, String> {
+        let source = hub_git::Source {
+            url: self.spec.url.clone(),
+            reference: self.spec.reference.clone(),
+            dir: self.preparer.mirror().to_path_buf(),
+            credentials: self.spec.credentials()?,
+            accepted,
+        };
+        self.fetcher.fetch(&source).await.map_err(|error| error.to_string())
     }
 
     async fn arrived(&mut self, commit: String, accepted: Option<String>) -> Result<(), String> {

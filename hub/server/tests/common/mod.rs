@@ -76,6 +76,8 @@ impl World {
             hooks_tls: None,
             hook_secret_file: None,
             token_file: None,
+            credentials_dir: None,
+            credentials: None,
             metrics: None,
             kube_version: hub_render::KUBE_VERSION.into(),
             print_ready: false,
