@@ -87,6 +87,17 @@ pub enum FetchError {
         /// What Git's protocol said.
         why: String,
     },
+    /// The keys that may sign cannot be used.
+    #[error("the keys that may sign: {0}")]
+    Signers(String),
+    /// The head is not signed by somebody who may. It is not read.
+    #[error("{object} is not accepted: {why}")]
+    Unverified {
+        /// The commit or tag.
+        object: String,
+        /// What is wrong and what to do.
+        why: Distrust,
+    },
     /// The mirror on this machine cannot be used.
     #[error("the mirror in {dir}: {why}", dir = .dir.display())]
     Mirror {
@@ -103,6 +114,32 @@ pub enum FetchError {
         /// What happened.
         why: String,
     },
+}
+
+/// Why a signature is not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Distrust {
+    /// There is none.
+    #[error("it is not signed: sign it with a key that the source names (`git commit -S`)")]
+    Unsigned,
+    /// It is by somebody else; holds the fingerprint of the key.
+    #[error("it is signed with the key {0}, which is none of the source's: add its public key there, if it may sign")]
+    UnknownKey(String),
+    /// It does not belong to what it stands on, or makes no sense.
+    #[error("its signature is not good ({0}): find out who changed it, and sign again")]
+    Bad(String),
+    /// The key, or the signature, is no longer valid; holds the fingerprint of the key.
+    #[error("the key {0} that signed it is not valid at that time: give its extended public key, or sign with another")]
+    Expired(String),
+    /// The owner of the key withdrew it; holds its fingerprint.
+    #[error("the key {0} that signed it was revoked: sign with another")]
+    Revoked(String),
+    /// A tag that was made under another name; holds that name.
+    #[error("it was signed as the tag {0:?}: sign a tag of this name")]
+    OtherTag(String),
+    /// Nothing here can check it.
+    #[error("its signature cannot be checked ({0}): sign with an SSH or OpenPGP key, and SHA-256 or better")]
+    Unsupported(String),
 }
 
 /// A commit could not be read from the mirror.

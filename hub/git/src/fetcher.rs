@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::child::{ANSWER, CHILD_ARG};
 use crate::error::FetchError;
 use crate::local;
-use crate::source::{Fetched, Location, Reference, Source};
+use crate::source::{Fetched, Location, Reference, Signers, Source};
 use crate::ssh;
 
 /// What of the child's output is looked at, in bytes.
@@ -85,7 +85,10 @@ impl Fetcher {
     pub async fn fetch(&self, source: &Source) -> Result<Fetched, FetchError> {
         let location = Location::parse(&source.url)?;
         let reference = Reference::parse(&location.url(), &source.reference)?;
-        if let Location::Local(path) = &location {
+        // A head that was held already may be one that was refused: the child judges it.
+        if let Location::Local(path) = &location
+            && source.signers.is_none()
+        {
             let (path, dir) = (path.clone(), source.dir.clone());
             let seen = spawn_blocking(move || local::unchanged(&path, &reference, &dir)).await;
             if let Ok(Some(commit)) = seen {
@@ -97,6 +100,10 @@ impl Fetcher {
         let source = match &source.credentials {
             Some(path) => Source { credentials: Some(absolute(path)?), ..source },
             None => source,
+        };
+        let source = match &source.signers {
+            Some(Signers::File(path)) => Source { signers: Some(Signers::File(absolute(path)?)), ..source },
+            _ => source,
         };
         prepare(&source.dir, &location).await?;
         let mut child = self.start(&source, &location)?;

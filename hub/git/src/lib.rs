@@ -28,12 +28,13 @@ mod remote;
 mod schedule;
 mod source;
 mod ssh;
+mod verify;
 
 pub use child::{CHILD_ARG, child_main, child_run};
 pub use credentials::credentials_folder;
-pub use error::{FetchError, ReadError};
+pub use error::{Distrust, FetchError, ReadError};
 pub use fetcher::{Fetcher, fetch};
 pub use history::{CommitInfo, commit_info, is_descendant, resolve};
 pub use read::{Tree, fill, read};
 pub use schedule::{Failure, Place, Schedule};
-pub use source::{Fetched, Source, place};
+pub use source::{Fetched, Signers, Source, place};

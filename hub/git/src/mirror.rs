@@ -8,6 +8,7 @@ use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use gix::ObjectId;
 use gix::remote::fetch::Shallow;
@@ -18,6 +19,7 @@ use crate::error::{FetchError, explain};
 use crate::history::{Descent, descent};
 use crate::remote::{Remote, Target};
 use crate::source::{Fetched, Location, Reference, Source};
+use crate::verify::{self, Keys};
 
 const NAME: &str = "mirror.git";
 /// What was fetched last.
@@ -78,6 +80,9 @@ pub(crate) fn fetch(source: &Source) -> Result<Fetched, FetchError> {
         remote.receive(&repository, &target, HEAD, shallow)?;
     }
     let commit = head(&source.dir, &location)?;
+    if let Some(signers) = &source.signers {
+        verify(&source.dir, &target, &Keys::load(signers)?)?;
+    }
     if let Some(Ok(accepted)) = source.accepted.as_ref().map(|id| ObjectId::from_hex(id.as_bytes())) {
         deepen(&remote, &source.dir, &target, accepted, commit)?;
         bring(&remote, &source.dir, accepted)?;
@@ -93,6 +98,16 @@ fn head(dir: &Path, location: &Location) -> Result<ObjectId, FetchError> {
         url: location.url(),
         why: "what the ref names is no commit, or not whole".to_owned(),
     })
+}
+
+/// Whether the head is signed by somebody who may: the commit, or the tag that was fetched.
+fn verify(dir: &Path, target: &Target, keys: &Keys) -> Result<(), FetchError> {
+    let repository = open(dir).map_err(|error| unusable(dir, &explain(&error)))?;
+    let head = repository.find_reference(HEAD).map_err(|error| unusable(dir, &explain(&error)))?;
+    let id = head.target().try_id().map(ToOwned::to_owned);
+    let id = id.ok_or_else(|| unusable(dir, "its head names no object"))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    verify::head(&repository, id, &target.spec, keys, i64::try_from(now).unwrap_or(i64::MAX))
 }
 
 /// Fetches history until it shows whether `commit` descends from `accepted`, or the limit is

@@ -20,9 +20,21 @@ pub struct Source {
     /// A file with `TOKEN` or `USER:TOKEN` in its first line, or a folder as
     /// [`crate::credentials_folder`] gives it. Read at each fetch.
     pub credentials: Option<PathBuf>,
+    /// Where they are given, the head must be signed by one of them, or it is not read.
+    pub signers: Option<Signers>,
     /// The head that was accepted last: history is fetched until it shows whether the new one
     /// descends from it, within `limits::HISTORY_COMMITS_MAX`.
     pub accepted: Option<String>,
+}
+
+/// The public keys of those who may sign: SSH keys, lines of an `allowed_signers` file, and armored
+/// OpenPGP keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Signers {
+    /// A file with them, read at each fetch.
+    File(PathBuf),
+    /// They themselves, each text with one or more.
+    Keys(Vec<String>),
 }
 
 /// What a fetch found.

@@ -172,7 +172,7 @@ fn the_child_ends_with_its_parent() {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let request = format!(
-        r#"{{"url":"{}","reference":"main","dir":"{}","credentials":null,"accepted":null}}"#,
+        r#"{{"url":"{}","reference":"main","dir":"{}","credentials":null,"signers":null,"accepted":null}}"#,
         mirror.source.url,
         mirror.source.dir.display()
     );

@@ -109,6 +109,10 @@ pub struct Run {
     /// The credentials for the repository: the name of a folder in --credentials-dir.
     #[arg(long, value_name = "NAME", requires = "credentials_dir")]
     pub credentials: Option<String>,
+    /// A file with the public keys (SSH, OpenPGP) of those who may sign; heads without a good
+    /// signature are not read.
+    #[arg(long, value_name = "FILE")]
+    pub verify_with: Option<PathBuf>,
     /// Where to serve metrics over plain HTTP; left out: nowhere.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,

@@ -332,6 +332,7 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
     let (poll, hook_secret) = (args.poll, args.hook_secret_file.clone());
     let (token_file, credentials) = (args.token_file.clone(), args.credentials.clone());
     let (credentials_dir, mirrors) = (args.credentials_dir.clone(), dir.sources());
+    let signers = args.verify_with.clone().map(hub_git::Signers::File);
     Ok(Some(Spec {
         name,
         url,
@@ -340,6 +341,7 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
         token_file,
         credentials,
         credentials_dir,
+        signers,
         poll,
         hook_secret,
         mirrors,

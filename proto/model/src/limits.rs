@@ -293,6 +293,8 @@ pub const FETCH_SECS_MAX: u64 = 300;
 pub const SSH_CONNECT_SECS_MAX: u64 = 20;
 /// Largest file of credentials, in bytes.
 pub const CREDENTIAL_BYTES_MAX: usize = 64 * 1024;
+/// Largest file of public keys that may sign, in bytes.
+pub const SIGNERS_BYTES_MAX: usize = 1024 * 1024;
 /// Commits of history that are looked at to tell whether a head descends from another.
 pub const HISTORY_COMMITS_MAX: usize = 100_000;
 /// Packs of a mirror before they are put into one.

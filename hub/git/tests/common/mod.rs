@@ -108,6 +108,7 @@ impl Mirror {
             reference: reference.to_owned(),
             dir: dir.path().join("source"),
             credentials: None,
+            signers: None,
             accepted: None,
         };
         Self { dir, source }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hub_core::command::Command;
 use hub_core::release::RenderInput;
-use hub_git::{Fetcher, Schedule};
+use hub_git::{Fetcher, Schedule, Signers};
 use proto_model::Digest;
 use tracing::{info, warn};
 
@@ -45,6 +45,8 @@ pub struct Spec {
     pub credentials: Option<String>,
     /// The directory with a folder for each name of credentials.
     pub credentials_dir: Option<PathBuf>,
+    /// The keys of those who may sign; where they are given, a head must be signed.
+    pub signers: Option<Signers>,
     /// The directory for the mirrors of all sources.
     pub mirrors: PathBuf,
 }
@@ -166,6 +168,7 @@ impl Follower {
             reference: self.spec.reference.clone(),
             dir: self.preparer.mirror().to_path_buf(),
             credentials: self.spec.credentials()?,
+            signers: self.spec.signers.clone(),
             accepted,
         };
         self.fetcher.fetch(&source).await.map_err(|error| error.to_string())

@@ -78,6 +78,7 @@ impl World {
             token_file: None,
             credentials_dir: None,
             credentials: None,
+            verify_with: None,
             metrics: None,
             kube_version: hub_render::KUBE_VERSION.into(),
             print_ready: false,

@@ -1,0 +1,13 @@
+object af9243b2dff08b55d0225940c5f8ffe2b9206851
+type commit
+tag v2
+tagger Ada <ada@example.com> 1704164645 +0000
+
+release two
+-----BEGIN PGP SIGNATURE-----
+
+iIYEABYIAC4WIQSOBfC7DriJ4IcBQ5PPVrycWDOTaQUCZZN9JRAcYWRhQGV4YW1w
+bGUuY29tAAoJEM9WvJxYM5NpMCkBAK6ShNrZXC/q6HdOQi91aEq+huzaZojGwsow
+UK0hYCbvAQDnpQIKKDCCg/NrnIhHPd6i06LJdqxHF3gta7yMT7VzAg==
+=4vRm
+-----END PGP SIGNATURE-----
