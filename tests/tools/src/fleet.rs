@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value as Json;
 
 use crate::process::{self, Process};
+use crate::tools::{self, Program};
 
 /// How long a test waits for something that must happen.
 pub const WAIT: Duration = Duration::from_secs(60);
@@ -138,6 +139,7 @@ pub struct Fleet {
     /// The repository that the hub reads.
     pub repo: Repo,
     hub_args: Vec<String>,
+    renderers: Vec<String>,
     starts: usize,
     dir: tempfile::TempDir,
 }
@@ -156,6 +158,7 @@ impl Fleet {
             places: BTreeMap::new(),
             repo,
             hub_args: Vec::new(),
+            renderers: Vec::new(),
             starts: 0,
             dir,
         };
@@ -169,6 +172,18 @@ impl Fleet {
     /// More arguments for `drover-hub run`.
     pub fn hub_args(&mut self, args: &[&str]) {
         self.hub_args = args.iter().map(|arg| (*arg).to_owned()).collect();
+    }
+
+    /// Gives the hub the pinned Kustomize and Helm, from its next start on.
+    ///
+    /// # Errors
+    /// They can't be built.
+    pub fn use_renderers(&mut self) -> Result<()> {
+        for (flag, program) in [("--kustomize", Program::Kustomize), ("--helm", Program::Helm)] {
+            let path = tools::program(program)?.to_string_lossy().into_owned();
+            self.renderers.extend([flag.to_owned(), path]);
+        }
+        Ok(())
     }
 
     /// The folder of everything.
@@ -199,7 +214,7 @@ impl Fleet {
         let mut command = Command::new(program("drover-hub")?);
         command.args(["run", "--listen", "127.0.0.1:0", "--print-ready", "--dir"]);
         command.arg(self.hub_dir()).arg("--source").arg(self.repo.dir()).args(["--ref", "main"]);
-        command.args(&self.hub_args);
+        command.args(&self.renderers).args(&self.hub_args);
         let mut hub = Process::start("drover-hub", command, &log)?;
         let deadline = Instant::now() + WAIT;
         loop {

@@ -1,7 +1,7 @@
 //! The real programs that tests run against, pinned, built once and started in a second or two.
 //!
-//! - [`tools`] builds etcd, kube-apiserver, kubectl and the rest from Go modules pinned under `go/`, into a cache outside
-//!   the checkout, so that a test needs Go and a module proxy and nothing else.
+//! - [`tools`] builds etcd, kube-apiserver, kubectl, Kustomize, Helm, Gitea and the rest from Go modules pinned under
+//!   `go/`, into a cache outside the checkout, so that a test needs Go and a module proxy and nothing else.
 //! - [`cluster`] starts a Kubernetes cluster from them: etcd and kube-apiserver, and on request the controllers, the
 //!   scheduler and a fake node, so that workloads become Available.
 //! - [`process`] starts any program so that it never outlives the test, however the test ends.

@@ -4,33 +4,61 @@ use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
 /// Raised when the way of building changes while the pins stay.
-const RECIPE: &str = "1";
+const RECIPE: &str = "2";
 
 /// A Go module whose `tool` directives name the programs to build. What cannot share its dependencies has its own.
 pub(crate) struct Module {
     pub(crate) name: &'static str,
     pub(crate) go_mod: &'static str,
     pub(crate) go_sum: &'static str,
+    /// Build tags.
+    pub(crate) tags: &'static str,
 }
 
-const KUBERNETES: Module = Module {
+pub(crate) const KUBERNETES: Module = Module {
     name: "kubernetes",
     go_mod: include_str!("../go/kubernetes/go.mod"),
     go_sum: include_str!("../go/kubernetes/go.sum"),
+    tags: "",
 };
 
-const KWOK: Module =
-    Module { name: "kwok", go_mod: include_str!("../go/kwok/go.mod"), go_sum: include_str!("../go/kwok/go.sum") };
+/// The fake kubelet; its stages are rendered by the Kustomize of the module before.
+pub(crate) const KWOK: Module = Module {
+    name: "kwok",
+    go_mod: include_str!("../go/kwok/go.mod"),
+    go_sum: include_str!("../go/kwok/go.sum"),
+    tags: "",
+};
+
+pub(crate) const HELM: Module = Module {
+    name: "helm",
+    go_mod: include_str!("../go/helm/go.mod"),
+    go_sum: include_str!("../go/helm/go.sum"),
+    tags: "",
+};
+
+pub(crate) const GITEA: Module = Module {
+    name: "gitea",
+    go_mod: include_str!("../go/gitea/go.mod"),
+    go_sum: include_str!("../go/gitea/go.sum"),
+    tags: "sqlite sqlite_unlock_notify",
+};
 
 /// The modules, in the order in which they are built.
-pub(crate) const MODULES: [&Module; 2] = [&KUBERNETES, &KWOK];
+pub(crate) const MODULES: [&Module; 4] = [&KUBERNETES, &KWOK, &HELM, &GITEA];
 
-/// The module that holds kwok's stages, and its folder in there.
-pub(crate) const STAGES: (&Module, &str, &str) = (&KWOK, "sigs.k8s.io/kwok", "kustomize/stage/fast");
+/// Where kwok's stages lie in its source.
+pub(crate) const STAGES: (&str, &str) = ("sigs.k8s.io/kwok", "kustomize/stage/fast");
+
+/// What Gitea reads of its own source while it runs.
+pub(crate) const GITEA_FILES: (&str, [&str; 3]) = ("code.gitea.io/gitea", ["options", "public", "templates"]);
 
 impl Module {
-    /// The linker flags: no symbols, and for Kubernetes the version that it reports, which its own build sets this way.
+    /// The linker flags: no symbols, and the version that a program reports, which its own build sets this way.
     pub(crate) fn ldflags(&self) -> Result<String> {
+        if let Some(version) = self.required("helm.sh/helm/v4") {
+            return Ok(format!("-s -w -X helm.sh/helm/v4/internal/version.version={version}"));
+        }
         let Some(version) = self.required("k8s.io/kubernetes") else {
             return Ok("-s -w".into());
         };
@@ -48,6 +76,16 @@ impl Module {
             let mut words = line.trim().trim_start_matches("require ").split_whitespace();
             (words.next() == Some(module)).then(|| words.next()).flatten().filter(|version| version.starts_with('v'))
         })
+    }
+
+    /// A short name for exactly these pins: another version of anything is another name.
+    pub(crate) fn digest(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for text in [RECIPE, self.name, self.go_mod, self.go_sum, self.tags, &self.ldflags()?] {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        }
+        Ok(hex::encode(&hash.finalize()[..8]))
     }
 
     /// The oldest Go release that can build it, as (major, minor).
@@ -69,22 +107,6 @@ pub(crate) fn parse_go_version(text: &str) -> Option<(u32, u32)> {
     Some((major, minor.parse().ok()?))
 }
 
-/// A short name for exactly these pins: another version of anything is another name.
-pub(crate) fn digest() -> Result<String> {
-    let mut hash = Sha256::new();
-    let mut add = |text: &str| {
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
-    };
-    add(RECIPE);
-    for module in MODULES {
-        for text in [module.name, module.go_mod, module.go_sum, &module.ldflags()?] {
-            add(text);
-        }
-    }
-    Ok(hex::encode(&hash.finalize()[..8]))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,9 +120,18 @@ mod tests {
     }
 
     #[test]
-    fn kubernetes_reports_its_pinned_version() {
+    fn programs_report_their_pinned_versions() {
         let flags = KUBERNETES.ldflags().unwrap_or_default();
         assert!(flags.contains("gitVersion=v1.") && flags.contains("gitMajor=1"), "{flags}");
         assert_eq!(KWOK.ldflags().ok().as_deref(), Some("-s -w"));
+        let flags = HELM.ldflags().unwrap_or_default();
+        assert!(flags.contains("version.version=v4."), "{flags}");
+    }
+
+    #[test]
+    fn a_module_has_a_cache_of_its_own() {
+        let digests: Vec<String> = MODULES.iter().filter_map(|module| module.digest().ok()).collect();
+        let distinct: std::collections::BTreeSet<&String> = digests.iter().collect();
+        assert_eq!(distinct.len(), MODULES.len());
     }
 }

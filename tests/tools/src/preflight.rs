@@ -99,7 +99,7 @@ fn descriptors() -> Result<String, String> {
 /// Adds up what is needed on each file system, since the caches often share one.
 fn disk() -> Result<String, String> {
     let mut needs = vec![(env::temp_dir(), WORK_DISK_BYTES)];
-    if tools::find().map_err(|error| format!("{error:#}"))?.is_none() {
+    if !tools::all_built().map_err(|error| format!("{error:#}"))? {
         needs.push((tools::cache_dir().map_err(|error| format!("{error:#}"))?, TOOLS_DISK_BYTES));
         // Where Go is missing, its own check says so.
         for (name, bytes) in [("GOMODCACHE", MODULES_DISK_BYTES), ("GOCACHE", COMPILED_DISK_BYTES)] {

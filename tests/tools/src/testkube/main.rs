@@ -58,7 +58,9 @@ fn list_prerequisites() -> Result<ExitCode> {
 
 fn build() -> Result<ExitCode> {
     let begun = Instant::now();
-    let tools = tools::ensure()?;
-    writeln!(io::stdout(), "{} ({:.1} s)", tools.dir().display(), begun.elapsed().as_secs_f64())?;
+    let mut out = io::stdout().lock();
+    for folder in tools::ensure_all()? {
+        writeln!(out, "{} ({:.1} s)", folder.display(), begun.elapsed().as_secs_f64())?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// Keep data, logs and kubeconfigs in DIR/cluster-1, DIR/cluster-2, …, which must be new or empty; else they are temporary
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Put the pinned Kustomize and Helm first into the command's PATH
+    #[arg(long)]
+    renderers: bool,
     /// The command. An argument `{kubeconfig:N}` becomes the path of the Nth kubeconfig, counted from 1; an argument
     /// `{kubeconfigs}` becomes `--kubeconfig FILE` for each. The environment has DROVER_KUBECONFIGS, separated by colons
     #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -40,6 +43,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     // First, with signals as usual: a build takes minutes, and Ctrl-C should end it.
     tools::ensure()?;
+    let path = arguments.renderers.then(tools::path_with_renderers).transpose()?;
     sys::block_signals(&SIGNALS).context("cannot hold back signals")?;
     let signals = watch_signals()?;
     sys::adopt_orphans().context("cannot become the parent of orphans")?;
@@ -50,7 +54,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<ExitCode> {
     if let Ok(signal) = signals.try_recv() {
         return Ok(exit_code(ExitStatus::from_raw(signal.number)));
     }
-    let status = run_command(&arguments.command, &kubeconfigs, &signals);
+    let status = run_command(&arguments.command, &kubeconfigs, path, &signals);
     drop(clusters);
     process::end_children(END_TIMEOUT)?;
     Ok(exit_code(status?))
@@ -75,12 +79,18 @@ fn announce(clusters: &[Cluster]) -> Result<()> {
     Ok(())
 }
 
-fn run_command(words: &[OsString], kubeconfigs: &[PathBuf], signals: &Receiver<Signal>) -> Result<ExitStatus> {
+fn run_command(
+    words: &[OsString],
+    kubeconfigs: &[PathBuf],
+    path: Option<OsString>,
+    signals: &Receiver<Signal>,
+) -> Result<ExitStatus> {
     let mut words = expand(words, kubeconfigs)?.into_iter();
     let mut command = Command::new(words.next().context("no command")?);
     let joined =
         std::env::join_paths(kubeconfigs).context("a work directory has a colon in its path; use another --dir")?;
     command.args(words).env("DROVER_KUBECONFIGS", joined);
+    command.envs(path.map(|path| ("PATH", path)));
     let mut child = process::spawn(command)?;
     loop {
         if let Some(status) = child.try_wait().context("cannot wait for the command")? {
