@@ -8,6 +8,7 @@ pub mod bind;
 pub mod delta;
 pub mod difference;
 pub mod digest;
+pub mod health_check;
 pub mod identity;
 pub mod limits;
 pub mod name;
@@ -19,6 +20,7 @@ pub mod variant;
 
 pub use assign::{Assignment, Fence, Permit, RuleVersions};
 pub use digest::Digest;
+pub use health_check::HealthCheck;
 pub use identity::{GroupKind, Identity};
 pub use object::Object;
 pub use report::{Health, ObjectProblem, Report, Sync};

@@ -129,10 +129,27 @@ pub const DEFECTS_MAX: usize = 200;
 pub const DEFECTS_PER_BUNDLE_MAX: usize = 50;
 /// Variables bound by one bundle.
 pub const VARIABLES_PER_BUNDLE_MAX: usize = 200;
+/// Variables of one cluster, or of one variable set.
+pub const VARIABLES_PER_SET_MAX: usize = 1_000;
+/// Variable sets of one source.
+pub const VARIABLE_SETS_PER_SOURCE_MAX: usize = 1_000;
 /// Length of one variable's value, in bytes.
 pub const VARIABLE_BYTES_MAX: usize = 64 * 1024;
 /// Length of a number among variables, in bytes of its author's spelling.
 pub const NUMBER_BYTES_MAX: usize = 64;
+/// Length of an expression of a health check, in bytes.
+pub const HEALTH_EXPRESSION_BYTES_MAX: usize = 2_048;
+/// Nesting of an expression of a health check. Each level takes some 64 KiB of stack when it is worked out, and threads
+/// have 2 MiB.
+pub const HEALTH_EXPRESSION_DEPTH_MAX: usize = 16;
+/// Steps that the loops of one expression of a health check may take over one object.
+pub const HEALTH_STEPS_MAX: usize = 5_000;
+/// Health checks that are told to a spoke for one bundle, its own and the fleet's.
+pub const HEALTH_CHECKS_PER_BUNDLE_MAX: usize = 100;
+/// Health checks that one source declares for the fleet.
+pub const HEALTH_CHECKS_PER_SOURCE_MAX: usize = 500;
+/// Name patterns of one health check.
+pub const HEALTH_CHECK_NAMES_MAX: usize = 50;
 /// Targets or overrides of one bundle.
 pub const TARGETS_PER_BUNDLE_MAX: usize = 100;
 /// Waves of one rollout policy.
@@ -383,6 +400,7 @@ const _: () = assert!(2 * ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BUNDLE_BYTES_MAX < DELTA_BYTES_MAX);
 const _: () = assert!(DEFECTS_PER_BUNDLE_MAX < DEFECTS_MAX);
+const _: () = assert!(HEALTH_EXPRESSION_DEPTH_MAX * 64 * 1024 <= 1024 * 1024);
 const _: () = assert!(GUARD_FLOOR_OBJECTS > 0);
 const _: () = assert!(HOOK_SMALL_BYTES_MAX < HOOK_BYTES_MAX);
 const _: () = assert!(HOOK_HEADER_SECS_MAX + HOOK_BODY_SECS_MAX < HOOK_SECS_MAX);

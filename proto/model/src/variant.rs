@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Digest;
+use crate::{Digest, HealthCheck};
 
 /// An ordered list of object digests with the render and apply settings that shape them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,10 @@ pub struct Settings {
     /// What to do when somebody changes an object by hand.
     #[serde(default)]
     pub drift: Drift,
+    /// How the health of some objects is told; of those that select an object the first counts.
+    /// Left out where there are none, so that a spoke that knows of none goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health: Vec<HealthCheck>,
 }
 
 /// How a bundle binds one variable.

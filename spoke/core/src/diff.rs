@@ -5,7 +5,7 @@
 
 use proto_model::Digest;
 
-use crate::health::{self, Assessment};
+use crate::health::{self, Assessment, Checks};
 use crate::inventory::Tracked;
 use crate::port::Live;
 
@@ -42,11 +42,11 @@ impl Seen {
     /// What a live object shows to the bundle with this field manager. Where only metadata was
     /// read of a kind whose health lies in its status, `before` is kept if it is the same version.
     #[must_use]
-    pub fn of(live: &Live, manager: &str, before: &Sight) -> Self {
+    pub fn of(live: &Live, manager: &str, before: &Sight, checks: &Checks) -> Self {
         let resource_version = live.resource_version.parse().unwrap_or(0);
         let assessment = match (&live.object, before) {
-            (Some(object), _) => health::assess(&live.identity.kind, object),
-            (None, _) if health::depth(&live.identity.kind) == crate::port::Depth::Metadata => {
+            (Some(object), _) => health::assess(&live.identity.kind, object, checks),
+            (None, _) if checks.depth(&live.identity.kind) == crate::port::Depth::Metadata => {
                 if live.deleting {
                     Assessment::progressing("is being deleted")
                 } else {

@@ -26,6 +26,7 @@ const PURE_USES: &[&str] = &[
     "proto-model",
     "base64",
     "bytes",
+    "cel",
     "ciborium",
     "globset",
     "granit-parser",

@@ -60,5 +60,7 @@ fn settings(item: &Declared<BundleSpec>) -> Settings {
         binds: binds.map(|(name, one)| (name.clone(), Binds { identity: one.identity })).collect(),
         depends_on: depends_on.collect(),
         drift: spec.drift,
+        // Health checks join once it is known what they can be about.
+        health: Vec::new(),
     }
 }

@@ -1,11 +1,13 @@
 //! What the machine knows of one bundle while it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use proto_model::{Digest, GroupKind, Health, Identity, ObjectProblem, Report, Sync, limits};
+use proto_model::{Digest, GroupKind, Health, HealthCheck, Identity, ObjectProblem, Report, Sync, limits};
 use serde_json::Value as Json;
 
 use crate::diff::{self, Sight, Verdict, Why};
+use crate::health::{Assessment, Checks};
 use crate::inventory::{Inventory, Tracked};
 use crate::order::{self, Stage};
 use crate::port::{Failure, Kind, Reason};
@@ -241,6 +243,8 @@ pub(super) struct Bundle {
     /// The variant that was last begun.
     pub(super) variant: Option<Digest>,
     pub(super) slots: BTreeMap<Identity, Slot>,
+    /// The health checks of its content.
+    pub(super) checks: Arc<Checks>,
     pub(super) plan: Plan,
     /// Digest of variant and variables that the plan was made for.
     pub(super) order: Option<Digest>,
@@ -302,6 +306,24 @@ impl Bundle {
         if self.order.replace(order) != Some(order) {
             self.is_begun = false;
         }
+    }
+
+    /// Takes up the health checks of its content; whether they are others than before. What they are or were about
+    /// is looked at again, and nothing of it is Healthy until then.
+    pub(super) fn take_checks(&mut self, written: &[HealthCheck]) -> bool {
+        if self.checks.written() == written {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.checks, Arc::new(Checks::of(written)));
+        for (identity, slot) in &mut self.slots {
+            if let Sight::Live(seen) = &mut slot.sight
+                && (before.concern(&identity.kind) || self.checks.concern(&identity.kind))
+            {
+                seen.assessment = Assessment::progressing("its health checks changed, and it was not looked at since");
+                slot.look = true;
+            }
+        }
+        true
     }
 
     /// Asks to be looked at again at a time.

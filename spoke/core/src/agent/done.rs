@@ -1,11 +1,14 @@
 //! What became of requests.
 
+use std::sync::Arc;
+
 use proto_model::{Digest, Identity, limits, name as names};
 
 use super::Agent;
 use super::bundle::{Attempt, Trouble};
 use super::rehearse::Question;
 use crate::diff::{Seen, Sight, Verdict};
+use crate::health::Checks;
 use crate::order;
 use crate::owner;
 use crate::port::{Failure, Kind, Live, Outcome, Reason};
@@ -166,6 +169,7 @@ impl Agent {
             return None;
         };
         let ownership = owner::ownership(&live, self.owner(name));
+        let checks = self.checks(name);
         let slot = self.free_slot(name, identity)?;
         let is_tracked = slot.tracked.uid.as_ref() == Some(&live.uid);
         let objection = if is_tracked { None } else { owner::objection(&ownership, identity) };
@@ -178,7 +182,7 @@ impl Agent {
             return None;
         }
         slot.look = false;
-        slot.take_sight(Seen::of(&live, &manager, &slot.sight));
+        slot.take_sight(Seen::of(&live, &manager, &slot.sight, &checks));
         let before = slot.trouble.take();
         // Why something is still there is known until it is judged anew.
         let awaited = if slot.target.is_some() { Attempt::Apply } else { Attempt::Delete };
@@ -252,6 +256,7 @@ impl Agent {
                 return;
             }
         };
+        let checks = self.checks(name);
         let Some(slot) = self.free_slot(name, identity) else {
             return;
         };
@@ -269,7 +274,7 @@ impl Agent {
         if slot.sight == Sight::Foreign {
             slot.sight = Sight::Unknown;
         }
-        slot.take_sight(Seen::of(&live, &manager, &slot.sight));
+        slot.take_sight(Seen::of(&live, &manager, &slot.sight, &checks));
         slot.note_finish();
         slot.expect_status(&live, is_new, now);
         slot.look = false;
@@ -312,6 +317,10 @@ impl Agent {
         if failure.reason == Reason::Conflict {
             slot.look = true;
         }
+    }
+
+    fn checks(&self, name: &str) -> Arc<Checks> {
+        self.bundles.get(name).map(|bundle| Arc::clone(&bundle.checks)).unwrap_or_default()
     }
 
     /// The slot that a request was about, free again.

@@ -45,7 +45,7 @@ impl Agent {
             };
             slot.seen_in = Some(run);
             let manager = names::field_manager(name);
-            let seen = Seen::of(live, &manager, &slot.sight);
+            let seen = Seen::of(live, &manager, &slot.sight, &bundle.checks);
             if matches!(&slot.sight, Sight::Live(known)
                 if known.resource_version > seen.resource_version
                     && known.resource_version > 0 && seen.resource_version > 0)
@@ -147,7 +147,9 @@ impl Agent {
         let wanted: BTreeMap<Kind, _> = versions
             .into_iter()
             .map(|(kind, version)| {
-                let depth = health::depth(kind);
+                // What some bundle's check is about is watched whole for all.
+                let depths = self.bundles.values().map(|bundle| bundle.checks.depth(kind));
+                let depth = depths.max().unwrap_or_else(|| health::depth(kind));
                 (Kind { kind: kind.clone(), version: version.to_owned() }, depth)
             })
             .collect();

@@ -36,6 +36,7 @@ impl Agent {
         if !matches!(bundle.plan, Plan::None) {
             return;
         }
+        self.watches_changed |= bundle.take_checks(&content.variant().settings.health);
         let namespace = content.variant().settings.namespace.as_deref();
         let planned = target::bind_all(content, &assignment.variables, &self.scopes)
             .and_then(|bound| target::wanted(&bound, namespace, &self.scopes).map(|wanted| (bound, wanted)));

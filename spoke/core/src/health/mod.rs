@@ -3,7 +3,10 @@
 //! Beyond kstatus: a Job is Healthy when Complete, a volume claim that waits for its first
 //! consumer is Healthy, DaemonSets count ready nodes, and what is suspended, paused or scaled to
 //! zero is Healthy.
+//!
+//! Checks that people write ([`Checks`]) come first: where one selects an object, it decides.
 
+mod checks;
 mod conditions;
 mod workload;
 
@@ -11,6 +14,7 @@ use proto_model::{GroupKind, Health};
 use serde_json::Value as Json;
 
 use crate::port::Depth;
+pub use checks::Checks;
 use conditions::Conditions;
 
 /// How one object is doing.
@@ -78,17 +82,22 @@ pub fn depth(kind: &GroupKind) -> Depth {
     }
 }
 
-/// How an object is doing.
+/// How an object is doing. A check that selects it decides, unless the object is being deleted or its status is
+/// about an older generation.
 #[must_use]
-pub fn assess(kind: &GroupKind, object: &Json) -> Assessment {
+pub fn assess(kind: &GroupKind, object: &Json, checks: &Checks) -> Assessment {
     if object.pointer("/metadata/deletionTimestamp").is_some_and(|at| !at.is_null()) {
         return Assessment::progressing("is being deleted");
     }
-    if depth(kind) == Depth::Metadata {
+    let check = checks.of_object(kind, object);
+    if depth(kind) == Depth::Metadata && check.is_none() {
         return Assessment::healthy();
     }
     if let Some(lag) = generation_lag(object) {
         return lag;
+    }
+    if let Some(check) = check {
+        return check.assess(object);
     }
     let conditions = Conditions::of(object);
     match (kind.group.as_str(), kind.kind.as_str()) {

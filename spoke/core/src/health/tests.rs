@@ -1,7 +1,7 @@
 //! Health of manifests as real controllers leave them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use proto_model::object;
+use proto_model::{HealthCheck, object};
 use serde_json::json;
 
 use super::*;
@@ -9,7 +9,7 @@ use super::*;
 #[track_caller]
 fn check(object: Json, health: Health, message: &str) {
     let kind = object::identity(&object).unwrap().kind;
-    let found = assess(&kind, &object);
+    let found = assess(&kind, &object, &Checks::default());
     assert_eq!((found.health, found.message.as_str()), (health, message));
 }
 
@@ -141,13 +141,13 @@ fn a_job_is_healthy_when_complete_and_degraded_when_failed() {
     );
     let complete = job(json!({"conditions": [condition("Complete", "True", "", "")]}));
     let kind = object::identity(&complete).unwrap().kind;
-    assert_eq!(assess(&kind, &complete).finished, Some(true));
+    assert_eq!(assess(&kind, &complete, &Checks::default()).finished, Some(true));
     let failed = job(json!({"conditions": [condition("Failed", "True", "BackoffLimitExceeded",
         "Job has reached the specified backoff limit")]}));
-    assert_eq!(assess(&kind, &failed).finished, None, "whoever deletes it wants it run again");
+    assert_eq!(assess(&kind, &failed, &Checks::default()).finished, None, "whoever deletes it wants it run again");
     let mut cleaned = failed.clone();
     cleaned["spec"]["ttlSecondsAfterFinished"] = json!(60);
-    assert_eq!(assess(&kind, &cleaned).finished, Some(false));
+    assert_eq!(assess(&kind, &cleaned, &Checks::default()).finished, Some(false));
     check(
         failed,
         Health::Degraded,
@@ -273,4 +273,92 @@ fn what_is_being_deleted_is_on_its_way() {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata":
         {"name": "x", "deletionTimestamp": "2025-01-01T00:00:00Z"}});
     check(object, Health::Progressing, "is being deleted");
+}
+
+#[track_caller]
+fn checked(checks: &[HealthCheck], object: &Json, health: Health, message: &str) {
+    let kind = object::identity(object).unwrap().kind;
+    let found = assess(&kind, object, &Checks::of(checks));
+    assert_eq!((found.health, found.message.as_str()), (health, message));
+}
+
+fn check_of(api_version: &str, kind: &str, healthy: &str, degraded: Option<&str>) -> HealthCheck {
+    HealthCheck {
+        title: "HealthCheck main/c".into(),
+        api_version: api_version.into(),
+        kind: kind.into(),
+        healthy: healthy.into(),
+        degraded: degraded.map(Into::into),
+        ..HealthCheck::default()
+    }
+}
+
+#[test]
+fn a_check_takes_the_place_of_what_is_known_of_the_kind() {
+    let phase = check_of(
+        "example.com/v1",
+        "Database",
+        "object.status.phase == 'Running'",
+        Some("has(object.status.phase) && object.status.phase == 'Lost'"),
+    );
+    let database = |status: Json| with("example.com/v1", "Database", json!({}), status);
+    let all = std::slice::from_ref(&phase);
+    checked(all, &database(json!({"phase": "Running"})), Health::Healthy, "");
+    checked(
+        all,
+        &database(json!({"phase": "Starting", "conditions": [condition("Ready", "True", "", "")]})),
+        Health::Progressing,
+        "HealthCheck main/c: `healthy` does not hold yet",
+    );
+    checked(all, &database(json!({"phase": "Lost"})), Health::Degraded, "HealthCheck main/c: `degraded` holds");
+    checked(
+        all,
+        &database(json!({"observed": 2})),
+        Health::Progressing,
+        "HealthCheck main/c: `healthy`: there is no field \"phase\"",
+    );
+    // What does not select the object says nothing of it.
+    let other = check_of("other.com/v1", "Database", "false", None);
+    checked(&[other, phase.clone()], &database(json!({"phase": "Running"})), Health::Healthy, "");
+    let first = check_of("example.com/v1", "Database", "false", None);
+    checked(
+        &[first, phase.clone()],
+        &database(json!({"phase": "Running"})),
+        Health::Progressing,
+        "HealthCheck main/c: `healthy` does not hold yet",
+    );
+    // A kind of which only metadata is known otherwise.
+    let map = with("v1", "ConfigMap", json!({}), Json::Null);
+    checked(
+        &[check_of("v1", "ConfigMap", "object.metadata.name == 'y'", None)],
+        &map,
+        Health::Progressing,
+        "HealthCheck main/c: `healthy` does not hold yet",
+    );
+}
+
+#[test]
+fn a_check_counts_neither_while_an_object_goes_nor_for_an_older_generation() {
+    let all = [check_of("example.com/v1", "Database", "true", None)];
+    let mut database = with("example.com/v1", "Database", json!({}), json!({"observedGeneration": 1}));
+    checked(&all, &database, Health::Progressing, "generation 2 is not observed by its controller yet (at 1)");
+    database["metadata"]["deletionTimestamp"] = "2025-01-01T00:00:00Z".into();
+    checked(&all, &database, Health::Progressing, "is being deleted");
+}
+
+#[test]
+fn a_check_that_goes_wrong_says_so_and_is_never_healthy() {
+    let database = with("example.com/v1", "Database", json!({"n": 1}), json!({}));
+    let check = |healthy: &str, degraded| [check_of("example.com/v1", "Database", healthy, degraded)];
+    let progressing = |all: &[HealthCheck], said: &str| checked(all, &database, Health::Progressing, said);
+    progressing(&check("object.spec.n", None), "HealthCheck main/c: `healthy`: gave no boolean");
+    progressing(&check("object.spec.n / 0 == 1", None), "HealthCheck main/c: `healthy`: something is divided by zero");
+    progressing(&check("true", Some("object.x")), "HealthCheck main/c: `degraded`: there is no field \"x\"");
+    let broken = check("objct", None);
+    progressing(
+        &broken,
+        "HealthCheck main/c: `healthy` names \"objct\", and there is only `object`; upgrade the spoke",
+    );
+    let loops = (0..4).fold("true".to_owned(), |inner, n| format!("[1,2,3,4,5,6,7,8,9].all(x{n}, {inner})"));
+    progressing(&check(&loops, None), "HealthCheck main/c: `healthy`: takes more than 5000 steps");
 }

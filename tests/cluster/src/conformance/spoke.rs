@@ -1,6 +1,6 @@
 //! What a spoke's decisions come to in a cluster.
 
-use proto_model::{Identity, Settings, limits};
+use proto_model::{HealthCheck, Identity, Settings, limits};
 use serde_json::{Value as Json, json};
 
 use super::World;
@@ -115,6 +115,48 @@ pub async fn a_custom_resource_waits_for_its_status(world: &World) {
     driver.assign(Settings::default(), &[plain(definition), widget, silent]);
     driver.until_words("silent waits for its controller to write a status").await;
     driver.skip(limits::STATUS_WAIT_MILLIS);
+    driver.until_words(FINE).await;
+}
+
+pub async fn a_health_check_reads_what_a_controller_writes(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let (definition, group) = world.definition();
+    let widget = plain(world.widget(&group, "w", json!({"size": 1})));
+    let check = |kind: &str, api_version: &str, healthy: &str, degraded: Option<&str>| HealthCheck {
+        title: "HealthCheck main/c".into(),
+        api_version: api_version.into(),
+        kind: kind.into(),
+        healthy: healthy.into(),
+        degraded: degraded.map(Into::into),
+        ..HealthCheck::default()
+    };
+    let with = |health: Vec<HealthCheck>| Settings { health, ..Settings::default() };
+    let phases = check(
+        "Widget",
+        &format!("{group}/v1"),
+        "object.status.phase == 'Running'",
+        Some("object.status.phase == 'Lost'"),
+    );
+    driver.assign(with(vec![phases.clone()]), &[plain(definition.clone()), widget.clone()]);
+    driver.until_words("Applied Progressing Widget").await;
+    let identity = world.identity(&group, "Widget", "w");
+    for (phase, words) in [
+        ("Starting", "HealthCheck main/c: `healthy` does not hold yet"),
+        ("Lost", "Applied Degraded Widget"),
+        ("Running", FINE),
+    ] {
+        world.edit_status(&identity, json!({"phase": phase})).await;
+        driver.until_words(words).await;
+    }
+    // Of another kind, of which only metadata was watched until now.
+    let config = config(world, "a", "1");
+    let objects = [plain(definition), widget, config];
+    driver.assign(with(vec![phases.clone()]), &objects);
+    driver.until_words(FINE).await;
+    let data = check("ConfigMap", "v1", "object.data.theirs == 'done'", None);
+    driver.assign(with(vec![phases, data]), &objects);
+    driver.until_words("HealthCheck main/c: `healthy`: there is no field \"theirs\"").await;
+    world.edit(&world.config_map_id("a"), json!({"data": {"theirs": "done"}})).await;
     driver.until_words(FINE).await;
 }
 

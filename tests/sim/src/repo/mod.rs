@@ -193,8 +193,13 @@ fn render(bundle: &Bundle, is_b: bool, bodies: &mut Bodies) -> Digest {
         binds.insert("shard".to_owned(), Binds { identity: true });
     }
     let depends_on = bundle.depends_on.iter().map(|name| Dependency { bundle: full(name), until: Until::Installed });
-    let settings =
-        Settings { namespace: Some("shop".into()), binds, depends_on: depends_on.collect(), drift: Drift::Correct };
+    let settings = Settings {
+        namespace: Some("shop".into()),
+        binds,
+        depends_on: depends_on.collect(),
+        drift: Drift::Correct,
+        health: Vec::new(),
+    };
     let manifests = bundle.items.iter().map(|(key, item)| item.manifest(key, is_b));
     bodies.add_variant(settings, manifests.collect())
 }
