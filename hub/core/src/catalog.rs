@@ -1,4 +1,4 @@
-//! What the snapshots declare: clusters, variable sets, bundles and rollout policies.
+//! What the snapshots declare: clusters, variable sets, bundles, rollout policies and health checks.
 //!
 //! [`parse`] reads the declarations of one snapshot. A document that is wrong never affects
 //! another one, and never replaces what was there before: the last good form stays, and where it
@@ -30,7 +30,7 @@ pub use parse::{Cache, Parsed, parse};
 pub use scalar::{SCALAR, Scalar};
 pub use schema::schemas;
 
-use spec::{BundleSpec, ClusterSpec, RolloutPolicySpec, VariableSetSpec};
+use spec::{BundleSpec, ClusterSpec, HealthCheckSpec, RolloutPolicySpec, VariableSetSpec};
 
 /// The `apiVersion` of everything that Drover reads.
 pub const API_VERSION: &str = "drover.dev/v1alpha1";
@@ -43,6 +43,9 @@ pub struct Catalog {
     pub clusters: BTreeMap<String, Declared<ClusterSpec>>,
     /// In the order of their files; later ones win.
     pub variable_sets: Vec<Declared<VariableSetSpec>>,
+    /// In the order of their files; later ones win.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub health_checks: Vec<Declared<HealthCheckSpec>>,
     /// By full name. One that is in `held` too is the last good form.
     pub bundles: BTreeMap<String, Declared<BundleSpec>>,
     /// By full name.

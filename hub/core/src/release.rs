@@ -11,6 +11,7 @@
 mod combine;
 pub mod early;
 mod goals;
+pub mod health;
 mod input;
 mod kustomization;
 pub mod lock;
@@ -18,14 +19,16 @@ pub mod meta;
 mod recipe;
 pub mod scope;
 mod tree;
+mod unused;
 mod variables;
 mod wanted;
 
 pub use combine::{Clusters, Combination, Tools};
-pub use goals::{BundleGoals, ClusterFacts, Goals, Inputs, PairContent, Rendering, Renderings, goals};
+pub use goals::{BundleGoals, Checked, ClusterFacts, Goals, Inputs, PairContent, Rendering, Renderings, goals};
 pub use input::{Chart, Helm, How, InputFile, RENDERER_VERSION, RenderInput};
 pub use meta::{ObjectMeta, VariantMeta};
 pub use recipe::Recipe;
+pub use unused::unused;
 pub use variables::{Common, Layer, Layers, Resolved, layers, needed_variables};
 pub use wanted::{Wanted, wanted};
 

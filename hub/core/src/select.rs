@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use proto_model::health_check::{LabelRule, LabelTest};
 use roaring::RoaringBitmap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,6 +84,22 @@ impl Selector {
             }
         }
         Ok(())
+    }
+
+    /// The same as rules, one for each label that it names.
+    #[must_use]
+    pub fn rules(&self) -> Vec<LabelRule> {
+        let labels = self.match_labels.iter().map(|(key, value)| (key, LabelTest::In(vec![value.clone()])));
+        let others = self.match_expressions.iter().map(|Expression { key, operator, values }| {
+            let is = match operator {
+                Operator::In => LabelTest::In(values.clone()),
+                Operator::NotIn => LabelTest::NotIn(values.clone()),
+                Operator::Exists => LabelTest::Exists,
+                Operator::DoesNotExist => LabelTest::DoesNotExist,
+            };
+            (key, is)
+        });
+        labels.chain(others).map(|(key, is)| LabelRule { key: key.clone(), is }).collect()
     }
 
     /// Whether some labels match.

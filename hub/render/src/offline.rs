@@ -10,7 +10,7 @@ use std::path::Path;
 use hub_core::catalog::{Cache, Catalog, Defect, Guard, full_name, parse};
 use hub_core::release::{
     ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, Rendering, Renderings, Resolved, Wanted, goals,
-    layers, wanted,
+    layers, unused, wanted,
 };
 use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};
@@ -162,6 +162,9 @@ impl Offline {
     pub fn lint(&self) -> Vec<Defect> {
         let mut found = self.defects.clone();
         self.unused_clusters(&mut found);
+        let metas = self.rendered.iter();
+        let metas = metas.map(|(full, all)| (full.as_str(), all.values().map(|one| &one.meta).collect())).collect();
+        found.extend(unused(&self.catalog, &metas));
         for (full, item) in &self.catalog.bundles {
             let note = |path: &str, message: &str| item.defect(path, message).as_note();
             if let Some(goal) = self.goals.bundles.get(full)
@@ -280,7 +283,8 @@ impl Offline {
     /// One of the variants of a bundle, by its full name.
     #[must_use]
     pub fn rendered(&self, bundle: &str, variant: &Digest) -> Option<&Rendered> {
-        self.rendered.get(bundle)?.get(variant)
+        let checked = self.goals.bundles.get(bundle).and_then(|goal| goal.checked.get(variant));
+        self.rendered.get(bundle)?.get(checked.map_or(variant, |checked| &checked.rendered))
     }
 
     /// The variables that a bundle uses, in its renderings and before them.

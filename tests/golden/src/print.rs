@@ -58,6 +58,9 @@ fn bundle(full: &str, tree: &Offline, out: &mut String) -> std::fmt::Result {
     // Plain maps always write.
     let settings = serde_json::to_string(&recipe.settings).unwrap_or_default();
     writeln!(out, "  settings {settings}")?;
+    for check in goal.checked.values().flat_map(|checked| &checked.variant.settings.health) {
+        writeln!(out, "  health {}", serde_json::to_string(check).unwrap_or_default())?;
+    }
     for file in recipe.files() {
         writeln!(out, "  file {}", file.path)?;
     }

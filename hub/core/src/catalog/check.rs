@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use globset::GlobBuilder;
 use proto_model::bind::check_name;
+use proto_model::health_check::Expression;
 use proto_model::{limits, name};
 
 use super::Declared;
 use super::scalar::Scalar;
 use super::spec::{
-    Adopt, Approval, BundleSpec, ClusterSpec, Offline, OnFailure, OnRemoval, RolloutPolicySpec, VariableSetSpec, Window,
+    Adopt, Approval, BundleSpec, ClusterSpec, HealthCheckSpec, Offline, OnFailure, OnRemoval, RolloutPolicySpec,
+    VariableSetSpec, Window,
 };
 use crate::select::Selector;
 
@@ -70,6 +72,7 @@ impl<S> Findings<'_, S> {
     }
 
     fn variables(&mut self, path: &str, variables: &BTreeMap<String, Scalar>) {
+        self.at_most(path, variables.len(), limits::VARIABLES_PER_SET_MAX);
         for (name, value) in variables {
             self.variable_name(path, name);
             self.value(path, name, value);
@@ -88,6 +91,31 @@ impl<S> Findings<'_, S> {
         if value.0.text().len() > limits::VARIABLE_BYTES_MAX {
             let max = limits::VARIABLE_BYTES_MAX;
             self.defect(&format!("{path}.{name}"), format!("the value is longer than {max} bytes"));
+        }
+    }
+
+    /// A health check that stands at a path.
+    fn check(&mut self, path: &str, check: &HealthCheckSpec) {
+        // Lines are known down to some depth.
+        let at = |field: &str| match format!("{path}.{field}") {
+            deep if self.item.lines.contains_key(&deep) => deep,
+            _ => path.to_owned(),
+        };
+        if check.api_version.is_empty() || check.api_version.matches('/').count() > 1 {
+            self.defect(&at("apiVersion"), format!("{:?} is no API version, such as apps/v1", check.api_version));
+        }
+        if check.kind.is_empty() {
+            self.defect(&at("kind"), "names no kind");
+        }
+        self.at_most(&at("names"), check.names.len(), limits::HEALTH_CHECK_NAMES_MAX);
+        if let Some(empty) = check.names.iter().position(String::is_empty) {
+            self.defect(&at(&format!("names.{empty}")), "is an empty name; leave `names` out for all");
+        }
+        self.selector(&at("selector"), &check.selector);
+        for (field, text) in [("healthy", Some(&check.healthy)), ("degraded", check.degraded.as_ref())] {
+            if let Some(Err(error)) = text.map(|text| Expression::compile(text)) {
+                self.defect(&at(field), format!("{field} {error}"));
+            }
         }
     }
 
@@ -127,6 +155,11 @@ pub(super) fn variable_set(item: &Declared<VariableSetSpec>, out: &mut Vec<Findi
     let mut findings = Findings { item, out };
     findings.selector("spec.selector", &item.spec.selector);
     findings.variables("spec.variables", &item.spec.variables);
+}
+
+pub(super) fn health_check(item: &Declared<HealthCheckSpec>, out: &mut Vec<Finding>) {
+    let mut findings = Findings { item, out };
+    findings.check("spec", &item.spec);
 }
 
 pub(super) fn policy(item: &Declared<RolloutPolicySpec>, out: &mut Vec<Finding>) {
@@ -193,6 +226,11 @@ fn shape(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
             }
         }
     }
+    let checks = spec.health.iter().flat_map(|health| &health.checks);
+    findings.at_most("spec.health.checks", checks.clone().count(), limits::HEALTH_CHECKS_PER_BUNDLE_MAX);
+    for (at, check) in checks.enumerate() {
+        findings.check(&format!("spec.health.checks.{at}"), check);
+    }
     findings.at_most("spec.targets", spec.targets.len(), limits::TARGETS_PER_BUNDLE_MAX);
     findings.at_most("spec.overrides", spec.overrides.len(), limits::TARGETS_PER_BUNDLE_MAX);
     for (at, target) in spec.targets.iter().enumerate() {
@@ -247,7 +285,6 @@ fn not_carried_out(item: &Declared<BundleSpec>, findings: &mut Findings<'_, Bund
         ("spec.ignore", !spec.ignore.is_empty()),
         ("spec.adopt", spec.adopt != Adopt::IfNoDiff),
         ("spec.onRemoval", spec.on_removal != OnRemoval::Delete),
-        ("spec.health", spec.health.as_ref().is_some_and(|health| !health.checks.is_empty())),
         ("spec.restartOnChange", !spec.restart_on_change),
         ("spec.replaces", !spec.replaces.is_empty()),
     ];

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::check::{self, Finding};
-use super::spec::{BundleSpec, ClusterSpec, RolloutPolicySpec, VariableSetSpec};
+use super::spec::{BundleSpec, ClusterSpec, HealthCheckSpec, RolloutPolicySpec, VariableSetSpec};
 use super::{API_VERSION, Declared};
 use crate::select::check_label;
 use crate::yaml::{Data, Document, Node, from_node, unknown};
@@ -55,6 +55,7 @@ pub(super) enum Item {
     VariableSet(Arc<Declared<VariableSetSpec>>),
     Bundle(Arc<Declared<BundleSpec>>),
     RolloutPolicy(Arc<Declared<RolloutPolicySpec>>),
+    HealthCheck(Arc<Declared<HealthCheckSpec>>),
 }
 
 #[derive(Deserialize)]
@@ -143,7 +144,12 @@ fn header(root: &Node, kind: Option<&str>, read: &mut Read) -> Result<(), Findin
             check::policy(&item, &mut read.findings);
             Item::RolloutPolicy(item.into())
         }
-        Kind::HealthCheck | Kind::Source => {
+        Kind::HealthCheck => {
+            let item = declared::<HealthCheckSpec>(root, spec, metadata)?;
+            check::health_check(&item, &mut read.findings);
+            Item::HealthCheck(item.into())
+        }
+        Kind::Source => {
             let message = format!("kind {} is not carried out yet; remove the document", kind.unwrap_or_default());
             return Err(Finding::defect(at("kind"), message));
         }

@@ -85,6 +85,7 @@ pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &
     state.keep_unreadable();
     across::check(&mut state.catalog, state.last, source, &mut state.defects);
     state.catalog.variable_sets.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+    state.catalog.health_checks.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     Parsed { catalog: state.catalog, defects: state.defects.into_iter().collect() }
 }
 
@@ -196,6 +197,8 @@ impl<'a> State<'a> {
         match kind {
             Kind::Cluster => self.catalog.clusters.len() >= limits::CLUSTERS_MAX,
             Kind::Bundle => self.catalog.bundles.len() >= limits::BUNDLES_PER_SOURCE_MAX,
+            Kind::VariableSet => self.catalog.variable_sets.len() >= limits::VARIABLE_SETS_PER_SOURCE_MAX,
+            Kind::HealthCheck => self.catalog.health_checks.len() >= limits::HEALTH_CHECKS_PER_SOURCE_MAX,
             _ => false,
         }
     }
@@ -207,7 +210,8 @@ impl<'a> State<'a> {
             Kind::VariableSet => self.last.variable_sets.iter().find(|item| item.name == name).map(|item| &*item.file),
             Kind::Bundle => self.last.bundles.get(&full).map(|item| &*item.file),
             Kind::RolloutPolicy => self.last.policies.get(&full).map(|item| &*item.file),
-            Kind::HealthCheck | Kind::Source => None,
+            Kind::HealthCheck => self.last.health_checks.iter().find(|item| item.name == name).map(|item| &*item.file),
+            Kind::Source => None,
         }
     }
 
@@ -231,6 +235,10 @@ impl<'a> State<'a> {
                     self.catalog.held_policies.insert(item.full_name());
                 }
                 self.catalog.policies.insert(item.full_name(), item);
+            }
+            Item::HealthCheck(item) => {
+                let item = self.placed(claim, item);
+                self.catalog.health_checks.push(item);
             }
         }
     }
@@ -262,7 +270,11 @@ impl<'a> State<'a> {
                 self.hold(full, format!("{}:{line}: {why}", claim.file));
                 self.boundary(claim.file, claim.read.path.as_deref());
             }
-            Kind::HealthCheck | Kind::Source => {}
+            Kind::HealthCheck => {
+                let last = self.last.health_checks.iter().find(|item| item.name == name);
+                self.catalog.health_checks.extend(last.cloned());
+            }
+            Kind::Source => {}
         }
     }
 
@@ -295,6 +307,12 @@ impl<'a> State<'a> {
             let known = self.catalog.variable_sets.iter().any(|known| known.name == item.name);
             if files.contains_key(&*item.file) && !known {
                 self.catalog.variable_sets.push(item.clone());
+            }
+        }
+        for item in &last.health_checks {
+            let known = self.catalog.health_checks.iter().any(|known| known.name == item.name);
+            if files.contains_key(&*item.file) && !known {
+                self.catalog.health_checks.push(item.clone());
             }
         }
         for (full, item) in &last.policies {

@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value as Json, json};
 
 use super::API_VERSION;
-use super::spec::{BundleSpec, ClusterSpec, RolloutPolicySpec, VariableSetSpec};
+use super::spec::{BundleSpec, ClusterSpec, HealthCheckSpec, RolloutPolicySpec, VariableSetSpec};
 
 /// The schema of each kind, by kind.
 #[must_use]
@@ -15,6 +15,7 @@ pub fn schemas() -> BTreeMap<&'static str, Json> {
     [
         ("Bundle", schema::<BundleSpec>("Bundle")),
         ("Cluster", schema::<ClusterSpec>("Cluster")),
+        ("HealthCheck", schema::<HealthCheckSpec>("HealthCheck")),
         ("RolloutPolicy", schema::<RolloutPolicySpec>("RolloutPolicy")),
         ("VariableSet", schema::<VariableSetSpec>("VariableSet")),
     ]

@@ -296,17 +296,28 @@ pub struct HealthSpec {
     pub checks: Vec<Check>,
 }
 
-/// How the health of one kind is read, in CEL over `object`.
+/// How the health of some objects of a bundle is told, in CEL over `object`. It comes before the
+/// fleet's.
+pub type Check = HealthCheckSpec;
+
+/// How the health of some objects is told, in CEL over `object`, in place of what Drover knows of
+/// their kind. Of those that select an object the last in the order of files counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Check {
-    /// API version of the objects.
+pub struct HealthCheckSpec {
+    /// API version of the objects, as their manifests write it.
     pub api_version: String,
     /// Kind of the objects.
     pub kind: String,
-    /// True when the object is Healthy.
+    /// Names of the objects, with `*` and `?`; none means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+    /// Labels of the objects; `{}` means all.
+    #[serde(default)]
+    pub selector: Selector,
+    /// True when the object is Healthy; until then it is Progressing.
     pub healthy: String,
-    /// True when the object is Degraded.
+    /// True when the object is Degraded; asked first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<String>,
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proto_model::bind::{BindError, Problem, check_value};
-use proto_model::{Digest, Variables};
+use proto_model::{Digest, Variables, Variant};
 use roaring::RoaringBitmap;
 
 use super::combine::{Clusters, Combination, Tools};
+use super::health;
 use super::input::RenderInput;
 use super::meta::VariantMeta;
 use super::recipe::Recipe;
@@ -73,6 +74,18 @@ pub struct BundleGoals {
     pub guard: Guard,
     /// Folder of the bundle, relative to the source's path.
     pub path: String,
+    /// Variants that carry health checks, by their digests: they are stored before they are named.
+    pub checked: BTreeMap<Digest, Checked>,
+}
+
+/// A rendering with health checks: they join it afterwards, so that no change of a check renders
+/// anything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// Digest of the variant that was rendered.
+    pub rendered: Digest,
+    /// The same with its checks.
+    pub variant: Variant,
 }
 
 /// What was rendered, by the digest of its input.
@@ -172,12 +185,13 @@ impl One<'_> {
     fn goals(&self, hub: &Guard) -> Result<BundleGoals, Vec<Defect>> {
         let layers = layers(self.inputs.common, self.item, self.clusters.index);
         let mut pairs: BTreeMap<PairContent, RoaringBitmap> = BTreeMap::new();
-        let mut found = Vec::new();
+        let (mut checked, mut found) = (BTreeMap::new(), Vec::new());
         for (rendering, clusters) in &self.rendered {
+            let variant = self.checked(rendering, &mut checked)?;
             let tables = self.tables(&rendering.meta, clusters, &layers);
             self.check(&rendering.meta, &tables, &mut found);
             for (variables, on) in tables {
-                *pairs.entry(PairContent { variant: rendering.variant, variables }).or_default() |= on;
+                *pairs.entry(PairContent { variant, variables }).or_default() |= on;
             }
         }
         if !found.is_empty() {
@@ -187,7 +201,24 @@ impl One<'_> {
             Some(policy) => hub.tightened(&policy.spec.guard),
             None => hub.clone(),
         };
-        Ok(BundleGoals { pairs: pairs.into_iter().collect(), guard, path: self.recipe.path.clone() })
+        Ok(BundleGoals { pairs: pairs.into_iter().collect(), guard, path: self.recipe.path.clone(), checked })
+    }
+
+    /// The variant of a rendering, with the health checks that can be about its objects.
+    fn checked(
+        &self,
+        rendering: &Rendering,
+        checked: &mut BTreeMap<Digest, Checked>,
+    ) -> Result<Digest, Vec<Defect>> {
+        let checks = health::checks(self.item, self.inputs.common.health_checks(), &rendering.meta);
+        let checks = checks.map_err(|defect| vec![defect])?;
+        if checks.is_empty() {
+            return Ok(rendering.variant);
+        }
+        let variant = health::variant(&self.recipe.settings, &rendering.meta, checks);
+        let digest = variant.digest();
+        checked.insert(digest, Checked { rendered: rendering.variant, variant });
+        Ok(digest)
     }
 
     /// Clusters by the variables that they give the objects.

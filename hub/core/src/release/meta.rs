@@ -6,7 +6,7 @@ use proto_model::bind::{self, BindError, Use};
 use proto_model::object::{BadObject, identity};
 use proto_model::variant::Binds;
 use proto_model::{Digest, Identity, Object, Settings, Variables};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::scope;
 
@@ -27,6 +27,10 @@ pub struct ObjectMeta {
     /// Its identity before binding. One without a namespace, of a kind that is not known to be of
     /// the cluster's scope, counts as lying in the bundle's namespace: the spoke puts it there.
     pub identity: Identity,
+    /// Its API version, as its manifest writes it.
+    pub api_version: String,
+    /// Its labels before binding.
+    pub labels: BTreeMap<String, String>,
     /// The variables that it uses.
     pub uses: BTreeSet<Use>,
 }
@@ -90,7 +94,20 @@ impl ObjectMeta {
         if identity.namespace.is_empty() && scope::scope(&identity.kind) != Some(scope::Scope::Cluster) {
             identity.namespace = settings.namespace.clone().unwrap_or_default();
         }
-        Ok(Self { digest, identity, uses: bind::uses(&manifest, &settings.binds)? })
+        let labels = manifest.pointer("/metadata/labels").and_then(Json::as_object).into_iter().flatten();
+        let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+        let api_version = manifest.get("apiVersion").and_then(Json::as_str).unwrap_or_default().to_owned();
+        Ok(Self { digest, identity, api_version, labels, uses: bind::uses(&manifest, &settings.binds)? })
+    }
+
+    /// What of its manifest health checks select by.
+    pub(super) fn head(&self) -> Json {
+        let Identity { kind, name, .. } = &self.identity;
+        json!({
+            "apiVersion": self.api_version,
+            "kind": kind.kind,
+            "metadata": {"name": name, "labels": self.labels},
+        })
     }
 
     fn binds_identity(&self) -> bool {

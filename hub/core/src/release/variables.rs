@@ -8,7 +8,7 @@ use proto_model::{Value, Variables};
 use roaring::RoaringBitmap;
 
 use super::goals::ClusterFacts;
-use crate::catalog::spec::{BundleSpec, ClusterSpec, VariableSetSpec};
+use crate::catalog::spec::{BundleSpec, ClusterSpec, HealthCheckSpec, VariableSetSpec};
 use crate::catalog::{Catalog, Declared, Scalar};
 use crate::select::Index;
 
@@ -21,6 +21,8 @@ pub struct Layer<'a> {
     pub file: &'a str,
     /// Its line.
     pub line: u32,
+    /// Lines of single values, where they are known.
+    lines: BTreeMap<&'a str, u32>,
     /// To which clusters.
     clusters: RoaringBitmap,
     /// What it gives.
@@ -28,11 +30,12 @@ pub struct Layer<'a> {
 }
 
 /// What the clusters of a fleet are given, whichever source says it: the first that declares a
-/// cluster counts, and sets of variables of later sources win.
+/// cluster counts, and variable sets and health checks of later sources win.
 #[derive(Clone, Debug, Default)]
 pub struct Common<'a> {
     clusters: BTreeMap<&'a str, &'a Declared<ClusterSpec>>,
     variable_sets: Vec<&'a Declared<VariableSetSpec>>,
+    health_checks: Vec<&'a Declared<HealthCheckSpec>>,
 }
 
 impl<'a> Common<'a> {
@@ -45,8 +48,15 @@ impl<'a> Common<'a> {
                 common.clusters.entry(name).or_insert(cluster);
             }
             common.variable_sets.extend(&catalog.variable_sets);
+            common.health_checks.extend(&catalog.health_checks);
         }
         common
+    }
+
+    /// The fleet's health checks, of which later ones win.
+    #[must_use]
+    pub fn health_checks(&self) -> &[&'a Declared<HealthCheckSpec>] {
+        &self.health_checks
     }
 }
 
@@ -57,7 +67,8 @@ pub struct Layers<'a> {
     layers: Vec<Layer<'a>>,
 }
 
-/// A value, and where it comes from.
+/// A value, and where it comes from. Values of variables are no secrets: they are shown to whoever may read, and never
+/// logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// The value.
@@ -80,6 +91,7 @@ pub fn layers<'a>(common: &'a Common<'a>, bundle: &'a Declared<BundleSpec>, inde
             place: format!("override {}", at + 1),
             file: &bundle.file,
             line: bundle.line_of(&format!("spec.overrides.{at}")),
+            lines: BTreeMap::new(),
             clusters: index.select(&over.selector),
             values: over.variables.iter().map(|(name, value)| (&**name, value)).collect(),
         });
@@ -92,16 +104,19 @@ pub fn layers<'a>(common: &'a Common<'a>, bundle: &'a Declared<BundleSpec>, inde
                 place: format!("VariableSet {}", set.name),
                 file: &set.file,
                 line: set.line,
+                lines: values.keys().map(|name| (*name, set.line_of(&format!("spec.variables.{name}")))).collect(),
                 clusters: index.select(&set.spec.selector),
                 values,
             });
         }
     }
     let defaults = names.iter().filter_map(|(name, one)| Some((&**name, one.default.as_ref()?)));
+    let line_of = |name: &str| bundle.line_of(&format!("spec.variables.{name}"));
     layers.push(Layer {
         place: "default".into(),
         file: &bundle.file,
         line: bundle.line_of("spec.variables"),
+        lines: names.keys().map(|name| (&**name, line_of(name))).collect(),
         clusters: index.all().clone(),
         values: defaults.collect(),
     });
@@ -127,25 +142,43 @@ impl Layers<'_> {
     /// The value of a name in a cluster, with where it comes from.
     #[must_use]
     pub fn resolve(&self, name: &str, cluster: &ClusterFacts) -> Option<Resolved> {
-        let value = self.value(name, cluster)?;
-        let declared = self.common.clusters.get(&*cluster.name);
-        let (place, file, line) = if own_fact(name, cluster).is_some() {
-            ("the cluster itself".to_owned(), String::new(), 0)
-        } else if let Some(item) = declared.filter(|item| item.spec.variables.contains_key(name)) {
-            let line = item.line_of(&format!("spec.variables.{name}"));
-            (format!("Cluster {}", item.name), item.file.clone(), line)
-        } else {
-            let (layer, _) = self.layer(name, cluster.number)?;
-            (layer.place.clone(), layer.file.to_owned(), layer.line)
-        };
-        Some(Resolved { value, place, file, line })
+        self.resolve_all(name, cluster).into_iter().next()
     }
 
-    fn layer(&self, name: &str, cluster: u32) -> Option<(&Layer<'_>, &Scalar)> {
+    /// All values that are given to a name in a cluster, with where each comes from: the first counts, and stands over
+    /// the others.
+    #[must_use]
+    pub fn resolve_all(&self, name: &str, cluster: &ClusterFacts) -> Vec<Resolved> {
+        if let Some(own) = own_fact(name, cluster) {
+            let place = || "the cluster itself".to_owned();
+            return own
+                .map(|value| Resolved { value, place: place(), file: String::new(), line: 0 })
+                .into_iter()
+                .collect();
+        }
+        let declared = self.common.clusters.get(&*cluster.name).and_then(|item| {
+            let value = item.spec.variables.get(name)?.0.clone();
+            let line = item.line_of(&format!("spec.variables.{name}"));
+            Some(Resolved { value, place: format!("Cluster {}", item.name), file: item.file.clone(), line })
+        });
+        let layers = self.layers_of(name, cluster.number).map(|(layer, value)| Resolved {
+            value: value.0.clone(),
+            place: layer.place.clone(),
+            file: layer.file.to_owned(),
+            line: layer.lines.get(name).copied().unwrap_or(layer.line),
+        });
+        declared.into_iter().chain(layers).collect()
+    }
+
+    fn layer<'b>(&'b self, name: &'b str, cluster: u32) -> Option<(&'b Layer<'b>, &'b Scalar)> {
+        self.layers_of(name, cluster).next()
+    }
+
+    fn layers_of<'b>(&'b self, name: &'b str, cluster: u32) -> impl Iterator<Item = (&'b Layer<'b>, &'b Scalar)> {
         self.layers
             .iter()
-            .filter(|layer| layer.clusters.contains(cluster))
-            .find_map(|layer| Some((layer, *layer.values.get(name)?)))
+            .filter(move |layer| layer.clusters.contains(cluster))
+            .filter_map(move |layer| Some((layer, *layer.values.get(name)?)))
     }
 }
 

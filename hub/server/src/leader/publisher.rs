@@ -363,6 +363,8 @@ fn store(
     let mut put = vec![(defects_digest, Kind::Catalog, defects)];
     let mut bundles = BTreeMap::new();
     for (name, goal) in goals.bundles {
+        let checked = goal.checked.iter().map(|(digest, one)| (*digest, Kind::Variant, one.variant.encode()));
+        put.extend(checked);
         let mut pairs = Vec::with_capacity(goal.pairs.len());
         for (content, clusters) in goal.pairs {
             let table = content.variables.encode();
