@@ -173,10 +173,21 @@ pub struct Variable {
     pub bundle: String,
     /// Its name.
     pub name: String,
-    /// Its value, as text.
+    /// What is given to it, the highest first: that one counts. None where nothing gives it a value.
+    pub values: Vec<Given>,
+}
+
+/// A value, and where it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// The value, as text.
     pub value: String,
-    /// Where the value was written.
+    /// What kind of place: `default`, `VariableSet edge`, `override 1`, `Cluster a`.
     pub origin: String,
+    /// Its file, relative to the source's path; `None` for what the cluster itself is.
+    pub file: Option<String>,
+    /// Its line, from 1.
+    pub line: Option<u32>,
 }
 
 fn text(text: String) -> Option<String> {
@@ -304,6 +315,21 @@ impl From<wire::BundleSummary> for BundleSummary {
 
 impl From<wire::VariableOrigin> for Variable {
     fn from(variable: wire::VariableOrigin) -> Self {
-        Self { bundle: variable.bundle, name: variable.name, value: variable.value, origin: variable.origin }
+        let first = wire::VariableValue {
+            value: variable.value,
+            origin: variable.origin,
+            file: variable.file,
+            line: variable.line,
+        };
+        let first = (!variable.missing).then_some(first);
+        let values = first.into_iter().chain(variable.overridden).map(Given::from).collect();
+        Self { bundle: variable.bundle, name: variable.name, values }
+    }
+}
+
+impl From<wire::VariableValue> for Given {
+    fn from(given: wire::VariableValue) -> Self {
+        let line = (given.line != 0).then_some(given.line);
+        Self { value: given.value, origin: given.origin, file: text(given.file), line }
     }
 }

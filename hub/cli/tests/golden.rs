@@ -10,7 +10,7 @@ use hub_cli::output::table::Look;
 use hub_cli::output::{self, document, plan, record};
 use hub_cli::up::clusters::{self, Kubeconfig, Start};
 use hub_cli::up::{event, settled, show};
-use hub_cli::view::{Bundle, BundleSummary, Cluster, Defect, Hold, Problem, Source, Status, Variable};
+use hub_cli::view::{Bundle, BundleSummary, Cluster, Defect, Given, Hold, Problem, Source, Status, Variable};
 
 /// A moment in November 2023.
 const NOW: u64 = 1_700_000_000_000;
@@ -192,13 +192,27 @@ fn lists_are_shown_worst_first() {
 
 #[test]
 fn an_explanation_names_object_hold_and_origin() {
-    let variable = |name: &str, origin: &str| Variable {
+    let given = |value: &str, origin: &str, line: u32| Given {
+        value: value.into(),
+        origin: origin.into(),
+        file: Some("fleet/drover.yaml".into()),
+        line: Some(line),
+    };
+    let itself = Given { value: "store-a".into(), origin: "the cluster itself".into(), ..Given::default() };
+    let variable = |name: &str, values: &[Given]| Variable {
         bundle: "main/web".into(),
         name: name.into(),
-        value: "142".into(),
-        origin: origin.into(),
+        values: values.to_vec(),
     };
-    let variables = [variable("storeId", "Cluster"), variable("logLevel", "VariableSet store-defaults")];
+    let variables = [
+        variable("cluster.name", &[itself]),
+        variable(
+            "logLevel",
+            &[given("trace", "override 1", 12), given("debug", "VariableSet edge", 30), given("info", "default", 9)],
+        ),
+        variable("storeId", &[given("142", "Cluster store-a", 4)]),
+        variable("zone", &[]),
+    ];
     let status = troubled();
     let texts: Vec<String> = status
         .clusters

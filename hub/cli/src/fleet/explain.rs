@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::output::table::{Cell, Look, Table, Tone};
 use crate::output::{Output, count, document, ranking, time};
 use crate::programs::full_bundle;
-use crate::view::{Bundle, Cluster, Variable};
+use crate::view::{Bundle, Cluster, Given, Variable};
 
 /// Arguments of `drover explain`.
 #[derive(clap::Args)]
@@ -134,15 +134,28 @@ fn list(text: &mut String, prefix: &str, lines: &[String], total: u64) {
     }
 }
 
+/// A line for each value that is given: the one that counts, then those that it stands over.
 fn variables_table(variables: &[Variable]) -> Table {
-    let mut table = Table::new(&["BUNDLE", "VARIABLE", "VALUE", "FROM"]);
+    let mut table = Table::new(&["BUNDLE", "VARIABLE", "VALUE", "FROM", "AT"]);
     for variable in variables {
-        table.push(vec![
-            Cell::from(&variable.bundle),
-            Cell::from(&variable.name),
-            Cell::from(&variable.value),
-            Cell::from(&variable.origin),
-        ]);
+        let (bundle, name) = (Cell::from(&variable.bundle), Cell::from(&variable.name));
+        let Some((first, others)) = variable.values.split_first() else {
+            table.push(vec![bundle, name, "-".into(), "nothing gives it a value".into(), "".into()]);
+            continue;
+        };
+        table.push(vec![bundle, name, Cell::from(&first.value), Cell::from(&first.origin), at(first)]);
+        for over in others {
+            let origin = format!("(over {})", over.origin);
+            table.push(vec!["".into(), "".into(), Cell::from(&over.value), Cell::from(&origin), at(over)]);
+        }
     }
     table
+}
+
+fn at(given: &Given) -> Cell {
+    match (&given.file, given.line) {
+        (Some(file), Some(line)) => Cell::from(&format!("{file}:{line}")),
+        (Some(file), None) => Cell::from(file),
+        (None, _) => "".into(),
+    }
 }

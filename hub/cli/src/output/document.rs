@@ -267,10 +267,30 @@ pub struct Variable {
     pub bundle: String,
     /// Its name.
     pub name: String,
-    /// Its value, as text.
+    /// Its value, as text; null: nothing gives it one.
+    pub value: Option<String>,
+    /// What kind of place gives the value: default, VariableSet NAME, override N, Cluster NAME or the cluster itself;
+    /// null: none.
+    pub origin: Option<String>,
+    /// The file where the value stands, relative to the source's path; null: none.
+    pub file: Option<String>,
+    /// Its line, from 1; null: none.
+    pub line: Option<u32>,
+    /// Values that it stands over, the highest first.
+    pub overridden: Vec<VariableValue>,
+}
+
+/// A value that another one stands over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct VariableValue {
+    /// The value, as text.
     pub value: String,
-    /// Where the value was written.
+    /// What kind of place gives it.
     pub origin: String,
+    /// The file where it stands, relative to the source's path; null: none.
+    pub file: Option<String>,
+    /// Its line, from 1; null: none.
+    pub line: Option<u32>,
 }
 
 /// Every command that changes something
@@ -463,11 +483,21 @@ impl From<&view::Problem> for Problem {
 
 impl From<&view::Variable> for Variable {
     fn from(variable: &view::Variable) -> Self {
+        let first = variable.values.first();
         Self {
             bundle: variable.bundle.clone(),
             name: variable.name.clone(),
-            value: variable.value.clone(),
-            origin: variable.origin.clone(),
+            value: first.map(|one| one.value.clone()),
+            origin: first.map(|one| one.origin.clone()),
+            file: first.and_then(|one| one.file.clone()),
+            line: first.and_then(|one| one.line),
+            overridden: variable.values.iter().skip(1).map(VariableValue::from).collect(),
         }
+    }
+}
+
+impl From<&view::Given> for VariableValue {
+    fn from(given: &view::Given) -> Self {
+        Self { value: given.value.clone(), origin: given.origin.clone(), file: given.file.clone(), line: given.line }
     }
 }

@@ -205,11 +205,7 @@ impl One<'_> {
     }
 
     /// The variant of a rendering, with the health checks that can be about its objects.
-    fn checked(
-        &self,
-        rendering: &Rendering,
-        checked: &mut BTreeMap<Digest, Checked>,
-    ) -> Result<Digest, Vec<Defect>> {
+    fn checked(&self, rendering: &Rendering, checked: &mut BTreeMap<Digest, Checked>) -> Result<Digest, Vec<Defect>> {
         let checks = health::checks(self.item, self.inputs.common.health_checks(), &rendering.meta);
         let checks = checks.map_err(|defect| vec![defect])?;
         if checks.is_empty() {

@@ -1,13 +1,15 @@
 //! What `hub_core::view` works out, in the words of the wire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hub_core::catalog::Catalog;
+use hub_core::catalog::spec::BundleSpec;
+use hub_core::catalog::{Catalog, Declared};
 use hub_core::fleet::{Cluster, Fleet, Source};
-use hub_core::release::{ClusterFacts, Common, layers};
+use hub_core::release::{ClusterFacts, Common, Resolved, layers};
 use hub_core::select::Index;
 use hub_core::view::{self, BundleView, ClusterView, Hold, Memory as _};
-use proto_model::Digest;
+use proto_model::bind::CLUSTER;
+use proto_model::{Digest, Variables};
 use proto_wire::control as wire;
 use proto_wire::control::get_request::What;
 use tonic::Status;
@@ -202,7 +204,7 @@ fn defects(hub: &Hub, digest: &Digest) -> Option<Defects> {
     serde_json::from_slice(&hub.bodies.get(digest)?).ok()
 }
 
-/// Where each variable comes from that the cluster's bundles use.
+/// Where each variable comes from that the cluster's bundles bind, and what it stands over.
 fn variables(hub: &Hub, fleet: &Fleet, name: &str, known: &Cluster, shown: &ClusterView) -> Vec<wire::VariableOrigin> {
     let facts = ClusterFacts { number: known.number, name: name.to_owned(), labels: known.labels() };
     let index: Index = [(facts.number, &facts.labels)].into_iter().collect();
@@ -220,16 +222,33 @@ fn variables(hub: &Hub, fleet: &Fleet, name: &str, known: &Cluster, shown: &Clus
             continue;
         };
         let pair = fleet.goal(bundle, known.number).or_else(|| fleet.assigned(bundle, known.number));
-        let Some(table) = pair.and_then(|pair| hub.bodies.variables(&pair.variables)) else {
-            continue;
-        };
+        let table = pair.and_then(|pair| hub.bodies.variables(&pair.variables));
         let layers = layers(&common, item, &index);
-        out.extend(table.0.iter().map(|(variable, value)| wire::VariableOrigin {
-            bundle: one.bundle.clone(),
-            name: variable.clone(),
-            value: value.to_string(),
-            origin: layers.resolve(variable, &facts).map_or_else(String::new, |from| from.place),
-        }));
+        for name in bound_names(item, table.as_deref()) {
+            out.push(origin(&one.bundle, &name, layers.resolve_all(&name, &facts)));
+        }
     }
     out
+}
+
+/// The names that a bundle binds; those of `cluster` that its objects use.
+fn bound_names(item: &Declared<BundleSpec>, table: Option<&Variables>) -> BTreeSet<String> {
+    let (own, others): (Vec<&String>, Vec<&String>) = item.spec.variables.keys().partition(|name| *name == CLUSTER);
+    let used = table.into_iter().flat_map(|table| table.0.keys());
+    let of_cluster = used.filter(|name| !own.is_empty() && name.starts_with(&format!("{CLUSTER}.")));
+    others.into_iter().chain(of_cluster).cloned().collect()
+}
+
+fn origin(bundle: &str, name: &str, all: Vec<Resolved>) -> wire::VariableOrigin {
+    let mut all = all.into_iter().map(|one| wire::VariableValue {
+        value: one.value.to_string(),
+        origin: one.place,
+        file: one.file,
+        line: one.line,
+    });
+    let first = all.next();
+    let missing = first.is_none();
+    let wire::VariableValue { value, origin, file, line } = first.unwrap_or_default();
+    let (bundle, name) = (bundle.to_owned(), name.to_owned());
+    wire::VariableOrigin { bundle, name, value, origin, file, line, missing, overridden: all.collect() }
 }
