@@ -79,6 +79,17 @@ pub enum FetchError {
         /// The time that it had, in seconds.
         secs: u64,
     },
+    /// More came than one fetch may bring. What it brought was removed.
+    #[error(
+        "{url} is larger than the {max} bytes that one fetch may bring: keep large files out of the repository, or \
+         put what Drover reads into a repository of its own"
+    )]
+    TooLarge {
+        /// The URL.
+        url: String,
+        /// The limit, in bytes of packs.
+        max: u64,
+    },
     /// The server's answer makes no sense, or its objects do not.
     #[error("{url} cannot be fetched: {why}")]
     Failed {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::child::{ANSWER, CHILD_ARG};
 use crate::error::FetchError;
 use crate::local;
-use crate::source::{Fetched, Location, Reference, Signers, Source};
+use crate::source::{Fetched, Limits, Location, Reference, Request, Signers, Source};
 use crate::ssh;
 
 /// What of the child's output is looked at, in bytes.
@@ -36,6 +36,7 @@ pub struct Fetcher {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     deadline: Duration,
+    limits: Limits,
 }
 
 impl Default for Fetcher {
@@ -60,13 +61,29 @@ impl Fetcher {
     pub fn new(program: impl Into<OsString>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         let args = args.into_iter().map(Into::into).collect();
         let deadline = Duration::from_secs(limits::FETCH_SECS_MAX);
-        Self { program: program.into(), args, env: Vec::new(), deadline }
+        Self { program: program.into(), args, env: Vec::new(), deadline, limits: Limits::default() }
     }
 
     /// Another deadline.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Another limit of what one fetch may bring, in bytes of packs, in place of
+    /// [`limits::FETCH_BYTES_MAX`].
+    #[must_use]
+    pub fn bytes_max(mut self, bytes: u64) -> Self {
+        self.limits.fetch_bytes_max = bytes;
+        self
+    }
+
+    /// Another size above which a mirror is made anew, in bytes, in place of
+    /// [`limits::MIRROR_BYTES_MAX`].
+    #[must_use]
+    pub fn mirror_bytes_max(mut self, bytes: u64) -> Self {
+        self.limits.mirror_bytes_max = bytes;
         self
     }
 
@@ -107,13 +124,14 @@ impl Fetcher {
         };
         prepare(&source.dir, &location).await?;
         let mut child = self.start(&source, &location)?;
-        match timeout(self.deadline, ask(&mut child.0, &source, &location)).await {
+        let request = Request { source, limits: self.limits };
+        match timeout(self.deadline, ask(&mut child.0, &request, &location)).await {
             Ok(answer) => answer,
             Err(_) => {
                 // Nothing is left of it when the next fetch begins.
                 child.end();
                 let _ = child.0.wait().await;
-                Err(FetchError::Deadline { url: source.url, secs: self.deadline.as_secs() })
+                Err(FetchError::Deadline { url: request.source.url, secs: self.deadline.as_secs() })
             }
         }
     }
@@ -174,8 +192,9 @@ async fn prepare(dir: &Path, location: &Location) -> Result<(), FetchError> {
     fs::write(dir.join(GIT_CONFIG), config).await.map_err(mirror)
 }
 
-async fn ask(child: &mut Child, source: &Source, location: &Location) -> Result<Fetched, FetchError> {
-    let mut request = serde_json::to_vec(source).map_err(|error| failed(source, &error.to_string()))?;
+async fn ask(child: &mut Child, request: &Request, location: &Location) -> Result<Fetched, FetchError> {
+    let source = &request.source;
+    let mut request = serde_json::to_vec(request).map_err(|error| failed(source, &error.to_string()))?;
     request.push(b'\n');
     let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {

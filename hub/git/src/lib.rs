@@ -17,6 +17,7 @@
 //! Nothing is checked out, and no Git configuration of the user or the system is read.
 
 mod child;
+mod confine;
 mod credentials;
 mod error;
 mod fetcher;

@@ -1,27 +1,32 @@
-//! The mirror: a bare repository with all that was fetched, and one ref of ours.
+//! The mirror: a bare repository with what was fetched, and refs of ours.
 //!
 //! Only the child writes it, one child at a time. What a killed child left is put right by the
-//! next one; objects are never removed, since earlier commits are read again.
+//! next one. Every fetch adds a pack and none is ever removed: a mirror that has too many, or is too
+//! large, is fetched anew beside the old one and takes its place, with the head that was accepted.
 
 use std::fs;
 use std::io;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gix::ObjectId;
 use gix::remote::fetch::Shallow;
 use proto_model::limits;
 
+use crate::confine;
 use crate::credentials::Credentials;
 use crate::error::{FetchError, explain};
 use crate::history::{Descent, descent};
 use crate::remote::{Remote, Target};
-use crate::source::{Fetched, Location, Reference, Source};
+use crate::source::{Fetched, Location, Reference, Request, Source};
 use crate::verify::{self, Keys};
 
 const NAME: &str = "mirror.git";
+/// One that is being fetched, to take the place of the other.
+const FRESH: &str = "fresh.git";
+/// One whose place was taken.
+const OLD: &str = "old.git";
 /// What was fetched last.
 const HEAD: &str = "refs/drover/head";
 /// The accepted head, where it had to be fetched for itself.
@@ -34,12 +39,16 @@ const _: () = assert!(50 + 500 + 5_000 + 50_000 < limits::HISTORY_COMMITS_MAX);
 
 /// Opens the mirror in a source's directory.
 pub(crate) fn open(dir: &Path) -> gix::Result<gix::Repository> {
-    gix::open_opts(dir.join(NAME), trusted().open_path_as_is(true))
+    open_at(&dir.join(NAME))
 }
 
 /// Opens the mirror in a source's directory, or the repository that the directory is itself.
 pub(crate) fn open_any(dir: &Path) -> gix::Result<gix::Repository> {
     if dir.join(NAME).is_dir() { open(dir) } else { gix::open_opts(dir, trusted()) }
+}
+
+fn open_at(git: &Path) -> gix::Result<gix::Repository> {
+    gix::open_opts(git, trusted().open_path_as_is(true))
 }
 
 /// It is ours, whoever the files belong to; no other configuration is read.
@@ -55,10 +64,12 @@ pub(crate) fn held(repository: &gix::Repository) -> Option<ObjectId> {
 }
 
 /// Fetches a source into its mirror. Runs in the child.
-pub(crate) fn fetch(source: &Source) -> Result<Fetched, FetchError> {
+pub(crate) fn fetch(request: &Request) -> Result<Fetched, FetchError> {
+    let source = &request.source;
     let location = Location::parse(&source.url)?;
     let reference = Reference::parse(&location.url(), &source.reference)?;
     let credentials = source.credentials.as_deref().map(Credentials::load).transpose()?;
+    let keys = source.signers.as_ref().map(Keys::load).transpose()?;
     let remote = Remote::new(&location, credentials.as_ref())?;
     if let Location::Local(path) = &location
         && !path.is_dir()
@@ -68,107 +79,188 @@ pub(crate) fn fetch(source: &Source) -> Result<Fetched, FetchError> {
             why: " (there is no such directory)".to_owned(),
         });
     }
-    let repository = open_or_make(&source.dir, &remote)?;
-    let before = held(&repository);
-    let target = remote.resolve(&repository, &reference, &source.reference)?;
-    let unchanged = before == Some(target.id);
-    if !unchanged {
-        // A local repository is whole anyway; of a server's, the newest commit is enough until
-        // somebody asks what it descends from.
-        let first = before.is_none() && !matches!(location, Location::Local(_));
-        let shallow = if first { Shallow::DepthAtRemote(NonZeroU32::MIN) } else { Shallow::NoChange };
-        remote.receive(&repository, &target, HEAD, shallow)?;
+    let git = recovered(&source.dir)?;
+    // From here on foreign bytes are read.
+    confine::to(&source.dir, &location);
+    let visit = Visit { source, reference, remote, keys };
+    let (packs, bytes) = size(&git);
+    if packs > request.limits.mirror_packs_max || bytes > request.limits.mirror_bytes_max {
+        let fresh = source.dir.join(FRESH);
+        match visit.again(&git, &fresh) {
+            Ok(fetched) => return Ok(fetched),
+            // What there is still serves, and says what is wrong if the source is.
+            Err(_) => remove(&fresh)?,
+        }
     }
-    let commit = head(&source.dir, &location)?;
-    if let Some(signers) = &source.signers {
-        verify(&source.dir, &target, &Keys::load(signers)?)?;
-    }
-    if let Some(Ok(accepted)) = source.accepted.as_ref().map(|id| ObjectId::from_hex(id.as_bytes())) {
-        deepen(&remote, &source.dir, &target, accepted, commit)?;
-        bring(&remote, &source.dir, accepted)?;
-    }
-    tidy(&source.dir.join(NAME));
-    Ok(Fetched { commit: commit.to_string(), unchanged: before == Some(commit) })
+    visit.fetch(&git)
 }
 
-/// The head after a fetch, with everything that it needs.
-fn head(dir: &Path, location: &Location) -> Result<ObjectId, FetchError> {
-    let repository = open(dir).map_err(|error| unusable(dir, &explain(&error)))?;
-    held(&repository).ok_or_else(|| FetchError::Failed {
-        url: location.url(),
-        why: "what the ref names is no commit, or not whole".to_owned(),
-    })
+/// One visit to a source.
+struct Visit<'a> {
+    source: &'a Source,
+    reference: Reference,
+    remote: Remote<'a>,
+    keys: Option<Keys>,
+}
+
+impl Visit<'_> {
+    /// Brings a mirror up to date.
+    fn fetch(&self, git: &Path) -> Result<Fetched, FetchError> {
+        let repository = self.open_or_make(git)?;
+        let before = held(&repository);
+        let target = self.remote.resolve(&repository, &self.reference, &self.source.reference)?;
+        if before != Some(target.id) {
+            // A local repository is whole anyway; of a server's, the newest commit is enough until
+            // somebody asks what it descends from.
+            let first = before.is_none() && !matches!(self.remote.location, Location::Local(_));
+            let shallow = if first { Shallow::DepthAtRemote(NonZeroU32::MIN) } else { Shallow::NoChange };
+            self.remote.receive(&repository, &target, HEAD, shallow)?;
+        }
+        let commit = self.head(git)?;
+        if let Some(keys) = &self.keys {
+            verify(git, &target, keys)?;
+        }
+        if let Some(accepted) = self.accepted() {
+            self.deepen(git, &target, accepted, commit)?;
+            self.bring(git, accepted)?;
+        }
+        Ok(Fetched { commit: commit.to_string(), unchanged: before == Some(commit) })
+    }
+
+    /// Fetches everything anew into a mirror that takes the place of the old one.
+    fn again(&self, git: &Path, fresh: &Path) -> Result<Fetched, FetchError> {
+        remove(fresh)?;
+        let before = open_at(git).ok().and_then(|repository| held(&repository)).map(|id| id.to_string());
+        if let Some(accepted) = self.accepted() {
+            // A server may have forgotten it; what clusters run must still be readable.
+            let old = Location::Local(git.to_owned());
+            let repository = self.open_or_make(fresh)?;
+            let target = Target { spec: accepted.to_string(), id: accepted };
+            let depth = Shallow::DepthAtRemote(NonZeroU32::MIN);
+            Remote::new(&old, None)?.receive(&repository, &target, ACCEPTED, depth)?;
+        }
+        let fetched = self.fetch(fresh)?;
+        let old = self.source.dir.join(OLD);
+        let swap = fs::rename(git, &old).and_then(|()| fs::rename(fresh, git));
+        swap.map_err(|error| unusable(git, &error.to_string()))?;
+        remove(&old)?;
+        Ok(Fetched { unchanged: before.as_ref() == Some(&fetched.commit), ..fetched })
+    }
+
+    fn accepted(&self) -> Option<ObjectId> {
+        ObjectId::from_hex(self.source.accepted.as_ref()?.as_bytes()).ok()
+    }
+
+    /// The head after a fetch, with everything that it needs.
+    fn head(&self, git: &Path) -> Result<ObjectId, FetchError> {
+        let repository = open_at(git).map_err(|error| unusable(git, &explain(&error)))?;
+        held(&repository).ok_or_else(|| FetchError::Failed {
+            url: self.remote.location.url(),
+            why: "what the ref names is no commit, or not whole".to_owned(),
+        })
+    }
+
+    /// Fetches history until it shows whether `commit` descends from `accepted`, or the limit is
+    /// reached: then it stays unknown, and whoever asks is told so.
+    fn deepen(&self, git: &Path, target: &Target, accepted: ObjectId, commit: ObjectId) -> Result<(), FetchError> {
+        for commits in DEEPEN {
+            // Opened anew: where history is cut has changed.
+            let repository = self.open(git)?;
+            match descent(&repository, accepted, commit) {
+                Ok(Descent::Unknown) => self.remote.receive(&repository, target, HEAD, Shallow::Deepen(commits))?,
+                Ok(Descent::Yes | Descent::No) => break,
+                Err(error) => return Err(unusable(git, &explain(&error))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the accepted head where history did not: after a rewind, into a new mirror, what
+    /// clusters run must still be readable. A server may have forgotten it, or give no commits by
+    /// id: whoever reads it is told then.
+    fn bring(&self, git: &Path, accepted: ObjectId) -> Result<(), FetchError> {
+        let repository = self.open(git)?;
+        if !repository.has_object(accepted) {
+            let target = Target { spec: accepted.to_string(), id: accepted };
+            let shallow = match self.remote.location {
+                Location::Local(_) => Shallow::NoChange,
+                Location::Http { .. } | Location::Ssh { .. } => Shallow::DepthAtRemote(NonZeroU32::MIN),
+            };
+            let _ = self.remote.receive(&repository, &target, ACCEPTED, shallow);
+        }
+        Ok(())
+    }
+
+    /// Opens a mirror to fetch into it.
+    fn open(&self, git: &Path) -> Result<gix::Repository, FetchError> {
+        let options = trusted().open_path_as_is(true).config_overrides(self.remote.settings());
+        gix::open_opts(git, options).map_err(|error| unusable(git, &explain(&error)))
+    }
+
+    fn open_or_make(&self, git: &Path) -> Result<gix::Repository, FetchError> {
+        let wrong = |error: io::Error| unusable(git, &error.to_string());
+        if git.exists() {
+            put_right(git).map_err(wrong)?;
+            if let Ok(repository) = self.open(git) {
+                return Ok(repository);
+            }
+            // Not ours, or half made: all of it can be fetched again.
+            remove(git)?;
+        }
+        fs::create_dir_all(git).map_err(wrong)?;
+        let options = gix::open::Options::isolated();
+        gix::ThreadSafeRepository::init_opts(git, gix::create::Kind::Bare, gix::create::Options::default(), options)
+            .map_err(|error| unusable(git, &explain(&error)))?;
+        self.open(git)
+    }
 }
 
 /// Whether the head is signed by somebody who may: the commit, or the tag that was fetched.
-fn verify(dir: &Path, target: &Target, keys: &Keys) -> Result<(), FetchError> {
-    let repository = open(dir).map_err(|error| unusable(dir, &explain(&error)))?;
-    let head = repository.find_reference(HEAD).map_err(|error| unusable(dir, &explain(&error)))?;
+fn verify(git: &Path, target: &Target, keys: &Keys) -> Result<(), FetchError> {
+    let repository = open_at(git).map_err(|error| unusable(git, &explain(&error)))?;
+    let head = repository.find_reference(HEAD).map_err(|error| unusable(git, &explain(&error)))?;
     let id = head.target().try_id().map(ToOwned::to_owned);
-    let id = id.ok_or_else(|| unusable(dir, "its head names no object"))?;
+    let id = id.ok_or_else(|| unusable(git, "its head names no object"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     verify::head(&repository, id, &target.spec, keys, i64::try_from(now).unwrap_or(i64::MAX))
 }
 
-/// Fetches history until it shows whether `commit` descends from `accepted`, or the limit is
-/// reached: then it stays unknown, and whoever asks is told so.
-fn deepen(
-    remote: &Remote<'_>,
-    dir: &Path,
-    target: &Target,
-    accepted: ObjectId,
-    commit: ObjectId,
-) -> Result<(), FetchError> {
-    for commits in DEEPEN {
-        // Opened anew: where history is cut has changed.
-        let repository = open_for(dir, remote)?;
-        match descent(&repository, accepted, commit) {
-            Ok(Descent::Unknown) => remote.receive(&repository, target, HEAD, Shallow::Deepen(commits))?,
-            Ok(Descent::Yes | Descent::No) => break,
-            Err(error) => return Err(unusable(dir, &explain(&error))),
-        }
+/// Where the mirror of a source lies, after what a killed child left was put right: one that was
+/// on its way out comes back where none had taken its place.
+fn recovered(dir: &Path) -> Result<PathBuf, FetchError> {
+    let (git, old) = (dir.join(NAME), dir.join(OLD));
+    if !git.exists() && old.exists() {
+        fs::rename(&old, &git).map_err(|error| unusable(&git, &error.to_string()))?;
     }
-    Ok(())
+    remove(&old)?;
+    remove(&dir.join(FRESH))?;
+    Ok(git)
 }
 
-/// Brings the accepted head where history did not: after a rewind, into a new mirror, what clusters
-/// run must still be readable. A server may have forgotten it, or give no commits by id: whoever
-/// reads it is told then.
-fn bring(remote: &Remote<'_>, dir: &Path, accepted: ObjectId) -> Result<(), FetchError> {
-    let repository = open_for(dir, remote)?;
-    if !repository.has_object(accepted) {
-        let target = Target { spec: accepted.to_string(), id: accepted };
-        let shallow = match remote.location {
-            Location::Local(_) => Shallow::NoChange,
-            Location::Http { .. } | Location::Ssh { .. } => Shallow::DepthAtRemote(NonZeroU32::MIN),
-        };
-        let _ = remote.receive(&repository, &target, ACCEPTED, shallow);
+fn remove(path: &Path) -> Result<(), FetchError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(path, &error.to_string())),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-/// Opens the mirror to fetch into it.
-fn open_for(dir: &Path, remote: &Remote<'_>) -> Result<gix::Repository, FetchError> {
-    let options = trusted().open_path_as_is(true).config_overrides(remote.settings());
-    gix::open_opts(dir.join(NAME), options).map_err(|error| unusable(dir, &explain(&error)))
+/// Packs of a mirror, and bytes of all that lies beside them.
+fn size(git: &Path) -> (usize, u64) {
+    let files = files(&git.join("objects/pack")).unwrap_or_default();
+    let packs = files.iter().filter(|path| path.extension().is_some_and(|e| e == "pack")).count();
+    let bytes = files.iter().filter_map(|path| fs::metadata(path).ok()).map(|found| found.len()).sum();
+    (packs, bytes)
 }
 
-fn open_or_make(dir: &Path, remote: &Remote<'_>) -> Result<gix::Repository, FetchError> {
-    let path = dir.join(NAME);
-    let wrong = |error: io::Error| unusable(dir, &error.to_string());
-    if path.exists() {
-        put_right(&path).map_err(wrong)?;
-        if let Ok(repository) = open_for(dir, remote) {
-            return Ok(repository);
-        }
-        // Not ours, or half made: all of it can be fetched again.
-        fs::remove_dir_all(&path).map_err(wrong)?;
-    }
-    fs::create_dir_all(&path).map_err(wrong)?;
-    let options = gix::open::Options::isolated();
-    gix::ThreadSafeRepository::init_opts(&path, gix::create::Kind::Bare, gix::create::Options::default(), options)
-        .map_err(|error| unusable(dir, &explain(&error)))?;
-    open_for(dir, remote)
+/// Bytes of packs in a source's directory, finished or not.
+pub(crate) fn bytes(dir: &Path) -> u64 {
+    [NAME, FRESH].iter().map(|name| size(&dir.join(name)).1).sum()
+}
+
+/// Removes what was not finished, after a fetch that was given up.
+pub(crate) fn clear(dir: &Path) {
+    let _ = put_right(&dir.join(NAME));
+    let _ = remove(&dir.join(FRESH));
 }
 
 /// Removes what a killed child left: locks, which would hold up every later one, unfinished packs,
@@ -187,19 +279,6 @@ fn put_right(mirror: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Puts many packs into one, with everything in them. Every fetch adds a pack.
-fn tidy(mirror: &Path) {
-    let packs = files(&mirror.join("objects/pack")).unwrap_or_default();
-    let packs = packs.iter().filter(|path| path.extension().is_some_and(|e| e == "pack")).count();
-    if packs <= limits::MIRROR_PACKS_MAX {
-        return;
-    }
-    let mut git = Command::new("git");
-    git.arg("-C").arg(mirror).args(["repack", "-a", "-d", "-k", "-q"]);
-    // Where there is no git the packs stay: slower to read, and nothing is lost.
-    let _ = git.stdin(Stdio::null()).stdout(Stdio::null()).status();
 }
 
 fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {

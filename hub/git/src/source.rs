@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use proto_model::limits;
 use serde::{Deserialize, Serialize};
 
 use crate::error::FetchError;
@@ -25,6 +26,34 @@ pub struct Source {
     /// The head that was accepted last: history is fetched until it shows whether the new one
     /// descends from it, within `limits::HISTORY_COMMITS_MAX`.
     pub accepted: Option<String>,
+}
+
+/// What the child is asked.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Request {
+    pub(crate) source: Source,
+    pub(crate) limits: Limits,
+}
+
+/// How much a fetch may cost.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Limits {
+    /// What one fetch may bring, in bytes of packs.
+    pub(crate) fetch_bytes_max: u64,
+    /// A mirror that is larger is made anew.
+    pub(crate) mirror_bytes_max: u64,
+    /// A mirror with more packs is made anew.
+    pub(crate) mirror_packs_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fetch_bytes_max: limits::FETCH_BYTES_MAX,
+            mirror_bytes_max: limits::MIRROR_BYTES_MAX,
+            mirror_packs_max: limits::MIRROR_PACKS_MAX,
+        }
+    }
 }
 
 /// The public keys of those who may sign: SSH keys, lines of an `allowed_signers` file, and armored

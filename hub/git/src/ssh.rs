@@ -7,6 +7,7 @@ use std::path::Path;
 
 use proto_model::limits;
 use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
+use rustix::thread::gettid;
 
 use crate::credentials::{Credentials, wrong};
 use crate::error::FetchError;
@@ -47,11 +48,12 @@ impl Ssh {
     /// The command as Git's `core.sshCommand` has it; it reads no configuration, asks nobody and
     /// trusts nobody but the hosts that are known.
     pub(crate) fn command(&self) -> String {
-        let pid = std::process::id();
+        // Of this thread: a restricted process is let see into those restricted as it is alone.
+        let of = format!("/proc/{}/task/{}/fd", std::process::id(), gettid());
         let (key, known_hosts) = (self.key.as_raw_fd(), self.known_hosts.as_raw_fd());
         let connect_secs = limits::SSH_CONNECT_SECS_MAX;
         format!(
-            "ssh -F none -T -a -x -i /proc/{pid}/fd/{key} -o UserKnownHostsFile=/proc/{pid}/fd/{known_hosts} \
+            "ssh -F none -T -a -x -i {of}/{key} -o UserKnownHostsFile={of}/{known_hosts} \
              -o GlobalKnownHostsFile=none -o StrictHostKeyChecking=yes -o UpdateHostKeys=no -o BatchMode=yes \
              -o IdentitiesOnly=yes -o IdentityAgent=none -o PreferredAuthentications=publickey \
              -o ClearAllForwardings=yes -o ConnectTimeout={connect_secs} -o ServerAliveInterval={connect_secs} \

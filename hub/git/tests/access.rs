@@ -193,7 +193,8 @@ impl FakeSsh {
         let dir = tempfile::tempdir().unwrap();
         let script = format!(
             r#"#!/bin/sh
-cd '{dir}'
+# All that it may write.
+cd "$HOME"
 printf '%s\n' "$@" >args
 env >environment
 for word; do
@@ -204,8 +205,7 @@ for word; do
   before=$word
 done
 {then}
-"#,
-            dir = dir.path().display()
+"#
         );
         fs::write(dir.path().join("ssh"), script).unwrap();
         fs::set_permissions(dir.path().join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -216,10 +216,21 @@ done
         let path = std::env::var("PATH").unwrap();
         fetcher().env("PATH", format!("{}:{path}", self.0.path().display()))
     }
+}
 
-    fn noted(&self, name: &str) -> String {
-        fs::read_to_string(self.0.path().join(name)).unwrap()
+/// A copy of a repository where a fake ssh, which may touch nothing else, can serve it.
+fn served(repo: &Repo, mirror: &Mirror) -> String {
+    let path = mirror.source.dir.join("served").to_str().unwrap().to_owned();
+    if !Path::new(&path).exists() {
+        repo.git(&["init", "-q", "--bare", &path]);
     }
+    repo.git(&["push", "-q", &path, "main"]);
+    format!("exec git-upload-pack '{path}'")
+}
+
+/// What the fake ssh noted.
+fn noted(mirror: &Mirror, name: &str) -> String {
+    fs::read_to_string(mirror.source.dir.join(name)).unwrap()
 }
 
 fn over_ssh(path: &Path) -> Mirror {
@@ -232,29 +243,30 @@ fn over_ssh(path: &Path) -> Mirror {
 async fn ssh_gets_a_key_and_known_hosts_and_nothing_else() {
     let repo = Repo::new();
     let first = repo.commit("a.yaml", "one");
-    let ssh = FakeSsh::new(&format!("exec git-upload-pack '{}'", repo.path().display()));
     let mut mirror = over_ssh(repo.path());
+    let ssh = FakeSsh::new(&served(&repo, &mirror));
     assert_eq!(ssh.fetcher().fetch(&mirror.source).await.unwrap().commit, first);
     assert!(mirror.git_dir().join("shallow").exists(), "the first fetch is shallow");
     let second = repo.commit("a.yaml", "two");
+    served(&repo, &mirror);
     assert_eq!(ssh.fetcher().fetch(&mirror.source).await.unwrap().commit, second);
     assert!(ssh.fetcher().fetch(&mirror.source).await.unwrap().unchanged);
 
-    assert_eq!((ssh.noted("key").as_str(), ssh.noted("mode").trim()), (KEY, "600"));
-    assert_eq!(ssh.noted("known_hosts").trim(), "git.example.com ssh-ed25519 AAAA");
-    let args = ssh.noted("args").replace('\n', " ");
+    assert_eq!((noted(&mirror, "key").as_str(), noted(&mirror, "mode").trim()), (KEY, "600"));
+    assert_eq!(noted(&mirror, "known_hosts").trim(), "git.example.com ssh-ed25519 AAAA");
+    let args = noted(&mirror, "args").replace('\n', " ");
     for flag in ["-F none", "-o StrictHostKeyChecking=yes", "-o BatchMode=yes", "-o IdentitiesOnly=yes"] {
         assert!(args.contains(flag), "{args}");
     }
     let end = format!("-p2222 git@git.example.com git-upload-pack '{}' ", repo.path().display());
     assert!(args.ends_with(&end), "{args}");
     let secret = KEY.lines().nth(1).unwrap();
-    assert!(!args.contains(secret) && !ssh.noted("environment").contains(secret));
-    assert!(!ssh.noted("environment").contains("SSH_AUTH_SOCK"));
+    assert!(!args.contains(secret) && !noted(&mirror, "environment").contains(secret));
+    assert!(!noted(&mirror, "environment").contains("SSH_AUTH_SOCK"));
 
     mirror.source.url = format!("git@git.example.com:{}", repo.path().display());
     assert!(ssh.fetcher().fetch(&mirror.source).await.unwrap().unchanged);
-    assert!(ssh.noted("args").contains("\ngit@git.example.com\n"));
+    assert!(noted(&mirror, "args").contains("\ngit@git.example.com\n"));
 }
 
 #[tokio::test]
@@ -269,7 +281,7 @@ async fn ssh_without_known_hosts_is_refused_before_anything_is_sent() {
     mirror.source.credentials = None;
     let error = ssh.fetcher().fetch(&mirror.source).await.unwrap_err().to_string();
     assert!(error.contains("ssh-key and known_hosts"), "{error}");
-    assert!(!ssh.0.path().join("args").exists(), "ssh was not started");
+    assert!(!mirror.source.dir.join("args").exists(), "ssh was not started");
 }
 
 #[tokio::test]
@@ -277,7 +289,7 @@ async fn a_wrong_key_and_a_wrong_host_are_told_apart() {
     let repo = Repo::new();
     let head = repo.commit("a.yaml", "one");
     let mirror = over_ssh(repo.path());
-    let good = FakeSsh::new(&format!("exec git-upload-pack '{}'", repo.path().display()));
+    let good = FakeSsh::new(&served(&repo, &mirror));
     good.fetcher().fetch(&mirror.source).await.unwrap();
 
     let denied = FakeSsh::new("echo 'git@git.example.com: Permission denied (publickey).' >&2; exit 255");
@@ -304,8 +316,26 @@ async fn an_ssh_that_hangs_ends_with_the_deadline() {
     let fetching = ssh.fetcher().deadline(std::time::Duration::from_secs(3));
     let error = fetching.fetch(&mirror.source).await.unwrap_err();
     assert!(matches!(error, FetchError::Deadline { .. }), "{error}");
-    let status = format!("/proc/{}/stat", ssh.noted("pid").trim());
+    let status = format!("/proc/{}/stat", noted(&mirror, "pid").trim());
     let state = fs::read_to_string(status).unwrap_or_default();
     let is_running = state.rsplit(") ").next().is_some_and(|rest| rest.starts_with(['S', 'R', 'D']));
     assert!(!is_running, "{state}");
+}
+
+/// What a server could make the process do that reads its answers.
+#[tokio::test]
+async fn the_process_that_fetches_reads_and_writes_its_own() {
+    let repo = Repo::new();
+    repo.commit("a.yaml", "one");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (secret, target) = (elsewhere.path().join("secret"), elsewhere.path().join("target"));
+    fs::write(&secret, "s3cret").unwrap();
+    let (read, write) = (secret.display(), target.display());
+    let ssh = FakeSsh::new(&format!("cat '{read}' >stolen; echo x >'{write}'; echo done >tried; exit 1"));
+    let mirror = over_ssh(repo.path());
+    assert!(ssh.fetcher().fetch(&mirror.source).await.is_err());
+    assert_eq!(noted(&mirror, "tried"), "done\n");
+    // Landlock came with Linux 5.13.
+    assert_eq!(noted(&mirror, "stolen"), "", "what is not the source's cannot be read");
+    assert!(!target.exists(), "nothing is written outside the mirror");
 }

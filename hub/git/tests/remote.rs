@@ -172,7 +172,7 @@ fn the_child_ends_with_its_parent() {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let request = format!(
-        r#"{{"url":"{}","reference":"main","dir":"{}","credentials":null,"signers":null,"accepted":null}}"#,
+        r#"{{"source":{{"url":"{}","reference":"main","dir":"{}","credentials":null,"signers":null,"accepted":null}},"limits":{{"fetch_bytes_max":1000,"mirror_bytes_max":1000,"mirror_packs_max":1}}}}"#,
         mirror.source.url,
         mirror.source.dir.display()
     );

@@ -314,7 +314,13 @@ pub const CREDENTIAL_BYTES_MAX: usize = 64 * 1024;
 pub const SIGNERS_BYTES_MAX: usize = 1024 * 1024;
 /// Commits of history that are looked at to tell whether a head descends from another.
 pub const HISTORY_COMMITS_MAX: usize = 100_000;
-/// Packs of a mirror before they are put into one.
+/// What one fetch may bring, in bytes of packs: content and history, compressed.
+pub const FETCH_BYTES_MAX: u64 = 1 << 30;
+/// Address space of a process that fetches, in bytes; it maps the packs of a mirror.
+pub const FETCH_ADDRESS_BYTES_MAX: u64 = 12 << 30;
+/// Bytes of packs in a mirror before it is fetched anew.
+pub const MIRROR_BYTES_MAX: u64 = 3 << 30;
+/// Packs of a mirror before it is fetched anew.
 pub const MIRROR_PACKS_MAX: usize = 100;
 /// Time between polls of a remote source, in seconds, before jitter.
 pub const POLL_REMOTE_SECS: u64 = 60;
@@ -396,6 +402,9 @@ const _: () = assert!(
         <= SYNC_MESSAGE_BYTES_MAX
 );
 const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
+// A fresh mirror, with the accepted head, must not be too large again; both are mapped meanwhile.
+const _: () = assert!(2 * FETCH_BYTES_MAX < MIRROR_BYTES_MAX);
+const _: () = assert!(2 * (MIRROR_BYTES_MAX + FETCH_BYTES_MAX) <= FETCH_ADDRESS_BYTES_MAX);
 const _: () = assert!(2 * ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BUNDLE_BYTES_MAX < DELTA_BYTES_MAX);

@@ -156,10 +156,51 @@ pub(crate) async fn still_reads(mirror: &Mirror, commit: &str) {
 pub(crate) enum Answer {
     /// As Git does, to those who send this `Authorization` where it asks for one.
     Git { root: PathBuf, asks: Option<&'static str> },
+    /// As Git does, until it is asked for content.
+    Faulty { root: PathBuf, fault: Fault },
     /// Never.
     Hang,
     /// The same bytes, whatever was asked.
     Bytes(&'static [u8]),
+}
+
+/// What goes wrong when content is asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Fault {
+    Hang,
+    Status500,
+    /// The connection ends half-way.
+    Close,
+    /// Bytes are not those that were sent.
+    Corrupt,
+    /// All is well, but the end takes its time.
+    Slow,
+}
+
+impl Fault {
+    fn respond(self, stream: &mut dyn Stream, mut response: Vec<u8>) -> Vec<u8> {
+        let middle = response.len() / 2;
+        match self {
+            Self::Hang => loop {
+                thread::park();
+            },
+            Self::Status500 => b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+            Self::Close => response[..middle].to_vec(),
+            Self::Corrupt => {
+                for byte in &mut response[middle..middle + 100] {
+                    *byte ^= 0x55;
+                }
+                response
+            }
+            Self::Slow => {
+                let end = response.split_off(response.len() - 100);
+                let _ = stream.write_all(&response);
+                let _ = stream.flush();
+                thread::sleep(std::time::Duration::from_secs(5));
+                end
+            }
+        }
+    }
 }
 
 /// A server on a port that the system chose; its threads end with the test program.
@@ -197,6 +238,11 @@ fn respond(stream: &mut dyn Stream, answer: &Answer) {
             thread::park();
         },
         Answer::Bytes(bytes) => bytes.to_vec(),
+        Answer::Faulty { root, fault } => {
+            let response = request.run_backend(root);
+            let asks = request.body.windows(13).any(|part| part == b"command=fetch");
+            if asks { fault.respond(stream, response) } else { response }
+        }
         Answer::Git { root, asks } => {
             let sent = request.headers.get("authorization").map(String::as_str);
             match asks {
