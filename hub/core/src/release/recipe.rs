@@ -163,13 +163,13 @@ impl Maker<'_> {
         }
         if render.manifests.is_none() {
             let exclude = globset(&self.item.spec.exclude).unwrap_or_default();
-            let stands = |name: &&str| {
+            let stands = |name: &str| {
                 !exclude.is_match(name) && join(&path, name).is_some_and(|path| self.snapshot.files.contains_key(&path))
             };
-            if kustomization::NAMES.iter().any(|name| stands(&name)) {
+            if kustomization::NAMES.into_iter().any(stands) {
                 return self.kustomize("spec.path", ".", listed, made);
             }
-            if stands(&"Chart.yaml") {
+            if stands("Chart.yaml") {
                 let plain = HelmSpec { chart: ".".into(), ..HelmSpec::default() };
                 return self.helm(&plain, listed, made);
             }
