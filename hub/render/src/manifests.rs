@@ -13,7 +13,7 @@ use proto_model::{GroupKind, Identity, Object, Variant, limits};
 use serde_json::Value as Json;
 
 use crate::document::{self, Placed};
-use crate::refuse;
+use crate::{hooks, refuse};
 
 /// What a rendering gives.
 #[derive(Clone, Debug)]
@@ -24,15 +24,28 @@ pub struct Rendered {
     pub objects: Vec<Object>,
     /// What can be told of them without their bodies.
     pub meta: VariantMeta,
+    /// What is worth knowing and holds nothing, such as tests that were left out.
+    pub notes: Vec<Defect>,
 }
 
-/// Renders one bundle; `read` gives the content of a file.
+/// Renders a bundle whose files are its objects; `read` gives the content of a file.
 ///
 /// # Errors
 /// All that is wrong with the bundle's files; the bundle is held.
 pub fn render(input: &RenderInput, read: impl Fn(&str) -> Option<Arc<[u8]>>) -> Result<Rendered, Vec<Defect>> {
     let mut defects = Vec::new();
     let placed = placed(input, read, &mut defects);
+    finish(input, placed, defects)
+}
+
+/// What all ways of rendering end with: from what was read to what is kept.
+pub(crate) fn finish(
+    input: &RenderInput,
+    placed: Vec<Placed>,
+    mut defects: Vec<Defect>,
+) -> Result<Rendered, Vec<Defect>> {
+    let hooks::Mapped { placed, notes } = hooks::map(placed, &mut defects);
+    let placed = within_limits(input, placed, &mut defects);
     let scopes = Scopes::of(&placed);
     let (mut objects, mut metas) = (Vec::new(), Vec::new());
     let mut seen = BTreeMap::new();
@@ -55,17 +68,26 @@ pub fn render(input: &RenderInput, read: impl Fn(&str) -> Option<Arc<[u8]>>) -> 
         }
     }
     if !defects.is_empty() {
-        shorten(&mut defects);
-        return Err(defects.into_iter().map(|defect| defect.holding(&input.bundle)).collect());
+        return Err(held(input, defects));
     }
     let variant =
         Variant { settings: input.settings.clone(), objects: objects.iter().map(|object| object.digest).collect() };
     let meta = VariantMeta { binds: input.settings.binds.clone(), objects: metas };
-    Ok(Rendered { variant, objects, meta })
+    Ok(Rendered { variant, objects, meta, notes })
+}
+
+/// What is wrong, as the bundle shows it.
+pub(crate) fn held(input: &RenderInput, mut defects: Vec<Defect>) -> Vec<Defect> {
+    shorten(&mut defects);
+    defects.into_iter().map(|defect| defect.holding(&input.bundle)).collect()
 }
 
 /// All manifests of the bundle's files, in the order of the files, within the limits.
-fn placed(input: &RenderInput, read: impl Fn(&str) -> Option<Arc<[u8]>>, defects: &mut Vec<Defect>) -> Vec<Placed> {
+pub(crate) fn placed(
+    input: &RenderInput,
+    read: impl Fn(&str) -> Option<Arc<[u8]>>,
+    defects: &mut Vec<Defect>,
+) -> Vec<Placed> {
     let (mut placed, mut total) = (Vec::new(), 0usize);
     for file in &input.files {
         let Some(bytes) = read(&file.path) else {
@@ -74,9 +96,7 @@ fn placed(input: &RenderInput, read: impl Fn(&str) -> Option<Arc<[u8]>>, defects
         };
         total = total.saturating_add(bytes.len());
         if total > limits::BUNDLE_BYTES_MAX {
-            let max = limits::BUNDLE_BYTES_MAX;
-            let message = format!("the files of the bundle are more than {max} bytes; split it");
-            defects.push(at_file(&file.path, message));
+            defects.push(at_file(&file.path, too_many_bytes()));
             break;
         }
         match document::read(&file.path, &bytes) {
@@ -84,13 +104,20 @@ fn placed(input: &RenderInput, read: impl Fn(&str) -> Option<Arc<[u8]>>, defects
             Err(found) => defects.extend(found),
         }
     }
-    if placed.len() > limits::VARIANT_OBJECTS_MAX {
-        let (found, max) = (placed.len(), limits::VARIANT_OBJECTS_MAX);
-        let message = format!("the bundle has {found} objects, more than {max}; split it");
-        defects.push(at_file(&input.path, message));
-        placed.clear();
-    }
     placed
+}
+
+fn within_limits(input: &RenderInput, placed: Vec<Placed>, defects: &mut Vec<Defect>) -> Vec<Placed> {
+    let (found, max) = (placed.len(), limits::VARIANT_OBJECTS_MAX);
+    if found <= max {
+        return placed;
+    }
+    defects.push(at_file(&input.path, format!("the bundle has {found} objects, more than {max}; split it")));
+    Vec::new()
+}
+
+pub(crate) fn too_many_bytes() -> String {
+    format!("the files of the bundle are more than {} bytes; split it", limits::BUNDLE_BYTES_MAX)
 }
 
 /// Leaves so many that they can be read, and counts the rest.
@@ -114,11 +141,11 @@ fn cannot_bind(one: &Placed, error: &MetaError) -> Defect {
     one.defect(steps.iter().map(String::as_str), error.to_string())
 }
 
-fn too_large() -> String {
+pub(crate) fn too_large() -> String {
     format!("is larger than {} bytes; exclude it, or split it", limits::FILE_BYTES_MAX)
 }
 
-fn at_file(file: &str, message: impl Into<String>) -> Defect {
+pub(crate) fn at_file(file: &str, message: impl Into<String>) -> Defect {
     Defect { file: file.to_owned(), line: 0, message: message.into(), bundle: None, note: false }
 }
 
@@ -133,7 +160,9 @@ fn note_duplicate(
     };
     let words = identity.to_string();
     if let Some((file, line)) = seen.insert(identity, (one.file.clone(), one.line)) {
-        defects.push(one.defect([], format!("{words} stands in {file}:{line} already")));
+        // What a program rendered has a file, and no line in it.
+        let place = if line == 0 { file } else { format!("{file}:{line}") };
+        defects.push(one.defect([], format!("{words} stands in {place} already")));
     }
 }
 

@@ -144,6 +144,7 @@ impl Offline {
             for input in &goals.missing {
                 match renderer.render(input, |path| snapshot.read(path).cloned()) {
                     Ok(one) => {
+                        self.defects.extend(one.notes.iter().cloned());
                         let (variant, meta) = (one.variant.digest(), one.meta.clone().into());
                         renderings.done.insert(input.digest, Rendering { variant, meta });
                         self.rendered.entry(input.bundle.clone()).or_default().insert(variant, one);

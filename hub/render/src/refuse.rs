@@ -7,24 +7,21 @@ use proto_model::GroupKind;
 use proto_model::bind::{BIND_ANNOTATION, STAMP_ANNOTATION};
 
 use crate::document::Placed;
+use crate::hooks::{HOOK, ORDER, SYNC_WAVE};
 use crate::lists;
 
-/// Annotation that orders objects inside a bundle.
-const ORDER: &str = "drover.dev/order";
-/// What Argo CD calls the same.
-const SYNC_WAVE: &str = "argocd.argoproj.io/sync-wave";
+/// A chart's wish that something outlives its release. Definitions are protected anyway, so it is
+/// granted on them; hooks.rs says so.
+const RESOURCE_POLICY: &str = "helm.sh/resource-policy";
 
 /// Annotations that restrict or shape what happens to an object, none of them carried out yet, and
 /// the values of them that ask for nothing.
-const NOT_YET: [(&str, &[&str]); 12] = [
-    ("drover.dev/hook", &[]),
+const NOT_YET: [(&str, &[&str]); 9] = [
     ("drover.dev/prune", &[]),
     ("drover.dev/apply", &[]),
     ("drover.dev/replace", &[]),
     ("drover.dev/reconcile", &[]),
-    ("helm.sh/hook", &[]),
     ("helm.sh/resource-policy", &[]),
-    ("argocd.argoproj.io/hook", &[]),
     ("kustomize.toolkit.fluxcd.io/prune", &["enabled", "Enabled"]),
     ("kustomize.toolkit.fluxcd.io/reconcile", &["enabled", "Enabled"]),
     ("kustomize.toolkit.fluxcd.io/ssa", &["override", "Override"]),
@@ -43,6 +40,9 @@ pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
     }
     if let Some(Node { data: Data::Map(entries), .. }) = one.node.at(["metadata", "annotations"]) {
         for (key, value) in entries {
+            if key.text == RESOURCE_POLICY && kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+                continue;
+            }
             if let Some(message) = annotation(one, &key.text, value.text().unwrap_or_default()) {
                 defects.push(one.defect(["metadata", "annotations", &key.text], message));
             }
@@ -92,6 +92,8 @@ fn annotation(one: &Placed, name: &str, value: &str) -> Option<String> {
         BIND_ANNOTATION => {
             (value != "disabled").then(|| format!("{words}: annotation {name} knows only the value `disabled`"))
         }
+        // Looked at when hooks were mapped.
+        HOOK => None,
         STAMP_ANNOTATION => Some(format!("{words}: annotation {name} is Drover's own; leave it out")),
         SYNC_OPTIONS => value
             .split(',')
@@ -101,7 +103,7 @@ fn annotation(one: &Placed, name: &str, value: &str) -> Option<String> {
         _ if name.starts_with("drover.dev/") => {
             let own = NOT_YET.iter().map(|(known, _)| *known);
             let mut known: Vec<&str> = own.filter(|known| known.starts_with("drover.dev/")).collect();
-            known.extend([ORDER, BIND_ANNOTATION]);
+            known.extend([ORDER, HOOK, BIND_ANNOTATION]);
             Some(format!("{words}: {}", hub_core::yaml::unknown("annotation", name, &known)))
         }
         _ => None,

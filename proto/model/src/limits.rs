@@ -108,6 +108,29 @@ pub const RENDERINGS_AT_ONCE_MAX: usize = 8;
 pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// Nodes that the aliases of one YAML file may expand to.
 pub const YAML_NODES_MAX: usize = 2_000_000;
+/// Time for one run of Helm or Kustomize, in seconds.
+pub const RENDER_SECS_MAX: u64 = 60;
+/// Processor time of one run of Helm or Kustomize, in seconds.
+pub const RENDER_CPU_SECS_MAX: u64 = 90;
+/// Resident memory of one run of Helm or Kustomize, in bytes.
+pub const RENDER_MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Address space of one run of Helm or Kustomize, in bytes. Go reserves far more than it uses.
+pub const RENDER_ADDRESS_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// What one run of Helm or Kustomize may print, in bytes.
+pub const RENDER_OUTPUT_BYTES_MAX: usize = BUNDLE_BYTES_MAX;
+/// What one run of Helm or Kustomize may complain about, in bytes.
+pub const RENDER_COMPLAINT_BYTES_MAX: usize = 256 * 1024;
+/// Length of the part of a complaint that is shown, in bytes.
+pub const RENDER_COMPLAINT_SHOWN_BYTES_MAX: usize = 800;
+/// Largest file that a run of Helm or Kustomize may write, in bytes.
+pub const RENDER_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Files that a run of Helm or Kustomize may have open.
+pub const RENDER_FILES_OPEN_MAX: u64 = 1_024;
+/// Time between two looks at the memory of Helm or Kustomize, in milliseconds.
+pub const RENDER_POLL_MILLIS: u64 = 10;
+/// Files of one chart, its subcharts included.
+pub const CHART_FILES_MAX: usize = 10_000;
+
 /// Bundles of one source.
 pub const BUNDLES_PER_SOURCE_MAX: usize = 10_000;
 /// Bundles assigned to one cluster.
@@ -405,6 +428,8 @@ const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
 // A fresh mirror, with the accepted head, must not be too large again; both are mapped meanwhile.
 const _: () = assert!(2 * FETCH_BYTES_MAX < MIRROR_BYTES_MAX);
 const _: () = assert!(2 * (MIRROR_BYTES_MAX + FETCH_BYTES_MAX) <= FETCH_ADDRESS_BYTES_MAX);
+const _: () = assert!(RENDER_MEMORY_BYTES_MAX < RENDER_ADDRESS_BYTES_MAX);
+const _: () = assert!(RENDER_COMPLAINT_SHOWN_BYTES_MAX < RENDER_COMPLAINT_BYTES_MAX);
 const _: () = assert!(2 * ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BUNDLE_BYTES_MAX < DELTA_BYTES_MAX);

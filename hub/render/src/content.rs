@@ -1,0 +1,95 @@
+//! The files of one rendering, read, and paths among them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hub_core::catalog::Defect;
+use hub_core::release::RenderInput;
+use proto_model::limits;
+
+use crate::manifests::{at_file, too_large, too_many_bytes};
+
+/// Contents by path.
+pub(crate) type Files = BTreeMap<String, Arc<[u8]>>;
+
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/";
+
+/// Reads every file of an input, within the limits.
+///
+/// # Errors
+/// Files that are too large, or not there.
+pub(crate) fn collect(
+    input: &RenderInput,
+    read: impl Fn(&str) -> Option<Arc<[u8]>>,
+    is_needed: impl Fn(&str) -> bool,
+) -> Result<Files, Vec<Defect>> {
+    let (mut files, mut defects, mut total) = (Files::new(), Vec::new(), 0usize);
+    for file in &input.files {
+        let Some(bytes) = read(&file.path) else {
+            defects.push(at_file(&file.path, too_large()));
+            continue;
+        };
+        total = total.saturating_add(bytes.len());
+        if total > limits::BUNDLE_BYTES_MAX {
+            defects.push(at_file(&file.path, too_many_bytes()));
+            break;
+        }
+        if bytes.starts_with(LFS_POINTER) && is_needed(&file.path) {
+            let message = "is a pointer of Git LFS, which is not read; commit the file itself";
+            defects.push(Defect { line: 1, ..at_file(&file.path, message) });
+            continue;
+        }
+        files.insert(file.path.clone(), bytes);
+    }
+    if defects.is_empty() { Ok(files) } else { Err(defects) }
+}
+
+/// A path below a folder; an empty folder is the root.
+pub(crate) fn join(folder: &str, path: &str) -> String {
+    match (folder, path) {
+        ("", path) => path.to_owned(),
+        (folder, "") => folder.to_owned(),
+        (folder, path) => format!("{folder}/{path}"),
+    }
+}
+
+/// A path as it is written in a file of `folder`, without its dots; `None` where it leaves the
+/// source.
+pub(crate) fn resolve(folder: &str, written: &str) -> Option<String> {
+    if written.starts_with('/') {
+        return None;
+    }
+    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
+    for part in written.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            other => parts.push(other),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// What lies below a folder, by its path in there.
+pub(crate) fn below<'a>(files: &'a Files, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a Arc<[u8]>)> {
+    files.iter().filter_map(move |(path, bytes)| {
+        let rest = if folder.is_empty() { path } else { path.strip_prefix(folder)?.strip_prefix('/')? };
+        Some((rest, bytes))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_leave_the_source_lead_nowhere() {
+        assert_eq!(resolve("a/b", "../c/./d").as_deref(), Some("a/c/d"));
+        assert_eq!(resolve("", "x/").as_deref(), Some("x"));
+        assert_eq!(resolve("a", "..").as_deref(), Some(""));
+        assert_eq!(resolve("a", "../../x"), None);
+        assert_eq!(resolve("a", "/etc/passwd"), None);
+    }
+}

@@ -1,0 +1,95 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::*;
+use crate::document;
+
+fn mapped(text: &str) -> (Vec<Json>, Vec<String>, Vec<String>) {
+    let mut defects = Vec::new();
+    let Mapped { placed, notes } = map(document::read("a.yaml", text.as_bytes()).unwrap(), &mut defects);
+    let messages = |all: Vec<Defect>| all.into_iter().map(|one| one.message).collect();
+    (placed.iter().map(|one| one.node.to_json()).collect(), messages(notes), messages(defects))
+}
+
+fn object(kind: &str, annotations: &str) -> String {
+    format!("---\napiVersion: batch/v1\nkind: {kind}\nmetadata: {{name: x, annotations: {{{annotations}}}}}\n")
+}
+
+fn order_of(annotations: &str) -> Option<String> {
+    let (objects, _, defects) = mapped(&object("Job", annotations));
+    assert_eq!(defects, [""; 0]);
+    Some(objects.first()?["metadata"]["annotations"]["drover.dev/order"].as_str()?.to_owned())
+}
+
+#[test]
+fn hooks_come_before_and_after() {
+    for (annotations, order) in [
+        ("helm.sh/hook: pre-install", "-1000000"),
+        ("helm.sh/hook: 'pre-install,pre-upgrade', helm.sh/hook-weight: '-5'", "-1000005"),
+        ("helm.sh/hook: post-install, helm.sh/hook-weight: '3'", "1000003"),
+        ("helm.sh/hook: 'post-upgrade, post-install'", "1000000"),
+        ("helm.sh/hook: pre-install, helm.sh/hook-weight: '2000000000'", "-1"),
+        ("argocd.argoproj.io/hook: PreSync, argocd.argoproj.io/sync-wave: '2'", "-999998"),
+        ("argocd.argoproj.io/hook: Sync, argocd.argoproj.io/sync-wave: '2'", "2"),
+        ("argocd.argoproj.io/hook: PostSync, helm.sh/hook: pre-install", "1000000"),
+        ("drover.dev/hook: post, drover.dev/order: '7'", "1000007"),
+    ] {
+        assert_eq!(order_of(annotations).as_deref(), Some(order), "{annotations}");
+    }
+    assert_eq!(order_of("a: b"), None);
+}
+
+#[test]
+fn what_has_no_place_is_left_out_and_listed() {
+    for (annotations, word) in [
+        ("helm.sh/hook: test", "test of the chart"),
+        ("helm.sh/hook: test-success", "test of the chart"),
+        ("helm.sh/hook: 'pre-delete,post-delete'", "no counterpart"),
+        ("helm.sh/hook: pre-rollback", "no counterpart"),
+        ("argocd.argoproj.io/hook: Skip", "no counterpart"),
+        ("argocd.argoproj.io/hook: SyncFail", "no counterpart"),
+    ] {
+        let (objects, notes, defects) = mapped(&object("Pod", annotations));
+        assert!(objects.is_empty() && defects.is_empty(), "{annotations}");
+        assert!(notes.len() == 1 && notes[0].starts_with("Pod x is left out") && notes[0].contains(word), "{notes:?}");
+    }
+}
+
+#[test]
+fn hooks_that_nobody_knows_are_defects() {
+    for annotations in [
+        "helm.sh/hook: pre-instal",
+        "argocd.argoproj.io/hook: Before",
+        "drover.dev/hook: before",
+        "helm.sh/hook: pre-install, helm.sh/hook-weight: soon",
+    ] {
+        let (objects, _, defects) = mapped(&object("Job", annotations));
+        assert!(objects.is_empty() && defects.len() == 1, "{annotations}");
+    }
+}
+
+#[test]
+fn a_job_is_another_one_for_another_content() {
+    let with = |value: &str| {
+        let job = object("Job", "helm.sh/hook: pre-install, helm.sh/hook-delete-policy: hook-succeeded")
+            + "spec: {ttlSecondsAfterFinished: 5, template: {metadata: {labels: {a: b}}}}\n";
+        let config = format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c}}\ndata: {{k: {value:?}}}\n");
+        let (objects, _, defects) = mapped(&(job + &config));
+        assert_eq!(defects, [""; 0]);
+        objects
+    };
+    let content = |objects: &[Json]| objects[0]["spec"]["template"]["metadata"]["annotations"].clone();
+    let (one, same, other) = (with("1"), with("1"), with("2"));
+    assert_eq!(one, same);
+    assert_ne!(content(&one), content(&other));
+    assert_eq!(one[0]["spec"]["template"]["metadata"]["labels"]["a"], "b");
+    assert!(one[0]["spec"].get("ttlSecondsAfterFinished").is_none());
+    assert_eq!(one[0]["metadata"]["annotations"]["helm.sh/hook-delete-policy"], "hook-succeeded");
+}
+
+#[test]
+fn definitions_may_ask_to_be_kept() {
+    let text = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
+                metadata: {name: a.b, annotations: {helm.sh/resource-policy: keep}}\n";
+    let (objects, notes, defects) = mapped(text);
+    assert!(objects.len() == 1 && notes.len() == 1 && defects.is_empty(), "{notes:?} {defects:?}");
+}
