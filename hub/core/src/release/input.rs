@@ -8,7 +8,7 @@ use super::lock::Origin;
 use crate::catalog::spec::Lookup;
 
 /// Rises whenever the same input would render to something else: then everything renders anew.
-pub const RENDERER_VERSION: u32 = 3;
+pub const RENDERER_VERSION: u32 = 4;
 
 /// What is to be rendered for one bundle, or for one combination of its target, overrides and
 /// early variables.

@@ -251,7 +251,7 @@ impl Maker<'_> {
         };
         let has_chart = join(&root, "Chart.yaml").is_some_and(|file| reader.found(&file) == Found::File);
         if has_chart {
-            reader.take_folder(&root);
+            take_chart(&root, reader, &mut BTreeSet::new());
         } else {
             let shown = if root.is_empty() { "." } else { &root };
             let message =
@@ -322,6 +322,25 @@ impl Maker<'_> {
         made.asks.append(&mut reader.asks);
         made.defects.append(&mut reader.defects);
         inlined
+    }
+}
+
+/// Takes a chart, and the charts in other folders of the source that it depends on with
+/// `repository: file://…`.
+fn take_chart(root: &str, reader: &mut Reader<'_>, done: &mut BTreeSet<String>) {
+    if !done.insert(root.to_owned()) {
+        return;
+    }
+    reader.take_folder(root);
+    let Some(file) = join(root, "Chart.yaml").filter(|file| reader.found(file) == Found::File) else { return };
+    let Some(bytes) = reader.content(&file) else { return };
+    // Helm says what is wrong with it.
+    let Some(first) = yaml::read(&bytes).ok().and_then(|all| all.into_iter().next()) else { return };
+    let Some(yaml::Data::List(dependencies)) = first.root.get("dependencies").map(|node| &node.data) else { return };
+    for repository in dependencies.iter().filter_map(|one| one.get("repository").and_then(yaml::Node::text)) {
+        if let Some(folder) = repository.strip_prefix("file://").and_then(|path| join(root, path)) {
+            take_chart(&folder, reader, done);
+        }
     }
 }
 
