@@ -26,6 +26,10 @@ use clap::Parser;
 /// Reads the arguments, does what they say, and tells what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Renderings run in children of this same program.
+    if let Some(code) = hub_render::child_main() {
+        return code;
+    }
     // Two providers can end up in one tree; this is the one that is meant. It is set once, so it cannot be set yet.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match arguments::Arguments::parse().run() {

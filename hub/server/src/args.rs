@@ -113,6 +113,12 @@ pub struct Run {
     /// signature are not read.
     #[arg(long, value_name = "FILE")]
     pub verify_with: Option<PathBuf>,
+    /// The Helm to render charts with; left out: the one in PATH.
+    #[arg(long, value_name = "FILE")]
+    pub helm: Option<PathBuf>,
+    /// The Kustomize to render kustomizations and patches with; left out: the one in PATH.
+    #[arg(long, value_name = "FILE")]
+    pub kustomize: Option<PathBuf>,
     /// Where to serve metrics over plain HTTP; left out: nowhere.
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,

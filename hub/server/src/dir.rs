@@ -98,6 +98,12 @@ impl Dir {
         self.root.join("sources")
     }
 
+    /// What runs of Helm and Kustomize need while they last.
+    #[must_use]
+    pub fn renderings(&self) -> PathBuf {
+        self.root.join("renderings")
+    }
+
     /// The port that was chosen at the first start.
     #[must_use]
     pub fn port(&self) -> PathBuf {

@@ -12,7 +12,7 @@ use hub_core::command::Command;
 use hub_core::fleet::Fleet;
 use hub_git::Fetcher;
 use hub_raft::Options;
-use hub_render::Renderer;
+use hub_render::{Programs, Renderer, Tool};
 use hub_store::{SealingKey, Store};
 use proto_model::{limits, token::is_address};
 use proto_wire::control::control_server::ControlServer;
@@ -190,7 +190,7 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
         bodies,
         applied: raft.applied(),
         leader: handle,
-        renderer: Arc::new(Renderer { kube_version: args.kube_version.clone() }),
+        renderer: Arc::new(renderer(&args, &dir)),
         metrics: Arc::clone(&metrics),
         attaches: Rate::new(limits::ATTACHES_PER_SEC_MAX, Instant::now()),
         enrolments: Rate::new(limits::ENROLMENTS_PER_SEC_MAX, Instant::now()),
@@ -355,6 +355,26 @@ fn absolute(url: &str) -> anyhow::Result<String> {
     }
     let path = std::path::absolute(Path::new(url)).with_context(|| format!("--source {url}"))?;
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// What renders, with the programs of the arguments.
+fn renderer(args: &Run, dir: &Dir) -> Renderer {
+    let programs = Programs::new(hub_render::Options {
+        helm: args.helm.clone(),
+        kustomize: args.kustomize.clone(),
+        scratch: Some(dir.renderings()),
+        ..hub_render::Options::default()
+    });
+    for (tool, given) in [(Tool::Helm, &args.helm), (Tool::Kustomize, &args.kustomize)] {
+        // Where nobody asked for one, only bundles that need it say that it is missing.
+        if let Some(problem) = given.as_ref().and_then(|_| programs.problem(tool)) {
+            tracing::warn!("bundles that need {tool} are held: {problem}");
+        }
+    }
+    for door in programs.open_doors() {
+        tracing::warn!("{door}");
+    }
+    Renderer { kube_version: args.kube_version.clone(), programs: Arc::new(programs) }
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    // Fetches run in children of this same program.
-    if let Some(code) = hub_git::child_main() {
+    // Fetches and renderings run in children of this same program.
+    if let Some(code) = hub_git::child_main().or_else(hub_render::child_main) {
         return code;
     }
     let cli = Cli::parse_from(with_verb(std::env::args_os()));

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use hub_core::catalog::Defect;
-use hub_render::Renderer;
 use hub_render::offline::Offline;
 
+use crate::checkout::Renders;
 use crate::fleet::status::defect_line;
 use crate::output::table::{Look, Tone};
 use crate::output::{self, Output, document};
@@ -19,6 +19,8 @@ pub struct Arguments {
     #[arg(default_value = ".")]
     path: PathBuf,
     #[command(flatten)]
+    renders: Renders,
+    #[command(flatten)]
     output: Output,
 }
 
@@ -27,7 +29,7 @@ pub struct Arguments {
 /// # Errors
 /// The folder cannot be read.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let offline = Offline::load(&arguments.path, &Renderer::default())?;
+    let offline = Offline::load(&arguments.path, &arguments.renders.renderer())?;
     let found = offline.lint();
     let lint = document::Lint {
         bundles: offline.catalog().bundles.len() + offline.catalog().held.len(),

@@ -5,3 +5,32 @@ pub mod lint;
 pub mod plan;
 pub mod plan_text;
 pub mod render;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hub_render::{KUBE_VERSION, Options, Programs, Renderer};
+
+/// What renders here; with the same arguments, a hub renders the same.
+#[derive(clap::Args)]
+pub struct Renders {
+    /// The Kubernetes version to render charts for where their bundle says none
+    #[arg(long, value_name = "VERSION", default_value = KUBE_VERSION)]
+    kube_version: String,
+    /// The Helm to render charts with; left out: the one in PATH
+    #[arg(long, value_name = "FILE")]
+    helm: Option<PathBuf>,
+    /// The Kustomize to render kustomizations and patches with; left out: the one in PATH
+    #[arg(long, value_name = "FILE")]
+    kustomize: Option<PathBuf>,
+}
+
+impl Renders {
+    /// Looks for nothing yet.
+    #[must_use]
+    pub fn renderer(&self) -> Renderer {
+        let (helm, kustomize) = (self.helm.clone(), self.kustomize.clone());
+        let programs = Programs::new(Options { helm, kustomize, ..Options::default() });
+        Renderer { kube_version: self.kube_version.clone(), programs: Arc::new(programs) }
+    }
+}

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use hub_render::Renderer;
 use hub_render::offline::{Offline, OfflineError};
 
+use crate::checkout::Renders;
 use crate::error::Error;
 use crate::output::{self, yaml};
 
@@ -22,6 +22,8 @@ pub struct Arguments {
     /// The folder that the source reads
     #[arg(long, value_name = "PATH", default_value = ".")]
     source: PathBuf,
+    #[command(flatten)]
+    renders: Renders,
     /// How to write the objects
     #[arg(short = 'o', long = "output", value_enum, default_value = "yaml", value_name = "FORMAT")]
     format: Form,
@@ -41,7 +43,7 @@ enum Form {
 /// # Errors
 /// There is no such bundle or cluster, or the bundle has a defect.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let offline = Offline::load(&arguments.source, &Renderer::default())?;
+    let offline = Offline::load(&arguments.source, &arguments.renders.renderer())?;
     let objects = offline.render(&arguments.bundle, &arguments.cluster).map_err(explain)?;
     let text = match arguments.format {
         Form::Yaml => {

@@ -80,6 +80,8 @@ impl World {
             credentials: None,
             verify_with: None,
             metrics: None,
+            helm: None,
+            kustomize: None,
             kube_version: hub_render::KUBE_VERSION.into(),
             print_ready: false,
         };
