@@ -24,9 +24,11 @@ mod print;
 pub use case::{Case, Commit, Word};
 pub use print::print;
 
+use std::sync::Arc;
+
 use hub_core::catalog::Catalog;
-use hub_render::Renderer;
 use hub_render::offline::Offline;
+use hub_render::{Options, Programs, Renderer};
 
 /// What the hub makes of a case: each commit in turn, after the last good catalog of the one
 /// before.
@@ -40,7 +42,7 @@ pub fn run(text: &str) -> anyhow::Result<String> {
     let mut before: Option<Offline> = None;
     let mut follower = case.has_fleet.then(fleet::Follower::new);
     for (number, commit) in (1_u32..).zip(case.commits) {
-        let tree = Offline::after(&commit.snapshot, last.as_ref(), &Renderer::default());
+        let tree = Offline::after(&commit.snapshot, last.as_ref(), &renderer());
         out.push_str(&format!("## commit {}\n", commit.words));
         match &mut follower {
             Some(follower) => follower.follow(&format!("c{number}"), &commit, &tree, &mut out)?,
@@ -57,4 +59,11 @@ pub fn run(text: &str) -> anyhow::Result<String> {
         before = Some(tree);
     }
     Ok(out)
+}
+
+/// A renderer without programs, so that a case gives the same text whatever is installed.
+pub(crate) fn renderer() -> Renderer {
+    let (helm, kustomize) = (Some("no-helm".into()), Some("no-kustomize".into()));
+    let programs = Programs::new(Options { helm, kustomize, ..Options::default() });
+    Renderer { programs: Arc::new(programs), ..Renderer::default() }
 }
