@@ -39,6 +39,8 @@ enum Verb {
     Lint(checkout::lint::Arguments),
     /// Show the objects that a cluster would get of a bundle
     Render(checkout::render::Arguments),
+    /// Pin the charts that bundles take from elsewhere
+    Lock(checkout::lock::Arguments),
     /// Show what a change would do to the fleet, before it is merged
     Plan(checkout::plan::Arguments),
     /// Show every bundle in every cluster, worst first
@@ -75,6 +77,7 @@ impl Arguments {
             Verb::Up(arguments) => block_on(up::run(arguments)),
             Verb::Lint(arguments) => checkout::lint::run(&arguments),
             Verb::Render(arguments) => checkout::render::run(&arguments),
+            Verb::Lock(arguments) => checkout::lock::run(&arguments),
             Verb::Plan(arguments) => block_on(checkout::plan::run(arguments)),
             Verb::Status(arguments) => block_on(fleet::status::run(client()?, arguments)),
             Verb::Get(what) => block_on(fleet::get::run(client()?, what)),

@@ -1,5 +1,6 @@
 //! Rendering: from a bundle's files to its objects, as kubectl would read them.
 
+mod charts;
 mod content;
 pub mod document;
 mod early;
@@ -16,6 +17,7 @@ mod refuse;
 mod render;
 mod renderer;
 
+pub use charts::Charts;
 pub use manifests::Rendered;
 pub use program::{Options, Programs, Tool, child_main};
 pub use renderer::{KUBE_VERSION, Renderer};

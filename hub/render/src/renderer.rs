@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use hub_core::catalog::Defect;
-use hub_core::release::{RenderInput, Tools};
+use hub_core::release::lock::LOCK_FILE;
+use hub_core::release::{Chart, How, RenderInput, Tools};
 
-use crate::manifests::Rendered;
+use crate::charts::Charts;
+use crate::manifests::{Rendered, at_file};
 use crate::program::Programs;
 
 /// The Kubernetes version that charts are rendered for where nobody says one.
@@ -18,11 +20,13 @@ pub struct Renderer {
     pub kube_version: String,
     /// Helm and Kustomize.
     pub programs: Arc<Programs>,
+    /// Charts from elsewhere.
+    pub charts: Charts,
 }
 
 impl Default for Renderer {
     fn default() -> Self {
-        Self { kube_version: KUBE_VERSION.into(), programs: Arc::default() }
+        Self { kube_version: KUBE_VERSION.into(), programs: Arc::default(), charts: Charts::default() }
     }
 }
 
@@ -34,8 +38,15 @@ impl Renderer {
         Tools { kustomize: version(self.programs.kustomize_version()), helm: version(self.programs.helm_version()) }
     }
 
-    /// Renders one input; `read` gives the content of a file, and of a chart from elsewhere under
-    /// `charts/<digest>.tgz`. Blocks while programs run.
+    /// Fetches the chart of an input that has one from elsewhere, unless it is kept. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be fetched, or is not what was pinned.
+    pub fn fetch(&self, input: &RenderInput) -> Result<(), String> {
+        self.chart(input).map(|result| result.map(drop)).unwrap_or(Ok(()))
+    }
+
+    /// Renders one input; `read` gives the content of a file. Blocks while programs run.
     ///
     /// # Errors
     /// All that is wrong with it; its bundle is held.
@@ -44,6 +55,21 @@ impl Renderer {
         input: &RenderInput,
         read: impl Fn(&str) -> Option<Arc<[u8]>>,
     ) -> Result<Rendered, Vec<Defect>> {
-        self.programs.render(input, read)
+        let archive = match self.chart(input) {
+            None => None,
+            Some(Ok(bytes)) => Some(bytes),
+            Some(Err(message)) => return Err(vec![at_file(LOCK_FILE, message).holding(&input.bundle)]),
+        };
+        self.programs.render(input, |path| match &archive {
+            Some(bytes) if path.starts_with("charts/") && path.ends_with(".tgz") => Some(Arc::clone(bytes)),
+            _ => read(path),
+        })
+    }
+
+    /// The archive of the chart, where it comes from elsewhere.
+    fn chart(&self, input: &RenderInput) -> Option<Result<Arc<[u8]>, String>> {
+        let How::Helm(helm) = &input.how else { return None };
+        let Chart::Archive { origin, digest } = &helm.chart else { return None };
+        Some(self.charts.get(&self.programs, origin, digest))
     }
 }

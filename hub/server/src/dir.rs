@@ -104,6 +104,12 @@ impl Dir {
         self.root.join("renderings")
     }
 
+    /// Archives of charts from elsewhere, by digest.
+    #[must_use]
+    pub fn charts(&self) -> PathBuf {
+        self.root.join("charts")
+    }
+
     /// The port that was chosen at the first start.
     #[must_use]
     pub fn port(&self) -> PathBuf {

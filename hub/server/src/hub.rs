@@ -12,7 +12,7 @@ use hub_core::command::Command;
 use hub_core::fleet::Fleet;
 use hub_git::Fetcher;
 use hub_raft::Options;
-use hub_render::{Programs, Renderer, Tool};
+use hub_render::{Charts, Programs, Renderer, Tool};
 use hub_store::{SealingKey, Store};
 use proto_model::{limits, token::is_address};
 use proto_wire::control::control_server::ControlServer;
@@ -374,7 +374,8 @@ fn renderer(args: &Run, dir: &Dir) -> Renderer {
     for door in programs.open_doors() {
         tracing::warn!("{door}");
     }
-    Renderer { kube_version: args.kube_version.clone(), programs: Arc::new(programs) }
+    let charts = Charts::in_folder(dir.charts());
+    Renderer { kube_version: args.kube_version.clone(), programs: Arc::new(programs), charts }
 }
 
 #[cfg(test)]

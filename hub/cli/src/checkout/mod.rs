@@ -2,6 +2,7 @@
 
 pub mod commit;
 pub mod lint;
+pub mod lock;
 pub mod plan;
 pub mod plan_text;
 pub mod render;
@@ -9,7 +10,7 @@ pub mod render;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hub_render::{KUBE_VERSION, Options, Programs, Renderer};
+use hub_render::{Charts, KUBE_VERSION, Options, Programs, Renderer};
 
 /// What renders here; with the same arguments, a hub renders the same.
 #[derive(clap::Args)]
@@ -31,6 +32,14 @@ impl Renders {
     pub fn renderer(&self) -> Renderer {
         let (helm, kustomize) = (self.helm.clone(), self.kustomize.clone());
         let programs = Programs::new(Options { helm, kustomize, ..Options::default() });
-        Renderer { kube_version: self.kube_version.clone(), programs: Arc::new(programs) }
+        let charts = cache().map(Charts::in_folder).unwrap_or_default();
+        Renderer { kube_version: self.kube_version.clone(), programs: Arc::new(programs), charts }
     }
+}
+
+/// Where charts are kept from one use to the next, as other programs keep such things.
+fn cache() -> Option<PathBuf> {
+    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
+    Some(cache.join("drover/charts"))
 }

@@ -5,13 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use hub_render::Renderer;
 use hub_render::offline::Offline;
 use hub_render::offline::plan::{self, What};
 
-use super::commit;
 use super::lint::defect;
 use super::plan_text::{markdown, summary, text};
+use super::{Renders, commit};
 use crate::output;
 use crate::output::plan as document;
 use crate::output::table::Look;
@@ -39,6 +38,8 @@ pub struct Arguments {
     /// Exit with 6 if anything would change, with 7 if the guard would hold some of it
     #[arg(long)]
     exit_code: bool,
+    #[command(flatten)]
+    renders: Renders,
 }
 
 /// The forms of a plan.
@@ -59,7 +60,7 @@ enum Form {
 /// # Errors
 /// The folder or the commits cannot be read.
 pub async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let renderer = Renderer::default();
+    let renderer = arguments.renders.renderer();
     let place = commit::place(&arguments.source)?;
     let (against, before) = commit::load(&place, &arguments.against, &renderer).await?;
     let (commit, after) = match &arguments.commit {

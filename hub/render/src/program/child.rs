@@ -26,6 +26,8 @@ pub(super) struct Request {
     pub(super) program: Option<PathBuf>,
     /// Its arguments.
     pub(super) args: Vec<String>,
+    /// The network, where it needs that.
+    pub(super) online: Option<Online>,
     /// Files and folders that it may read.
     pub(super) read: Vec<PathBuf>,
     /// Folders that it may write to.
@@ -38,6 +40,15 @@ pub(super) struct Request {
     pub(super) address_bytes: u64,
     /// Files that it may have open.
     pub(super) files_open: u64,
+}
+
+/// What a program with the network needs beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Online {
+    /// Files and folders that it may read.
+    pub(super) read: Vec<PathBuf>,
+    /// Its environment.
+    pub(super) variables: Vec<(String, String)>,
 }
 
 /// What the system lets us take away from a program.
@@ -68,7 +79,7 @@ pub fn child_main() -> Option<ExitCode> {
 fn become_program(request: &Request) -> Result<std::convert::Infallible, String> {
     // The namespace first: it is open only to a process of one thread, and a change of
     // credentials would take the signal away again.
-    let network = sandbox::leave_network();
+    let network = request.online.is_none() && sandbox::leave_network();
     die_with(request.parent)?;
     for (resource, limit) in [
         (Resource::Core, 0),
@@ -79,7 +90,9 @@ fn become_program(request: &Request) -> Result<std::convert::Infallible, String>
     ] {
         limited(resource, limit)?;
     }
-    let files = sandbox::restrict(&request.read, &request.write)?;
+    let mut read = request.read.clone();
+    read.extend(request.online.iter().flat_map(|online| online.read.clone()));
+    let files = sandbox::restrict(&read, &request.write, request.online.is_some())?;
     let Some(program) = &request.program else {
         let enforced = Enforced { files: files.files, network: network || files.network };
         let line = serde_json::to_string(&enforced).map_err(|error| error.to_string())?;

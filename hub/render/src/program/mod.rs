@@ -7,6 +7,7 @@
 //! **Invariant:** a program reads only what was laid out for it, and its own file.
 
 mod child;
+mod pull;
 mod run;
 mod sandbox;
 mod spawn;
@@ -25,7 +26,7 @@ pub(crate) use run::Failure;
 pub use run::Limits;
 pub(crate) use work::Work;
 
-use child::{Enforced, Request};
+use child::{Enforced, Online, Request};
 use run::{Job, run};
 
 /// A program that renders.
@@ -145,15 +146,30 @@ impl Programs {
     /// Runs a program in the input folder of `work`; what it prints is the answer.
     pub(crate) fn run(&self, tool: Tool, work: &Work, args: Vec<String>) -> Result<Vec<u8>, Failure> {
         let found = self.found(tool).map_err(|problem| Failure::Start(problem.to_owned()))?;
-        self.run_file(Some(&found.path), work, args)
+        self.run_file(Some(&found.path), work, args, None)
     }
 
-    fn run_file(&self, program: Option<&Path>, work: &Work, args: Vec<String>) -> Result<Vec<u8>, Failure> {
+    /// The same with the network.
+    fn run_online(&self, tool: Tool, work: &Work, args: Vec<String>, online: Online) -> Result<Vec<u8>, Failure> {
+        let found = self.found(tool).map_err(|problem| Failure::Start(problem.to_owned()))?;
+        self.run_file(Some(&found.path), work, args, Some(online))
+    }
+
+    fn run_file(
+        &self,
+        program: Option<&Path>,
+        work: &Work,
+        args: Vec<String>,
+        online: Option<Online>,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut env = environment(work.home(), &self.options.limits);
+        env.extend(online.iter().flat_map(|online| online.variables.clone()));
         let may = self.options.limits;
         let request = Request {
             parent: std::process::id(),
             program: program.map(Path::to_owned),
             args,
+            online,
             read: program.into_iter().map(Path::to_owned).chain([work.input().to_owned()]).collect(),
             write: vec![work.home().to_owned()],
             cpu_secs: may.cpu_secs,
@@ -163,12 +179,12 @@ impl Programs {
         };
         // Not a path that an update may have replaced meanwhile: the very file that runs.
         let child = Path::new("/proc/self/exe");
-        run(&Job { request, folder: work.input(), env: environment(work.home(), &may), limits: may, child })
+        run(&Job { request, folder: work.input(), env, limits: may, child })
     }
 
     fn enforced(&self) -> Enforced {
         *self.enforced.get_or_init(|| {
-            let printed = self.work().and_then(|work| self.run_file(None, &work, Vec::new()));
+            let printed = self.work().and_then(|work| self.run_file(None, &work, Vec::new(), None));
             printed.ok().and_then(|line| serde_json::from_slice(&line).ok()).unwrap_or_default()
         })
     }
@@ -188,7 +204,7 @@ impl Programs {
 
     fn ask(&self, tool: Tool, path: &Path) -> Result<String, String> {
         let args = version::question(tool).iter().map(|arg| (*arg).to_owned()).collect();
-        let printed = self.work().and_then(|work| self.run_file(Some(path), &work, args));
+        let printed = self.work().and_then(|work| self.run_file(Some(path), &work, args, None));
         let printed = printed.map_err(|failure| format!("does not tell its version: {failure}"))?;
         version::check(tool, &String::from_utf8_lossy(&printed))
     }
@@ -233,18 +249,18 @@ fn find(tool: Tool, given: Option<&Path>) -> Result<PathBuf, String> {
 }
 
 /// All that a program sees of an environment.
-fn environment(home: &Path, may: &Limits) -> Vec<(&'static str, String)> {
+fn environment(home: &Path, may: &Limits) -> Vec<(String, String)> {
     let folder = |name: &str| home.join(name).to_string_lossy().into_owned();
     vec![
-        ("HOME", folder("")),
-        ("TMPDIR", folder("")),
-        ("LC_ALL", "C".into()),
-        ("TZ", "UTC".into()),
-        ("HELM_CACHE_HOME", folder("helm/cache")),
-        ("HELM_CONFIG_HOME", folder("helm/config")),
-        ("HELM_DATA_HOME", folder("helm/data")),
-        ("KUSTOMIZE_PLUGIN_HOME", folder("kustomize")),
+        ("HOME".to_owned(), folder("")),
+        ("TMPDIR".to_owned(), folder("")),
+        ("LC_ALL".to_owned(), "C".into()),
+        ("TZ".to_owned(), "UTC".into()),
+        ("HELM_CACHE_HOME".to_owned(), folder("helm/cache")),
+        ("HELM_CONFIG_HOME".to_owned(), folder("helm/config")),
+        ("HELM_DATA_HOME".to_owned(), folder("helm/data")),
+        ("KUSTOMIZE_PLUGIN_HOME".to_owned(), folder("kustomize")),
         // Go then tries to stay below what would end it.
-        ("GOMEMLIMIT", (may.memory_bytes / 4 * 3).to_string()),
+        ("GOMEMLIMIT".to_owned(), (may.memory_bytes / 4 * 3).to_string()),
     ]
 }

@@ -65,7 +65,7 @@ pub(crate) enum Failure {
 pub(super) struct Job<'a> {
     pub(super) request: Request,
     pub(super) folder: &'a Path,
-    pub(super) env: Vec<(&'static str, String)>,
+    pub(super) env: Vec<(String, String)>,
     pub(super) limits: Limits,
     pub(super) child: &'a Path,
 }

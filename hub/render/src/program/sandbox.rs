@@ -27,24 +27,25 @@ pub(super) fn leave_network() -> bool {
         .any(|flags| unsafe { rustix::thread::unshare_unsafe(flags) }.is_ok())
 }
 
-/// Leaves nothing to read but `read` and nothing to write but `write`.
+/// Leaves nothing to read but `read`, nothing to write but `write`, and no network unless it is
+/// meant to be `online`.
 ///
 /// # Errors
 /// The kernel offers it and refuses it all the same.
-pub(super) fn restrict(read: &[PathBuf], write: &[PathBuf]) -> Result<Enforced, String> {
-    let status = landlock(read, write).map_err(|error| format!("files cannot be restricted: {error}"))?;
+pub(super) fn restrict(read: &[PathBuf], write: &[PathBuf], online: bool) -> Result<Enforced, String> {
+    let status = landlock(read, write, online).map_err(|error| format!("files cannot be restricted: {error}"))?;
     let files = status.ruleset != RulesetStatus::NotEnforced;
     // Restrictions of TCP came later than those of files.
     Ok(Enforced { files, network: status.ruleset == RulesetStatus::FullyEnforced })
 }
 
-fn landlock(read: &[PathBuf], write: &[PathBuf]) -> Result<RestrictionStatus, RulesetError> {
+fn landlock(read: &[PathBuf], write: &[PathBuf], online: bool) -> Result<RestrictionStatus, RulesetError> {
     let fs = ABI::V5;
     let reading = AccessFs::from_read(fs);
     let devices = AccessFs::ReadFile | AccessFs::WriteFile;
-    Ruleset::default()
-        .handle_access(AccessFs::from_all(fs))?
-        .handle_access(AccessNet::from_all(ABI::V4))?
+    let rules = Ruleset::default().handle_access(AccessFs::from_all(fs))?;
+    let rules = if online { rules } else { rules.handle_access(AccessNet::from_all(ABI::V4))? };
+    rules
         .scope(Scope::from_all(ABI::V6))?
         .create()?
         .add_rules(path_beneath_rules(read, reading))?

@@ -178,7 +178,7 @@ impl Follower {
         if accepted.as_ref() == Some(&commit) {
             self.came_back(&commit).await?;
         }
-        if self.given.as_ref() == Some(&commit) {
+        if self.given.as_ref() == Some(&commit) && self.preparer.unfetched().is_none() {
             return Ok(());
         }
         info!(source = self.spec.name, %commit, "saw a new head");
@@ -233,7 +233,8 @@ impl Follower {
         info!(source = self.spec.name, %commit, "read a head");
         self.hub.leader.prepared(prepared).await.map_err(|refused| refused.to_string())?;
         self.given = Some(commit);
-        Ok(())
+        // What may be there in a minute is asked for again, ever less often.
+        self.preparer.unfetched().map_or(Ok(()), |why| Err(why.to_owned()))
     }
 
     /// Clusters came that need other renderings of the same head.

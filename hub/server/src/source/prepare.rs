@@ -9,6 +9,7 @@ use std::thread;
 
 use hub_core::catalog::{self, Catalog, Defect};
 use hub_core::fleet::Fleet;
+use hub_core::release::lock::LOCK_FILE;
 use hub_core::release::{self, ClusterFacts, Clusters, Common, Recipe, RenderInput, Rendering, Renderings, Tools};
 use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};
@@ -32,6 +33,9 @@ pub(super) struct Preparer {
     cache: catalog::Cache,
     /// What is wrong with renderings, by the digest of their inputs.
     failed: BTreeMap<Digest, Vec<Defect>>,
+    /// What could not be fetched for renderings of this head, by the digest of their inputs: it is
+    /// tried again.
+    unfetched: BTreeMap<Digest, Defect>,
     /// The head that was prepared last, and its files without their content.
     head: Option<(Arc<Prepared>, Snapshot)>,
 }
@@ -39,11 +43,16 @@ pub(super) struct Preparer {
 impl Preparer {
     pub(super) fn new(hub: Arc<Hub>, spec: Spec, mirror: PathBuf) -> Self {
         let (last, cache, failed) = (None, catalog::Cache::default(), BTreeMap::new());
-        Self { hub, spec, mirror, last, cache, failed, head: None }
+        Self { hub, spec, mirror, last, cache, failed, unfetched: BTreeMap::new(), head: None }
     }
 
     pub(super) fn mirror(&self) -> &Path {
         &self.mirror
+    }
+
+    /// Why something could not be fetched that may be there now; `None` where nothing is missing.
+    pub(super) fn unfetched(&self) -> Option<&str> {
+        self.unfetched.values().next().map(|defect| &*defect.message)
     }
 
     /// Reads a commit that lies in the mirror. The bodies are durable on return.
@@ -62,6 +71,7 @@ impl Preparer {
         let inputs = inputs(&catalog, &wanted.recipes, &clusters, &tools);
         let current: BTreeSet<Digest> = inputs.iter().map(|input| input.digest).collect();
         self.failed.retain(|input, _| current.contains(input));
+        self.unfetched.clear();
         let mut renderings = Renderings::default();
         self.render(inputs, &mut snapshot, &mut renderings).await?;
         let mut defects = tree.defects;
@@ -94,7 +104,7 @@ impl Preparer {
 
     fn keep(&mut self, mut prepared: Prepared, mut snapshot: Snapshot) -> Arc<Prepared> {
         let failed = prepared.renderings.failed.iter().filter_map(|input| self.failed.get(input));
-        prepared.defects.extend(failed.flatten().cloned());
+        prepared.defects.extend(failed.flatten().chain(self.unfetched.values()).cloned());
         prepared.defects.sort();
         prepared.defects.dedup();
         let wrong = prepared.defects.iter().filter(|defect| !defect.note).count();
@@ -176,14 +186,14 @@ impl Preparer {
         *snapshot = all;
         for (input, result) in results {
             match result? {
-                Ok(rendering) => {
+                Became::Rendered(rendering) => {
                     renderings.done.insert(input, rendering);
+                    continue;
                 }
-                Err(defects) => {
-                    renderings.failed.insert(input);
-                    self.failed.insert(input, defects);
-                }
+                Became::Defective(defects) => drop(self.failed.insert(input, defects)),
+                Became::Unfetched(defect) => drop(self.unfetched.insert(input, *defect)),
             }
+            renderings.failed.insert(input);
         }
         Ok(())
     }
@@ -230,20 +240,20 @@ fn inputs(
     recipes.iter().filter_map(of_one).flatten().map(|one| one.input).collect()
 }
 
-/// What became of one input; the outer error is that of the store.
-type Became = Result<Result<Rendering, Vec<Defect>>, String>;
+/// What became of one input.
+enum Became {
+    Rendered(Rendering),
+    Defective(Vec<Defect>),
+    /// Its chart could not be fetched, which may be otherwise in a minute.
+    Unfetched(Box<Defect>),
+}
 
-/// Renders some inputs side by side.
-fn render_all(inputs: &[RenderInput], snapshot: &Snapshot, hub: &Hub) -> Vec<(Digest, Became)> {
+/// Renders some inputs side by side. An error is that of the store.
+fn render_all(inputs: &[RenderInput], snapshot: &Snapshot, hub: &Hub) -> Vec<(Digest, Result<Became, String>)> {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(inputs.len())));
     let work = || {
         while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            hub.metrics.renderings.inc();
-            let rendered = hub.renderer.render(input, |path| snapshot.read(path).cloned());
-            let result = match rendered {
-                Ok(rendered) => store(rendered, &hub.bodies).map(Ok),
-                Err(defects) => Ok(Err(defects)),
-            };
+            let result = render_one(input, snapshot, hub);
             results.lock().unwrap_or_else(PoisonError::into_inner).push((input.digest, result));
         }
     };
@@ -256,6 +266,18 @@ fn render_all(inputs: &[RenderInput], snapshot: &Snapshot, hub: &Hub) -> Vec<(Di
         work();
     });
     results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn render_one(input: &RenderInput, snapshot: &Snapshot, hub: &Hub) -> Result<Became, String> {
+    if let Err(message) = hub.renderer.fetch(input) {
+        let (file, bundle) = (LOCK_FILE.to_owned(), Some(input.bundle.clone()));
+        return Ok(Became::Unfetched(Box::new(Defect { file, line: 0, message, bundle, note: false })));
+    }
+    hub.metrics.renderings.inc();
+    match hub.renderer.render(input, |path| snapshot.read(path).cloned()) {
+        Ok(rendered) => store(rendered, &hub.bodies).map(Became::Rendered),
+        Err(defects) => Ok(Became::Defective(defects)),
+    }
 }
 
 fn store(rendered: Rendered, bodies: &Bodies) -> Result<Rendering, String> {
