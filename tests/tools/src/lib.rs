@@ -4,6 +4,7 @@
 //!   `go/`, into a cache outside the checkout, so that a test needs Go and a module proxy and nothing else.
 //! - [`cluster`] starts a Kubernetes cluster from them: etcd and kube-apiserver, and on request the controllers, the
 //!   scheduler and a fake node, so that workloads become Available.
+//! - [`gitea`] starts a Git server with HTTPS and ssh.
 //! - [`process`] starts any program so that it never outlives the test, however the test ends.
 //! - [`preflight`] names everything that is missing on a machine, all at once.
 //!
@@ -13,6 +14,7 @@
 pub mod audit;
 pub mod cluster;
 pub mod fleet;
+pub mod gitea;
 mod pins;
 pub mod preflight;
 pub mod process;

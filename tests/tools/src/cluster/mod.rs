@@ -273,6 +273,6 @@ fn start_on_free_port(name: &str, log: &Path, command: impl Fn(u16) -> Command) 
     bail!("{name} found its port taken {PORT_ATTEMPTS} times in a row; see {}", log.display())
 }
 
-fn free_port() -> std::io::Result<u16> {
+pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
