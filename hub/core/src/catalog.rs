@@ -1,4 +1,5 @@
-//! What the snapshots declare: clusters, variable sets, bundles, rollout policies and health checks.
+//! What the snapshots declare: clusters, variable sets, bundles, rollout policies, health checks and
+//! further sources.
 //!
 //! [`parse`] reads the declarations of one snapshot. A document that is wrong never affects
 //! another one, and never replaces what was there before: the last good form stays, and where it
@@ -11,12 +12,15 @@
 mod across;
 mod amount;
 mod check;
+mod circles;
 mod document;
 mod guard;
+mod may;
 mod parse;
 mod policy_spec;
 mod scalar;
 mod schema;
+mod source_spec;
 pub mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,11 +30,11 @@ use serde::{Deserialize, Serialize};
 pub use amount::{Amount, Span};
 pub use guard::{Allowance, Guard, GuardSpec};
 pub(crate) use parse::directory;
-pub use parse::{Cache, Parsed, parse};
+pub use parse::{Cache, Parsed, parse, parse_within};
 pub use scalar::{SCALAR, Scalar};
 pub use schema::schemas;
 
-use spec::{BundleSpec, ClusterSpec, HealthCheckSpec, RolloutPolicySpec, VariableSetSpec};
+use spec::{BundleSpec, ClusterSpec, HealthCheckSpec, May, RolloutPolicySpec, SourceSpec, VariableSetSpec};
 
 /// The `apiVersion` of everything that Drover reads.
 pub const API_VERSION: &str = "drover.dev/v1alpha1";
@@ -50,6 +54,12 @@ pub struct Catalog {
     pub bundles: BTreeMap<String, Declared<BundleSpec>>,
     /// By full name.
     pub policies: BTreeMap<String, Declared<RolloutPolicySpec>>,
+    /// Further sources, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Declared<SourceSpec>>,
+    /// What this source may do, where the root source says it; `None` is the root source itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may: Option<May>,
     /// Bundles, by full name, of which the declaration is defective, and why: their goal stays
     /// what it was. Those without a last good form are in no other list.
     pub held: BTreeMap<String, String>,
@@ -113,6 +123,12 @@ impl Catalog {
         serde_json::from_slice(bytes)
     }
 
+    /// Whether a cluster with these labels exists for the source's bundles.
+    #[must_use]
+    pub fn sees(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.may.as_ref().is_none_or(|may| may.sees(labels))
+    }
+
     /// The rollout policy that a bundle names, if it is known.
     #[must_use]
     pub fn policy_of(&self, bundle: &Declared<BundleSpec>) -> Option<&Declared<RolloutPolicySpec>> {
@@ -171,6 +187,9 @@ pub fn full_name(source: &str, name: &str) -> String {
     if name.contains('/') { name.into() } else { format!("{source}/{name}") }
 }
 
+#[cfg(test)]
+#[path = "catalog/source_tests.rs"]
+mod source_tests;
 #[cfg(test)]
 #[path = "catalog/tests.rs"]
 mod tests;

@@ -87,6 +87,11 @@ pub enum Command {
         /// Folder within the repository; empty for its root.
         path: String,
     },
+    /// A source is no longer declared, and nothing of it runs anywhere.
+    Forget {
+        /// Name of the source.
+        source: String,
+    },
     /// A commit was read and found to be a rewind: held until approved. The accepted head itself
     /// ends what was held.
     Rewind {

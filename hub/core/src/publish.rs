@@ -179,12 +179,18 @@ impl Room {
 /// Bundles for which some cluster has no room: newcomers first, those that run already stay.
 #[must_use]
 pub fn crowded(fleet: &Fleet, goals: &Goals) -> Vec<String> {
-    if goals.bundles.len() <= limits::BUNDLES_PER_CLUSTER_MAX {
+    if fleet.bundles.len() + goals.bundles.len() <= limits::BUNDLES_PER_CLUSTER_MAX {
         return Vec::new();
     }
     let runs = |name: &str| fleet.bundles.get(name).is_some_and(|bundle| !bundle.goal.is_empty());
     let (old, new): (Vec<_>, Vec<_>) = goals.bundles.iter().partition(|(name, _)| runs(name));
     let (mut load, mut out): (BTreeMap<u32, usize>, _) = (BTreeMap::new(), Vec::new());
+    // What other sources want of a cluster takes room, too.
+    let source = |name: &str| name.split('/').next().map(str::to_owned);
+    let own = goals.bundles.keys().next().and_then(|name| source(name));
+    for (_, bundle) in fleet.bundles.iter().filter(|(name, _)| source(name) != own) {
+        bundle.goal.keys().for_each(|cluster| *load.entry(*cluster).or_default() += 1);
+    }
     for (name, bundle) in old.into_iter().chain(new) {
         let clusters = || bundle.pairs.iter().flat_map(|(_, clusters)| clusters);
         let is_full = |cluster| load.get(&cluster).is_some_and(|load| *load >= limits::BUNDLES_PER_CLUSTER_MAX);

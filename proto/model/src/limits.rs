@@ -131,6 +131,11 @@ pub const RENDER_POLL_MILLIS: u64 = 10;
 /// Files of one chart, its subcharts included.
 pub const CHART_FILES_MAX: usize = 10_000;
 
+/// Files that the renderings of one source's bundles read, each counted for each.
+pub const INPUT_FILES_PER_SOURCE_MAX: usize = 2_000_000;
+/// Paths below the folders of one source's bundles, each counted for each: what looking for their
+/// files costs.
+pub const LOOKED_PATHS_PER_SOURCE_MAX: usize = 50_000_000;
 /// Bundles of one source.
 pub const BUNDLES_PER_SOURCE_MAX: usize = 10_000;
 /// Bundles assigned to one cluster.
@@ -349,6 +354,16 @@ pub const MIRROR_PACKS_MAX: usize = 100;
 pub const POLL_REMOTE_SECS: u64 = 60;
 /// Time between polls of a local source, in seconds.
 pub const POLL_LOCAL_SECS: u64 = 1;
+/// Sources beside the root source.
+pub const SOURCES_MAX: usize = 100;
+/// Fetches of sources under way at once, beside that of the root source.
+pub const FETCHES_MAX: usize = 16;
+/// Keys that may sign the commits of one source.
+pub const SIGNERS_PER_SOURCE_MAX: usize = 100;
+/// Globs of namespaces, or custom kinds, of one source.
+pub const GLOBS_PER_SOURCE_MAX: usize = 100;
+/// Length of a source's URL, in bytes.
+pub const URL_BYTES_MAX: usize = 2_048;
 /// Shortest time between polls that a source may ask for, in seconds.
 pub const POLL_SECS_MIN: u64 = 1;
 /// Longest time between polls that a source may ask for, in seconds.
@@ -430,6 +445,8 @@ const _: () = assert!(2 * FETCH_BYTES_MAX < MIRROR_BYTES_MAX);
 const _: () = assert!(2 * (MIRROR_BYTES_MAX + FETCH_BYTES_MAX) <= FETCH_ADDRESS_BYTES_MAX);
 const _: () = assert!(RENDER_MEMORY_BYTES_MAX < RENDER_ADDRESS_BYTES_MAX);
 const _: () = assert!(RENDER_COMPLAINT_SHOWN_BYTES_MAX < RENDER_COMPLAINT_BYTES_MAX);
+const _: () = assert!(TREE_PATHS_MAX <= INPUT_FILES_PER_SOURCE_MAX);
+const _: () = assert!(INPUT_FILES_PER_SOURCE_MAX <= LOOKED_PATHS_PER_SOURCE_MAX);
 const _: () = assert!(2 * ENTRY_BYTES_MAX <= APPEND_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(BUNDLE_BYTES_MAX < DELTA_BYTES_MAX);

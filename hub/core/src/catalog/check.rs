@@ -11,7 +11,7 @@ use super::Declared;
 use super::scalar::Scalar;
 use super::spec::{
     Adopt, Approval, BundleSpec, ClusterSpec, HealthCheckSpec, Offline, OnFailure, OnRemoval, RolloutPolicySpec,
-    VariableSetSpec, Window,
+    SourceSpec, VariableSetSpec, Verify, Window,
 };
 use crate::select::Selector;
 
@@ -201,6 +201,59 @@ pub(super) fn policy(item: &Declared<RolloutPolicySpec>, out: &mut Vec<Finding>)
             let message = format!("{field}: not carried out yet; all clusters move at once");
             findings.add(&path, Weight::Note, message);
         }
+    }
+}
+
+pub(super) fn source(item: &Declared<SourceSpec>, out: &mut Vec<Finding>) {
+    let spec = &item.spec;
+    let mut findings = Findings { item, out };
+    if let Err(message) = url(&spec.url) {
+        findings.defect("spec.url", message);
+    }
+    if spec.reference.is_empty() || spec.reference.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        findings.defect("spec.ref", "ref names a branch, a tag or a complete commit id");
+    }
+    if spec.path.starts_with('/') || spec.path.split('/').any(|part| part == "..") {
+        findings.defect("spec.path", format!("path {:?} leads out of the repository", spec.path));
+    }
+    if let Some(name) = &spec.credentials
+        && let Err(error) = name::check_label("credentials", name, 63)
+    {
+        findings.defect("spec.credentials", error.to_string());
+    }
+    let (min, max) = (limits::POLL_SECS_MIN, limits::POLL_SECS_MAX);
+    if spec.poll.is_some_and(|poll| !(min..=max).contains(&poll.secs)) {
+        findings.defect("spec.poll", format!("poll must be from {min}s to {max}s"));
+    }
+    if spec.verify == Verify::Required && spec.keys.is_empty() {
+        findings.defect("spec.verify", "verify: required needs the keys that may sign; list them in keys");
+    }
+    findings.at_most("spec.keys", spec.keys.len(), limits::SIGNERS_PER_SOURCE_MAX);
+    if let Some(limit) = &spec.may.clusters {
+        findings.selector("spec.may.clusters", &limit.selector);
+    }
+    let globs = spec.may.namespaces.iter().flatten();
+    findings.at_most("spec.may.namespaces", globs.clone().count(), limits::GLOBS_PER_SOURCE_MAX);
+    for (at, glob) in globs.enumerate() {
+        if super::may::matcher(glob).is_none() {
+            findings.defect(&format!("spec.may.namespaces.{at}"), format!("{glob:?} is no glob"));
+        }
+    }
+    findings.at_most("spec.may.namespacedKinds", spec.may.namespaced_kinds.len(), limits::GLOBS_PER_SOURCE_MAX);
+}
+
+/// Never with the words of a URL that may hold a password.
+fn url(url: &str) -> Result<(), &'static str> {
+    let authority = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+    if url.is_empty() || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        Err("url names a repository, as https://HOST/PATH or ssh://USER@HOST/PATH")
+    } else if url.len() > limits::URL_BYTES_MAX {
+        Err("url is longer than any that is followed")
+    } else if user.is_some_and(|user| user.contains(':')) {
+        Err("url holds a password, and Git is no place for one: name credentials instead, and change the password")
+    } else {
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::check::{self, Finding};
-use super::spec::{BundleSpec, ClusterSpec, HealthCheckSpec, RolloutPolicySpec, VariableSetSpec};
+use super::spec::{BundleSpec, ClusterSpec, HealthCheckSpec, RolloutPolicySpec, SourceSpec, VariableSetSpec};
 use super::{API_VERSION, Declared};
 use crate::select::check_label;
 use crate::yaml::{Data, Document, Node, from_node, unknown};
@@ -56,6 +56,7 @@ pub(super) enum Item {
     Bundle(Arc<Declared<BundleSpec>>),
     RolloutPolicy(Arc<Declared<RolloutPolicySpec>>),
     HealthCheck(Arc<Declared<HealthCheckSpec>>),
+    Source(Arc<Declared<SourceSpec>>),
 }
 
 #[derive(Deserialize)]
@@ -150,8 +151,9 @@ fn header(root: &Node, kind: Option<&str>, read: &mut Read) -> Result<(), Findin
             Item::HealthCheck(item.into())
         }
         Kind::Source => {
-            let message = format!("kind {} is not carried out yet; remove the document", kind.unwrap_or_default());
-            return Err(Finding::defect(at("kind"), message));
+            let item = declared::<SourceSpec>(root, spec, metadata)?;
+            check::source(&item, &mut read.findings);
+            Item::Source(item.into())
         }
     });
     Ok(())

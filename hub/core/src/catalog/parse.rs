@@ -8,6 +8,7 @@ use proto_model::limits;
 
 use super::check::{Finding, Weight};
 use super::document::{self, Item, Kind, Read};
+use super::spec::May;
 use super::{Catalog, Declared, Defect, across, full_name};
 use crate::snapshot::{File, Snapshot, is_declaration};
 use crate::yaml;
@@ -44,11 +45,23 @@ struct Claim<'a> {
 /// same, the one that stood there before stays.
 #[must_use]
 pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &mut Cache) -> Parsed {
+    parse_within(snapshot, source, None, last, cache)
+}
+
+/// As [`parse`], for a source that may do what the root source says; `None` is the root itself.
+#[must_use]
+pub fn parse_within(
+    snapshot: &Snapshot,
+    source: &str,
+    may: Option<&May>,
+    last: Option<&Catalog>,
+    cache: &mut Cache,
+) -> Parsed {
     let empty = Catalog::default();
     let mut state = State {
         source,
         last: last.unwrap_or(&empty),
-        catalog: Catalog::default(),
+        catalog: Catalog { may: may.cloned(), ..Catalog::default() },
         defects: BTreeSet::new(),
         unreadable: BTreeMap::new(),
     };
@@ -83,6 +96,7 @@ pub fn parse(snapshot: &Snapshot, source: &str, last: Option<&Catalog>, cache: &
         state.settle(kind, name, claims);
     }
     state.keep_unreadable();
+    state.forget_forbidden();
     across::check(&mut state.catalog, state.last, source, &mut state.defects);
     state.catalog.variable_sets.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     state.catalog.health_checks.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
@@ -180,27 +194,53 @@ impl<'a> State<'a> {
                 self.boundary(loser.file, loser.read.path.as_deref());
             }
         }
-        match &first.read.item {
-            Some(_) if self.is_full(kind) => {
-                let message = format!("{kind:?} {name} is one more than a hub takes; remove some");
-                let (file, line) = (first.file.into(), first.read.line);
-                let bundle = (kind == Kind::Bundle).then(|| self.full(name));
-                self.defects.insert(Defect { file, line, message, bundle, note: false });
-                self.keep(kind, name, first);
+        if let Some(message) = self.forbidden(kind, name) {
+            self.refuse(kind, name, first, &message);
+            // What was good before it was forbidden is not good now; a bundle is held.
+            if kind == Kind::Bundle {
+                self.keep(kind, name, first, Some(message));
             }
-            Some(item) => self.take(first, item),
-            None => self.keep(kind, name, first),
+            return;
+        }
+        match (&first.read.item, self.max(kind)) {
+            (Some(_), Some(max)) => {
+                let message = format!("{kind:?} {name} is one more than {max}, which is the limit; remove some");
+                self.refuse(kind, name, first, &message);
+                self.keep(kind, name, first, Some(message));
+            }
+            (Some(item), None) => self.take(first, item),
+            (None, _) => self.keep(kind, name, first, None),
         }
     }
 
-    fn is_full(&self, kind: Kind) -> bool {
-        match kind {
-            Kind::Cluster => self.catalog.clusters.len() >= limits::CLUSTERS_MAX,
-            Kind::Bundle => self.catalog.bundles.len() >= limits::BUNDLES_PER_SOURCE_MAX,
-            Kind::VariableSet => self.catalog.variable_sets.len() >= limits::VARIABLE_SETS_PER_SOURCE_MAX,
-            Kind::HealthCheck => self.catalog.health_checks.len() >= limits::HEALTH_CHECKS_PER_SOURCE_MAX,
-            _ => false,
+    /// Why nothing of this kind and name may stand in this source, whatever it says.
+    fn forbidden(&self, kind: Kind, name: &str) -> Option<String> {
+        match &self.catalog.may {
+            Some(may) => may.refuses(kind),
+            None if kind == Kind::Source && name == self.source => {
+                Some(format!("{name} is the name of the root source itself; give it another name"))
+            }
+            None => None,
         }
+    }
+
+    fn refuse(&mut self, kind: Kind, name: &str, claim: &Claim<'_>, message: &str) {
+        let bundle = (kind == Kind::Bundle).then(|| self.full(name));
+        let (file, line, message) = (claim.file.into(), claim.read.line, message.to_owned());
+        self.defects.insert(Defect { file, line, message, bundle, note: false });
+    }
+
+    /// The limit of a kind, where it is reached.
+    fn max(&self, kind: Kind) -> Option<usize> {
+        let (found, max) = match kind {
+            Kind::Cluster => (self.catalog.clusters.len(), limits::CLUSTERS_MAX),
+            Kind::Bundle => (self.catalog.bundles.len(), limits::BUNDLES_PER_SOURCE_MAX),
+            Kind::VariableSet => (self.catalog.variable_sets.len(), limits::VARIABLE_SETS_PER_SOURCE_MAX),
+            Kind::HealthCheck => (self.catalog.health_checks.len(), limits::HEALTH_CHECKS_PER_SOURCE_MAX),
+            Kind::Source => (self.catalog.sources.len(), limits::SOURCES_MAX),
+            Kind::RolloutPolicy => return None,
+        };
+        (found >= max).then_some(max)
     }
 
     fn last_file(&self, kind: Kind, name: &str) -> Option<&'a str> {
@@ -211,7 +251,7 @@ impl<'a> State<'a> {
             Kind::Bundle => self.last.bundles.get(&full).map(|item| &*item.file),
             Kind::RolloutPolicy => self.last.policies.get(&full).map(|item| &*item.file),
             Kind::HealthCheck => self.last.health_checks.iter().find(|item| item.name == name).map(|item| &*item.file),
-            Kind::Source => None,
+            Kind::Source => self.last.sources.get(name).map(|item| &*item.file),
         }
     }
 
@@ -240,6 +280,10 @@ impl<'a> State<'a> {
                 let item = self.placed(claim, item);
                 self.catalog.health_checks.push(item);
             }
+            Item::Source(item) => {
+                let item = self.placed(claim, item);
+                self.catalog.sources.insert(item.name.clone(), item);
+            }
         }
     }
 
@@ -250,8 +294,9 @@ impl<'a> State<'a> {
         item
     }
 
-    /// Keeps the last good form of what is defective now.
-    fn keep(&mut self, kind: Kind, name: &str, claim: &Claim<'_>) {
+    /// Keeps the last good form of what is defective now; `why` where that is not told by the
+    /// document itself.
+    fn keep(&mut self, kind: Kind, name: &str, claim: &Claim<'_>, why: Option<String>) {
         let full = self.full(name);
         match kind {
             Kind::Cluster => {
@@ -264,9 +309,11 @@ impl<'a> State<'a> {
             }
             Kind::RolloutPolicy => self.keep_policy(&full),
             Kind::Bundle => {
-                let why = claim.read.findings.iter().find(|finding| finding.is_defect());
-                let line = why.map_or(claim.read.line, |finding| finding.line);
-                let why = why.map_or("is defective", |finding| &finding.message);
+                let found = claim.read.findings.iter().find(|finding| finding.is_defect());
+                let found = found.filter(|_| why.is_none());
+                let line = found.map_or(claim.read.line, |finding| finding.line);
+                let why = found.map(|finding| finding.message.clone()).or(why);
+                let why = why.unwrap_or_else(|| "is defective".into());
                 self.hold(full, format!("{}:{line}: {why}", claim.file));
                 self.boundary(claim.file, claim.read.path.as_deref());
             }
@@ -274,7 +321,10 @@ impl<'a> State<'a> {
                 let last = self.last.health_checks.iter().find(|item| item.name == name);
                 self.catalog.health_checks.extend(last.cloned());
             }
-            Kind::Source => {}
+            Kind::Source => {
+                let last = self.last.sources.get(name).cloned();
+                self.catalog.sources.extend(last.map(|item| (name.to_owned(), item)));
+            }
         }
     }
 
@@ -292,6 +342,18 @@ impl<'a> State<'a> {
             self.catalog.bundles.insert(full.clone(), last.clone());
         }
         self.catalog.held.insert(full, why);
+    }
+
+    /// What was kept may have been good when the source might do more.
+    fn forget_forbidden(&mut self) {
+        let Some(may) = self.catalog.may.clone() else { return };
+        let Catalog { clusters, variable_sets, health_checks, policies, sources, .. } = &mut self.catalog;
+        let forbids = |kind| may.refuses(kind).is_some();
+        clusters.retain(|_, _| !forbids(Kind::Cluster));
+        variable_sets.retain(|_| !forbids(Kind::VariableSet));
+        health_checks.retain(|_| !forbids(Kind::HealthCheck));
+        policies.retain(|_, _| !forbids(Kind::RolloutPolicy));
+        sources.retain(|_, _| !forbids(Kind::Source));
     }
 
     /// Keeps whatever stood in files that cannot be read whole, and is declared nowhere now.
@@ -313,6 +375,11 @@ impl<'a> State<'a> {
             let known = self.catalog.health_checks.iter().any(|known| known.name == item.name);
             if files.contains_key(&*item.file) && !known {
                 self.catalog.health_checks.push(item.clone());
+            }
+        }
+        for (name, item) in &last.sources {
+            if files.contains_key(&*item.file) && !self.catalog.sources.contains_key(name) {
+                self.catalog.sources.insert(name.clone(), item.clone());
             }
         }
         for (full, item) in &last.policies {

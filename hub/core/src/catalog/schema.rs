@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value as Json, json};
 
 use super::API_VERSION;
-use super::spec::{BundleSpec, ClusterSpec, HealthCheckSpec, RolloutPolicySpec, VariableSetSpec};
+use super::spec::{BundleSpec, ClusterSpec, HealthCheckSpec, RolloutPolicySpec, SourceSpec, VariableSetSpec};
 
 /// The schema of each kind, by kind.
 #[must_use]
@@ -17,6 +17,7 @@ pub fn schemas() -> BTreeMap<&'static str, Json> {
         ("Cluster", schema::<ClusterSpec>("Cluster")),
         ("HealthCheck", schema::<HealthCheckSpec>("HealthCheck")),
         ("RolloutPolicy", schema::<RolloutPolicySpec>("RolloutPolicy")),
+        ("Source", schema::<SourceSpec>("Source")),
         ("VariableSet", schema::<VariableSetSpec>("VariableSet")),
     ]
     .into()

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 pub use super::policy_spec::*;
 use super::scalar::Scalar;
+pub use super::source_spec::*;
 use crate::select::Selector;
 
 /// A cluster of the fleet.

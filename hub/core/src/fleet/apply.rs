@@ -91,6 +91,7 @@ impl Fleet {
             Command::Source { source, url, reference, path } => {
                 self.set_source(source, url, reference, path)?;
             }
+            Command::Forget { source } => self.forget_source(source)?,
             Command::Rewind { source, commit } => self.hold_rewind(source, commit)?,
             Command::Declare { source, declared, undeclared } => {
                 self.declare(source, declared, undeclared)?;
@@ -121,11 +122,33 @@ impl Fleet {
         name::check_source(source).map_err(|error| Refused::Because(error.to_string()))?;
         let known = self.sources.get(source);
         let same = known.is_some_and(|one| one.url == url && one.reference == reference && one.path == path);
+        if known.is_none() && self.sources.len() > limits::SOURCES_MAX {
+            return Err(Refused::Because(format!("a hub follows at most {} further sources", limits::SOURCES_MAX)));
+        }
         if !same {
+            if let Some(head) = known.and_then(|one| one.head.as_ref()) {
+                let head = &head.commit;
+                self.note(
+                    "drover-hub",
+                    format!("{source} is read from another place: its head {head} is forgotten"),
+                    "",
+                );
+            }
             let fresh = Source { url: url.into(), reference: reference.into(), path: path.into(), ..Source::default() };
             self.sources.insert(source.into(), fresh);
         }
         Ok(())
+    }
+
+    /// Only once nothing of it is left: what would remain could be told to nobody.
+    fn forget_source(&mut self, source: &str) -> Result<(), Refused> {
+        let prefix = format!("{source}/");
+        if let Some((left, _)) =
+            self.bundles.range(prefix.clone()..).next().filter(|(name, _)| name.starts_with(&prefix))
+        {
+            return Err(Refused::Because(format!("{left} of {source} is still there")));
+        }
+        self.sources.remove(source).map(drop).ok_or_else(|| Refused::unknown("source", source))
     }
 
     fn hold_rewind(&mut self, source: &str, commit: &str) -> Result<(), Refused> {

@@ -122,16 +122,17 @@ impl Fleet {
         }
         let request = Request { at_unix_millis: now, answer: message.clone() };
         self.requests.insert(act.request.clone(), request);
-        self.audit.push_back(Audit {
-            at_unix_millis: now,
-            who: act.who.clone(),
-            what: act.deed.words(),
-            why: act.why.clone(),
-        });
+        self.note(&act.who, act.deed.words(), &act.why);
+        Ok(Answer::Operator { request: act.request.clone(), message })
+    }
+
+    /// Writes a line of the audit trail.
+    pub(super) fn note(&mut self, who: &str, what: String, why: &str) {
+        let at_unix_millis = self.at_unix_millis;
+        self.audit.push_back(Audit { at_unix_millis, who: who.to_owned(), what, why: why.to_owned() });
         while self.audit.len() > limits::AUDIT_KEPT {
             self.audit.pop_front();
         }
-        Ok(Answer::Operator { request: act.request.clone(), message })
     }
 
     fn deed(&mut self, deed: &Deed, moved: &mut BTreeSet<u32>) -> Result<String, Refused> {

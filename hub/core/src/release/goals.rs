@@ -118,8 +118,11 @@ pub struct Inputs<'a> {
 /// held; so is one of which something was not rendered yet, which is then in `missing`.
 #[must_use]
 pub fn goals(inputs: Inputs<'_>, hub: &Guard) -> Goals {
-    let index: Index = inputs.clusters.iter().map(|one| (one.number, &one.labels)).collect();
-    let by_number = inputs.clusters.iter().map(|one| (one.number, one)).collect();
+    let sees = |one: &&ClusterFacts| inputs.catalog.sees(&one.labels);
+    let (seen, unseen): (Vec<&ClusterFacts>, Vec<_>) = inputs.clusters.iter().partition(sees);
+    let index: Index = seen.iter().map(|one| (one.number, &one.labels)).collect();
+    let by_number = seen.iter().map(|one| (one.number, *one)).collect();
+    let unseen: Index = unseen.iter().map(|one| (one.number, &one.labels)).collect();
     let clusters = Clusters { index: &index, by_number: &by_number };
     let mut goals = Goals { held: inputs.catalog.held.clone(), ..Goals::default() };
     goals.held.extend(inputs.wanted.held.clone());
@@ -127,6 +130,7 @@ pub fn goals(inputs: Inputs<'_>, hub: &Guard) -> Goals {
         let Some(item) = inputs.catalog.bundles.get(full) else {
             continue;
         };
+        goals.defects.extend(unseen_targets(item, &index, &unseen));
         let made = recipe.combinations(item, inputs.common, clusters, inputs.tools).and_then(|combinations| {
             let Some(rendered) = rendered(combinations, inputs.renderings, full, &mut goals) else {
                 return Ok(None);
@@ -146,6 +150,21 @@ pub fn goals(inputs: Inputs<'_>, hub: &Guard) -> Goals {
         }
     }
     goals
+}
+
+/// Notes about targets of which every cluster is one that the source does not see.
+fn unseen_targets(item: &Declared<BundleSpec>, seen: &Index, unseen: &Index) -> Vec<Defect> {
+    if unseen.all().is_empty() {
+        return Vec::new();
+    }
+    let targets = item.spec.targets.iter().enumerate();
+    let vain = targets
+        .filter(|(_, target)| seen.select(&target.selector).is_empty() && !unseen.select(&target.selector).is_empty());
+    let note = |(at, _)| {
+        let message = "matches clusters of other sources alone: may.clusters of this Source leaves them out";
+        item.defect(&format!("spec.targets.{at}"), message).as_note()
+    };
+    vain.map(note).collect()
 }
 
 /// The renderings of all combinations; `None` where one is not there, which holds the bundle.
@@ -185,17 +204,20 @@ impl One<'_> {
     fn goals(&self, hub: &Guard) -> Result<BundleGoals, Vec<Defect>> {
         let layers = layers(self.inputs.common, self.item, self.clusters.index);
         let mut pairs: BTreeMap<PairContent, RoaringBitmap> = BTreeMap::new();
-        let (mut checked, mut found) = (BTreeMap::new(), Vec::new());
+        let (mut checked, mut found, mut forbidden) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (rendering, clusters) in &self.rendered {
             let variant = self.checked(rendering, &mut checked)?;
             let tables = self.tables(&rendering.meta, clusters, &layers);
             self.check(&rendering.meta, &tables, &mut found);
+            self.confine(&rendering.meta, &tables, &mut forbidden);
             for (variables, on) in tables {
                 *pairs.entry(PairContent { variant, variables }).or_default() |= on;
             }
         }
-        if !found.is_empty() {
-            return Err(self.shorten(found));
+        if !found.is_empty() || !forbidden.is_empty() {
+            let mut defects = self.shorten("spec.variables", found);
+            defects.extend(self.shorten("spec.path", forbidden));
+            return Err(defects);
         }
         let guard = match self.inputs.catalog.policy_of(self.item) {
             Some(policy) => hub.tightened(&policy.spec.guard),
@@ -254,13 +276,25 @@ impl One<'_> {
         }
     }
 
-    fn shorten(&self, mut found: Vec<String>) -> Vec<Defect> {
+    /// Whether the objects keep within what the source may do.
+    fn confine(&self, meta: &VariantMeta, tables: &BTreeMap<Variables, RoaringBitmap>, found: &mut Vec<String>) {
+        let Some(may) = &self.inputs.catalog.may else { return };
+        // Where no name is bound, one look is enough for all tables.
+        let tables = tables.keys().take(if meta.binds_identities() { usize::MAX } else { 1 });
+        for table in tables {
+            // What has no value is told already.
+            found.extend(may.problems(meta, table).unwrap_or_default());
+        }
+        found.dedup();
+    }
+
+    fn shorten(&self, field: &str, mut found: Vec<String>) -> Vec<Defect> {
         let rest = found.len().saturating_sub(SPELLED_OUT_MAX);
         found.truncate(SPELLED_OUT_MAX);
         if rest > 0 {
             found.push(format!("{rest} more of this kind"));
         }
-        found.into_iter().map(|what| self.item.defect("spec.variables", what)).collect()
+        found.into_iter().map(|what| self.item.defect(field, what)).collect()
     }
 }
 

@@ -48,6 +48,9 @@ impl de::Error for DeError {
     }
 }
 
+/// Known names that a message lists.
+const KNOWN_SHOWN_MAX: usize = 40;
+
 /// Says that a name is unknown, with the nearest known one, or all where none is near.
 #[must_use]
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
@@ -59,6 +62,10 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     match near {
         Some((_, near)) => format!("unknown {what} {name:?}; did you mean {near:?}?"),
         None if known.is_empty() => format!("unknown {what} {name:?}; there is none here"),
+        None if known.len() > KNOWN_SHOWN_MAX => {
+            let (shown, more) = known.split_at(KNOWN_SHOWN_MAX);
+            format!("unknown {what} {name:?}; known are {} and {} more", shown.join(", "), more.len())
+        }
         None => format!("unknown {what} {name:?}; known are {}", known.join(", ")),
     }
 }

@@ -144,3 +144,38 @@ fn a_rewind_that_was_approved_is_followed_once() {
     apply(&mut hub.fleet, rewind("c1")).unwrap();
     assert!(!hub.fleet.sources["main"].rewind.as_ref().unwrap().approved);
 }
+
+#[test]
+fn a_source_is_forgotten_once_nothing_of_it_is_left() {
+    let mut hub = Hub::new(&["a"]);
+    let pair = hub.world.variant("ConfigMap", &names(2));
+    hub.publish_to("c1", &[("web", pair)], &["a"]);
+    let forget = |source: &str| Command::Forget { source: source.into() };
+    assert!(apply(&mut hub.fleet, forget("main")).is_err(), "its bundle is still there");
+    assert!(apply(&mut hub.fleet, forget("other")).is_err());
+    let url = |url: &str| {
+        let (source, url) = ("mainly".into(), url.into());
+        Command::Source { source, url, reference: "main".into(), path: String::new() }
+    };
+    apply(&mut hub.fleet, url("/one")).unwrap();
+    apply(&mut hub.fleet, forget("mainly")).unwrap();
+    assert_eq!(hub.fleet.sources.keys().collect::<Vec<_>>(), ["main"]);
+}
+
+#[test]
+fn a_source_that_is_read_from_another_place_forgets_its_head_and_says_so() {
+    let mut hub = Hub::new(&["a"]);
+    let pair = hub.world.variant("ConfigMap", &names(2));
+    hub.publish_to("c1", &[("web", pair)], &["a"]);
+    let from = |url: &str| {
+        let (source, url) = ("main".into(), url.into());
+        Command::Source { source, url, reference: "main".into(), path: String::new() }
+    };
+    let before = hub.fleet.sources["main"].url.clone();
+    apply(&mut hub.fleet, from(&before)).unwrap();
+    assert!(hub.fleet.sources["main"].head.is_some() && hub.fleet.audit.is_empty());
+    apply(&mut hub.fleet, from("/elsewhere")).unwrap();
+    assert_eq!(hub.fleet.sources["main"].head, None);
+    assert!(hub.fleet.audit.back().unwrap().what.contains("c1"), "{:?}", hub.fleet.audit);
+    assert_eq!(hub.bundle("web").goal.len(), 1, "what clusters should run stays until the new head says otherwise");
+}
