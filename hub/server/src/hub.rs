@@ -19,7 +19,7 @@ use proto_wire::control::control_server::ControlServer;
 use proto_wire::enroll::enroll_server::EnrollServer;
 use proto_wire::sync::sync_server::SyncServer;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
@@ -34,7 +34,7 @@ use crate::log::{Applied, Raft, Replicated, State};
 use crate::metrics::{self, Metrics};
 use crate::node::Node;
 use crate::rate::Rate;
-use crate::source::{self, Pokes, Spec};
+use crate::source::{self, Places, Pokes, Spec};
 use crate::tls::{self, Acceptor, Certificate};
 use crate::{collect, control, enroll, hooks, sync};
 
@@ -60,6 +60,8 @@ pub struct Hub {
     pub attaches: Rate,
     /// Enrolments that are let through.
     pub enrolments: Rate,
+    /// Room for fetches under way, beside that of the root source.
+    pub fetches: Semaphore,
     /// The sources that are followed.
     pub pokes: Pokes,
     /// Turns true when the hub stops.
@@ -194,6 +196,7 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
         metrics: Arc::clone(&metrics),
         attaches: Rate::new(limits::ATTACHES_PER_SEC_MAX, Instant::now()),
         enrolments: Rate::new(limits::ENROLMENTS_PER_SEC_MAX, Instant::now()),
+        fetches: Semaphore::new(limits::FETCHES_MAX),
         pokes: Pokes::default(),
         stop: stopped.clone(),
     });
@@ -218,8 +221,10 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
         tokio::spawn(collect::run(Arc::clone(&hub))),
     ];
     if let Some(spec) = spec(&hub, &dir, &args).await? {
-        others.push(tokio::spawn(source::follow(Arc::clone(&hub), spec, fetcher)));
+        others.push(tokio::spawn(source::follow(Arc::clone(&hub), spec, fetcher.clone())));
     }
+    let places = Places { mirrors: dir.sources(), credentials: args.credentials_dir.clone() };
+    others.push(tokio::spawn(source::manage(Arc::clone(&hub), places, fetcher)));
     let acceptor = tokio::spawn(acceptor.serve(listener, stopped));
     info!(%address, hub_id = hub.identity.hub.hub_id, "serving");
     Ok(Running { address, metrics_address, hooks_address, hub, raft, stop, acceptor, leader, others, _lock: lock })
@@ -329,7 +334,9 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
     let command =
         Command::Source { source: name.clone(), url: url.clone(), reference: reference.clone(), path: path.clone() };
     hub.leader.command(command).await.context("record the source")?;
-    let (poll, hook_secret) = (args.poll, args.hook_secret_file.clone());
+    let named = args.credentials_dir.as_ref().zip(args.credentials.as_ref());
+    let named = named.map(|(dir, name)| dir.join(name).join(source::HOOK_SECRET));
+    let (poll, hook_secret) = (args.poll, args.hook_secret_file.clone().or(named));
     let (token_file, credentials) = (args.token_file.clone(), args.credentials.clone());
     let (credentials_dir, mirrors) = (args.credentials_dir.clone(), dir.sources());
     let signers = args.verify_with.clone().map(hub_git::Signers::File);
@@ -344,6 +351,8 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
         signers,
         poll,
         hook_secret,
+        follows_rewinds: false,
+        may: None,
         mirrors,
     }))
 }

@@ -208,6 +208,11 @@ impl Node {
         self.changed();
     }
 
+    /// Forgets a source of which nothing is left.
+    pub fn forget_source(&self, source: &str) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).remove(source);
+    }
+
     /// Whether the head of a source is known not to be in the log.
     #[must_use]
     pub fn is_unpublished(&self, source: &str) -> bool {

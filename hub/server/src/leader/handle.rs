@@ -39,6 +39,7 @@ pub(super) enum Ask {
     Command(Command, Answer),
     Operate(Act, Answer),
     Prepared(Arc<Prepared>),
+    Forget(String),
     StopPlanning,
 }
 
@@ -79,6 +80,12 @@ impl Handle {
     /// The hub stops.
     pub async fn prepared(&self, prepared: Arc<Prepared>) -> Result<(), Refused> {
         self.asks.send(Ask::Prepared(prepared)).await.map_err(|_| Refused::Stopped)
+    }
+
+    /// What was read of a source under this name is not published any more.
+    pub async fn forget(&self, source: &str) {
+        // A leader that is gone publishes nothing either.
+        let _ = self.asks.send(Ask::Forget(source.to_owned())).await;
     }
 
     /// What is to be rendered beside what sources have prepared, whenever it changes.

@@ -114,6 +114,7 @@ impl Leader {
                 }
             }
             Ask::Prepared(prepared) => self.publisher.prepared(prepared),
+            Ask::Forget(source) => self.publisher.forget(&source),
             Ask::StopPlanning => {
                 self.metrics.planning_stopped.set(1);
                 self.waiting.stop_planning();

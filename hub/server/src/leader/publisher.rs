@@ -151,6 +151,13 @@ impl Publisher {
         }
     }
 
+    /// A source lies elsewhere now, or is gone: its head of before counts no more.
+    pub(super) fn forget(&mut self, source: &str) {
+        self.heads.remove(source);
+        self.dirty.remove(source);
+        self.failed.remove(source);
+    }
+
     /// Tries again what could not be published.
     pub(super) fn retry(&mut self) {
         self.dirty.append(&mut self.failed);
@@ -162,7 +169,10 @@ impl Publisher {
             return Ok(None);
         }
         self.look_at(&state.fleet().clusters);
-        let Some(source) = self.dirty.first().cloned() else { return Ok(None) };
+        // What the root says of clusters counts for the bundles of all: without it, others would get
+        // wrong variables.
+        let is_ready = |source: &&String| *source == ROOT || self.heads.contains_key(ROOT);
+        let Some(source) = self.dirty.iter().find(is_ready).cloned() else { return Ok(None) };
         let Some(head) = self.heads.get(&source).cloned() else {
             self.dirty.remove(&source);
             return Ok(None);

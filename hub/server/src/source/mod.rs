@@ -1,6 +1,7 @@
 //! Follows a source: fetches it when it is due, holds a rewind, and hands each new head, read and
 //! rendered, to the leader.
 
+mod manage;
 mod poke;
 mod prepare;
 
@@ -8,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hub_core::catalog::spec::May;
 use hub_core::command::Command;
 use hub_core::release::RenderInput;
-use hub_git::{Fetcher, Schedule, Signers};
+use hub_git::{Fetcher, Place, Schedule, Signers};
 use proto_model::Digest;
 use tracing::{info, warn};
 
@@ -19,13 +21,16 @@ use crate::node::unix_millis;
 use crate::rate::jitter_millis;
 use prepare::Preparer;
 
+pub use manage::{Places, manage};
 pub use poke::{Followed, Pokes};
 
 /// Name of the source that `drover-hub` is started with.
 pub const ROOT: &str = "main";
+/// File of the secrets of webhooks in a folder of credentials.
+pub const HOOK_SECRET: &str = "webhook";
 
 /// What is followed, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
     /// Name of the source.
     pub name: String,
@@ -47,6 +52,11 @@ pub struct Spec {
     pub credentials_dir: Option<PathBuf>,
     /// The keys of those who may sign; where they are given, a head must be signed.
     pub signers: Option<Signers>,
+    /// Whether a head that does not descend from the one before is followed without an operator's
+    /// word.
+    pub follows_rewinds: bool,
+    /// What it may declare, and where its bundles may go; `None` is the root source.
+    pub may: Option<May>,
     /// The directory for the mirrors of all sources.
     pub mirrors: PathBuf,
 }
@@ -59,6 +69,11 @@ impl Spec {
         self.mirrors.join(format!("{}-{url}", self.name))
     }
 
+    /// Whether it lies on this machine.
+    fn is_local(&self) -> bool {
+        is_local(&self.url)
+    }
+
     /// The file or folder with its credentials.
     fn credentials(&self) -> Result<Option<PathBuf>, String> {
         let Some(name) = &self.credentials else { return Ok(self.token_file.clone()) };
@@ -67,6 +82,10 @@ impl Spec {
         };
         hub_git::credentials_folder(dir, name).map(Some).map_err(|error| error.to_string())
     }
+}
+
+fn is_local(url: &str) -> bool {
+    hub_git::place(url) == Place::Local
 }
 
 /// One source under way.
@@ -171,6 +190,11 @@ impl Follower {
             signers: self.spec.signers.clone(),
             accepted,
         };
+        // The root waits for nobody: others that hang must not keep it from being mended.
+        let _room = match self.spec.name == ROOT {
+            true => None,
+            false => self.hub.fetches.acquire().await.ok(),
+        };
         self.fetcher.fetch(&source).await.map_err(|error| error.to_string())
     }
 
@@ -185,7 +209,10 @@ impl Follower {
         if let Some(accepted) = accepted.filter(|accepted| *accepted != commit) {
             let descends = hub_git::is_descendant(self.preparer.mirror(), &accepted, &commit).await;
             if !descends.map_err(|error| error.to_string())? && !self.is_approved(&commit) {
-                return self.hold(commit, accepted).await;
+                if !self.spec.follows_rewinds {
+                    return self.hold(commit, accepted).await;
+                }
+                warn!(source = self.spec.name, %commit, %accepted, "the source was rewound, and is followed as declared");
             }
         }
         self.give(commit).await

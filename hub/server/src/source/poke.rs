@@ -61,6 +61,11 @@ impl Pokes {
         followed
     }
 
+    /// It is followed no longer.
+    pub(super) fn end(&self, source: &str) {
+        self.lock().remove(source);
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<Followed>>> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }

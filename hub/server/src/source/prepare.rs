@@ -118,10 +118,10 @@ impl Preparer {
     }
 
     async fn parse(&mut self, snapshot: Snapshot) -> Result<(Snapshot, catalog::Parsed), String> {
-        let (name, last) = (self.spec.name.clone(), self.last.clone());
+        let (name, may, last) = (self.spec.name.clone(), self.spec.may.clone(), self.last.clone());
         let mut cache = std::mem::take(&mut self.cache);
         let parsing = spawn_blocking(move || {
-            let parsed = catalog::parse(&snapshot, &name, last.as_deref(), &mut cache);
+            let parsed = catalog::parse_within(&snapshot, &name, may.as_ref(), last.as_deref(), &mut cache);
             (snapshot, parsed, cache)
         });
         let (snapshot, parsed, cache) = parsing.await.map_err(|_| panicked("parsing"))?;
@@ -220,7 +220,7 @@ fn expected(fleet: &Fleet, catalog: &Catalog) -> Vec<ClusterFacts> {
         let number = known.map_or(number, |known| known.number);
         clusters.insert(name.clone(), ClusterFacts { number, name: name.clone(), labels });
     }
-    clusters.into_values().collect()
+    clusters.into_values().filter(|one| catalog.sees(&one.labels)).collect()
 }
 
 /// What these clusters need rendered. What a bundle lacks for it is said when goals are made.

@@ -12,4 +12,5 @@ mod messages;
 mod restart;
 mod services;
 mod slow;
+mod sources;
 mod up;
