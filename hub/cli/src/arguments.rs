@@ -14,9 +14,9 @@ use crate::{checkout, cluster, fleet, hub, rollout, source, up};
 const AFTER_HELP: &str = "\
 Data goes to stdout, everything else to stderr.
 
-Exit codes: 0 done; 1 refused, or not as it should be (defects, not settled); 2 wrong arguments; \
+Exit codes: 0 done; 1 refused, or not as it should be (defects, differences, not settled); 2 wrong arguments; \
 3 the hub cannot be reached; 4 this operator may not; 5 there is no such thing; \
-6 and 7 see `drover plan --exit-code`.";
+6 and 7 see `drover plan --exit-code`; 8 the spoke gave no answer.";
 
 /// Manage a fleet of Kubernetes clusters from Git
 #[derive(Parser)]
@@ -50,6 +50,8 @@ enum Verb {
     Get(fleet::get::What),
     /// Say why a cluster, or one bundle in it, is not as Git says
     Explain(fleet::explain::Arguments),
+    /// Show how a bundle is live in a cluster against what is bound, asked of its spoke now
+    Diff(fleet::diff::Arguments),
     /// Let clusters join, and part with them
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -81,6 +83,7 @@ impl Arguments {
             Verb::Plan(arguments) => block_on(checkout::plan::run(arguments)),
             Verb::Status(arguments) => block_on(fleet::status::run(client()?, arguments)),
             Verb::Get(what) => block_on(fleet::get::run(client()?, what)),
+            Verb::Diff(arguments) => block_on(fleet::diff::run(client()?, arguments)),
             Verb::Explain(arguments) => block_on(fleet::explain::run(client()?, arguments)),
             Verb::Cluster(verb) => block_on(cluster::run(client()?, verb)),
             Verb::Source(verb) => block_on(source::run(client()?, verb)),

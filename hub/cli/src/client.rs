@@ -9,8 +9,8 @@ use proto_wire::control::control_client::ControlClient;
 use proto_wire::control::execute_request::Command;
 use proto_wire::control::get_request::What;
 use proto_wire::control::{
-    ExecuteRequest, ExecuteResponse, ExplainRequest, ExplainResponse, GetRequest, GetResponse, StatusRequest,
-    StatusResponse,
+    DiffRequest, DiffResponse, ExecuteRequest, ExecuteResponse, ExplainRequest, ExplainResponse, GetRequest,
+    GetResponse, StatusRequest, StatusResponse,
 };
 use tonic::codec::Streaming;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -84,6 +84,18 @@ impl Client {
         self.call(|mut client, min_applied_index| {
             let request = ExplainRequest { cluster: cluster.to_owned(), bundle: bundle.to_owned(), min_applied_index };
             async move { client.explain(request).await }
+        })
+        .await
+    }
+
+    /// How a bundle is live in a cluster against what is bound.
+    ///
+    /// # Errors
+    /// As [`Error`].
+    pub async fn diff(&mut self, cluster: &str, bundle: &str) -> Result<DiffResponse, Error> {
+        self.call(|mut client, _| {
+            let request = DiffRequest { cluster: cluster.to_owned(), bundle: bundle.to_owned() };
+            async move { client.diff(request).await }
         })
         .await
     }

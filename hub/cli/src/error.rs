@@ -27,6 +27,9 @@ pub enum Error {
     /// The hub understood and said no.
     #[error("{0}")]
     Refused(String),
+    /// A spoke was to be asked, and gave no answer.
+    #[error("{0}")]
+    Unanswered(String),
     /// Something that was looked at is not as it should be, and was told already.
     #[error("{0}")]
     Unfulfilled(String),
@@ -58,6 +61,7 @@ impl Error {
             Self::Unreachable { .. } => 3,
             Self::Forbidden(_) => 4,
             Self::NotFound(_) => 5,
+            Self::Unanswered(_) => 8,
         })
     }
 }

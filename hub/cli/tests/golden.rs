@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
 
-use hub_cli::fleet::{explain, get, status};
+use hub_cli::fleet::{diff, explain, get, status};
 use hub_cli::output::table::Look;
-use hub_cli::output::{self, document, plan, record};
+use hub_cli::output::{self, detail, document, plan, record};
 use hub_cli::up::clusters::{self, Kubeconfig, Start};
 use hub_cli::up::{event, settled, show};
 use hub_cli::view::{Bundle, BundleSummary, Cluster, Defect, Given, Hold, Problem, Source, Status, Variable};
@@ -227,6 +227,38 @@ fn an_explanation_names_object_hold_and_origin() {
 }
 
 #[test]
+fn a_diff_tells_object_by_object_and_field_by_field() {
+    let field = |pointer: &str, live: Option<&str>, bound: Option<&str>| detail::DiffField {
+        pointer: pointer.into(),
+        live: live.map(Into::into),
+        bound: bound.map(Into::into),
+    };
+    let object = |object: &str, change: &str, fields: Vec<detail::DiffField>| detail::DiffObject {
+        object: object.into(),
+        change: change.into(),
+        fields,
+        fields_more: 0,
+        message: None,
+    };
+    let fields = vec![field("/spec/replicas", Some("3"), Some("2")), field("/spec/paused", Some("true"), None)];
+    let mut changed = object("Deployment.apps shop/web", "fields", fields);
+    changed.fields_more = 2;
+    let mut unknown = object("Widget.example.com shop/w", "unknown", Vec::new());
+    unknown.message = Some("its kind is not known in this cluster".into());
+    let objects = vec![
+        changed,
+        object("Secret shop/s", "fields", vec![field("/data/key", Some("***"), Some("***"))]),
+        object("ConfigMap shop/new", "missing", Vec::new()),
+        object("ConfigMap shop/old", "unwanted", Vec::new()),
+        unknown,
+    ];
+    let (cluster, bundle) = ("store-a".to_owned(), "main/web".to_owned());
+    let differs = detail::Diff { cluster, bundle, generation: 7, variant: None, objects, same: 4, unseen: 1 };
+    let same = detail::Diff { objects: Vec::new(), unseen: 0, ..differs.clone() };
+    golden("diff.txt", &[diff::text(&differs, LOOK), diff::text(&same, LOOK)].join("--\n"));
+}
+
+#[test]
 fn a_wide_table_is_cut_nowhere() {
     let look = Look { width: Some(80), ..LOOK };
     let lines = |format| {
@@ -387,6 +419,7 @@ fn the_schemas_are_those_of_the_documents() {
         ("tokens", schemars::schema_for!(record::Tokens)),
         ("audit", schemars::schema_for!(record::AuditTrail)),
         ("explain", schemars::schema_for!(document::Explain)),
+        ("diff", schemars::schema_for!(detail::Diff)),
         ("done", schemars::schema_for!(document::Done)),
         ("join-token", schemars::schema_for!(document::JoinToken)),
         ("lint", schemars::schema_for!(document::Lint)),

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use proto_model::ask::Answer;
 use proto_model::assign::{self, Entry, RULES};
 use proto_model::delta::{Delta, HeldEntry, Hello, Refusal, ToHub};
 use proto_model::{Digest, Fence, Report, limits};
@@ -76,6 +77,8 @@ pub enum News {
     Report(Report),
     /// A certificate signing request, PEM.
     Renew(Vec<u8>),
+    /// The answer to an ask.
+    Answer(Answer),
     /// A message out of order: end the stream.
     Protocol(&'static str),
 }
@@ -199,6 +202,7 @@ impl Session {
             ToHub::Nack { generation, message } => self.nacked(generation, message),
             ToHub::Report(report) => Some(News::Report(report)),
             ToHub::Renew(csr) => Some(News::Renew(csr)),
+            ToHub::Answer(answer) => Some(News::Answer(answer)),
         }
     }
 

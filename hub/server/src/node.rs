@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::bodies::Bodies;
 use crate::leader::Defects;
+use crate::sync::Asks;
 
 /// The memory of this replica.
 pub struct Node {
@@ -49,6 +50,8 @@ pub struct Stream {
     pub changed: Notify,
     /// Tells the stream that a newer one took its place.
     pub displaced: Notify,
+    /// What operators ask its spoke.
+    pub asks: Asks,
 }
 
 /// How a source fares.
@@ -78,7 +81,8 @@ impl Node {
     /// A stream stands from now on; one that stood before is displaced. `None`: a newer one
     /// stands already.
     pub fn attach(&self, cluster: &str, session: u64, version: &str) -> Option<Arc<Stream>> {
-        let stream = Arc::new(Stream { session, changed: Notify::new(), displaced: Notify::new() });
+        let stream =
+            Arc::new(Stream { session, changed: Notify::new(), displaced: Notify::new(), asks: Asks::default() });
         let mut is_newest = true;
         self.with(cluster, |live| {
             if live.stream.as_ref().is_some_and(|one| one.session > session) {
@@ -107,6 +111,12 @@ impl Node {
                 live.connection.seen_unix_millis = unix_millis();
             }
         });
+    }
+
+    /// The stream of a cluster, where one stands.
+    #[must_use]
+    pub fn stream(&self, cluster: &str) -> Option<Arc<Stream>> {
+        self.lock().get(cluster)?.stream.clone()
     }
 
     /// The streams that stand.

@@ -7,11 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use common::{World, csr};
 use hub_server::identity::{self, Authority, Name};
-use proto_model::delta::Refusal;
+use proto_model::ask::{Answer, BundleDiff, Change, FieldDiff, ObjectDiff};
+use proto_model::delta::{Refusal, ToHub, ToSpoke};
+use proto_model::{GroupKind, Identity};
 use proto_wire::control::control_client::ControlClient;
 use proto_wire::control::execute_request::Command as Operator;
 use proto_wire::control::{
-    ApproveDeletions, ApproveRewind, ExplainRequest, ReplaceCluster, RevokeCluster, StatusRequest,
+    ApproveDeletions, ApproveRewind, DiffRequest, ExplainRequest, ReplaceCluster, RevokeCluster, StatusRequest,
 };
 use proto_wire::enroll::RenewRequest;
 use proto_wire::enroll::enroll_client::EnrollClient;
@@ -240,6 +242,57 @@ async fn an_emptied_repository_is_held_until_it_is_approved() {
     spoke.follow(&mut stream, |spoke| spoke.entries.is_empty()).await;
     world.status_until(|status| status.clusters[0].bundles.is_empty()).await;
     assert_eq!(approve("2", b"").await.unwrap().message, done.message, "done once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_diff_is_asked_of_the_spoke_once_for_all_who_want_it() {
+    let world = world().await;
+    let diff = |cluster: &'static str, bundle: &'static str| {
+        let mut admin = world.admin();
+        async move { admin.diff(DiffRequest { cluster: cluster.into(), bundle: bundle.into() }).await }
+    };
+    assert_eq!(diff("b", "main/web").await.unwrap_err().code(), Code::NotFound);
+    let mut spoke = world.spoke("a").await;
+    let mut stream = spoke.connect(&world).await.unwrap();
+    spoke.follow(&mut stream, |spoke| !spoke.reports.is_empty()).await;
+    assert_eq!(diff("a", "main/other").await.unwrap_err().code(), Code::NotFound);
+
+    let object = Identity { kind: GroupKind::of("v1", "ConfigMap"), namespace: "shop".into(), name: "web".into() };
+    let fields = vec![FieldDiff { pointer: "/data/key".into(), live: Some("\"x\"".into()), bound: None }];
+    let objects = vec![ObjectDiff { object, change: Change::Fields { fields, more: 3 } }];
+    let found = BundleDiff { generation: 1, variant: None, objects, same: 2, unseen: 0 };
+    let answers = async {
+        let ToSpoke::Ask { id, bundle } = stream.next().await else { panic!("an ask") };
+        assert_eq!(bundle, "main/web");
+        // Whoever asks for the same meanwhile is answered with it; an answer to nothing does no harm.
+        let second = tokio::spawn(diff("a", "main/web"));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stream.say(&ToHub::Answer(Answer { id: id + 7, outcome: Err("not this one".into()) })).await;
+        stream.say(&ToHub::Answer(Answer { id, outcome: Ok(found) })).await;
+        second.await.unwrap().unwrap().into_inner()
+    };
+    let (first, second) = tokio::join!(diff("a", "main/web"), answers);
+    let first = first.unwrap().into_inner();
+    assert_eq!(first, second);
+    assert_eq!((first.same, first.objects[0].object.as_str()), (2, "ConfigMap shop/web"));
+    assert_eq!((first.objects[0].fields[0].live.as_deref(), first.objects[0].fields_more), (Some("\"x\""), 3));
+
+    let refuses = async {
+        let ToSpoke::Ask { id, .. } = stream.next().await else { panic!("an ask") };
+        stream.say(&ToHub::Answer(Answer { id, outcome: Err("it may not".into()) })).await;
+    };
+    let (refused, ()) = tokio::join!(diff("a", "main/web"), refuses);
+    assert!(refused.unwrap_err().message().contains("refuses: it may not"));
+    // One that goes away answers nothing any more, and one that is away is not asked.
+    let goes = async {
+        let ToSpoke::Ask { .. } = stream.next().await else { panic!("an ask") };
+        drop(stream);
+    };
+    let (gone, ()) = tokio::join!(diff("a", "main/web"), goes);
+    assert_eq!(gone.unwrap_err().code(), Code::Aborted);
+    world.status_until(|status| !status.clusters[0].connected).await;
+    let away = diff("a", "main/web").await.unwrap_err();
+    assert!(away.code() == Code::FailedPrecondition && away.message().contains("not connected"), "{away}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::ask::Answer;
 use crate::assign::{Entry, Fence};
 use crate::report::Report;
 use crate::{Digest, RuleVersions};
@@ -52,6 +53,13 @@ pub enum ToSpoke {
     Certificate(Vec<u8>),
     /// The session is over.
     Refused(Refusal),
+    /// How a bundle is live against what is bound; answered by [`ToHub::Answer`].
+    Ask {
+        /// Names the answer.
+        id: u64,
+        /// Full name of the bundle.
+        bundle: String,
+    },
 }
 
 /// The head of a change: what a cluster must hold afterwards.
@@ -169,6 +177,8 @@ pub enum ToHub {
     Report(Report),
     /// A certificate signing request, PEM, for a renewal.
     Renew(Vec<u8>),
+    /// The answer to an ask.
+    Answer(Answer),
 }
 
 /// One entry that a spoke holds.

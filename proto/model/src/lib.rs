@@ -3,6 +3,7 @@
 //!
 //! Plain types and pure functions only: no I/O, no clock, no randomness.
 
+pub mod ask;
 pub mod assign;
 pub mod bind;
 pub mod delta;

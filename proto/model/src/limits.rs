@@ -16,6 +16,26 @@ pub const SYNC_NEED_BYTES_MAX: usize = 512 * 1024;
 pub const SYNC_NEED_DIGESTS_MAX: usize = 12_000;
 /// Largest report, in bytes.
 pub const SYNC_REPORT_BYTES_MAX: usize = 16 * 1024;
+/// Largest answer to an ask, in bytes.
+pub const SYNC_ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of differences that a spoke puts into one answer, by its own estimate.
+pub const ASK_DIFF_BYTES_MAX: usize = 192 * 1024;
+/// Objects of one bundle that are compared for one ask; the rest are counted.
+pub const ASK_OBJECTS_MAX: usize = 1_000;
+/// Fields told of one object that differs; the rest are counted.
+pub const ASK_FIELDS_MAX: usize = 100;
+/// Length of one value in an answer, in bytes of JSON.
+pub const ASK_VALUE_BYTES_MAX: usize = 512;
+/// Length of a JSON pointer in an answer, in bytes.
+pub const ASK_POINTER_BYTES_MAX: usize = 4 * 1024;
+/// Time that a spoke spends on one ask, in milliseconds; what was not looked at by then is counted.
+pub const ASK_MILLIS_MAX: u64 = 10_000;
+/// Time for the answer to an ask, in seconds, from when the hub may say it.
+pub const ASK_SECS_MAX: u64 = 15;
+/// Asks of one cluster that wait for their turn at a hub, each about another bundle.
+pub const ASKS_PER_CLUSTER_MAX: usize = 16;
+/// Operators that wait for the answer to one ask.
+pub const ASKERS_MAX: usize = 64;
 /// Largest certificate signing request or certificate chain, in bytes of PEM.
 pub const SYNC_CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 /// Length of a hub id, in bytes.
@@ -429,6 +449,8 @@ const _: () = assert!("drover//".len() + SOURCE_NAME_BYTES_MAX + BUNDLE_NAME_BYT
 const _: () =
     assert!(PROBLEMS_PER_REPORT_MAX * (PROBLEM_BYTES_MAX + 63 + 253 + 63 + 253 + 64) + 512 <= SYNC_REPORT_BYTES_MAX);
 const _: () = assert!(OBJECT_BYTES_MAX < SYNC_BLOB_BYTES_MAX);
+const _: () = assert!(2 * ASK_DIFF_BYTES_MAX <= SYNC_ANSWER_BYTES_MAX);
+const _: () = assert!(ASK_MILLIS_MAX < ASK_SECS_MAX * 1_000);
 const _: () = assert!(
     BUNDLES_PER_CLUSTER_MAX * (SOURCE_NAME_BYTES_MAX + 1 + BUNDLE_NAME_BYTES_MAX + 2 * 34 + 8)
         <= SYNC_HOLDING_BYTES_MAX

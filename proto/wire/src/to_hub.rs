@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use proto_model::ask::Answer;
 use proto_model::delta::ToHub;
 use proto_model::{Digest, Report, limits, report};
 
@@ -35,6 +36,7 @@ pub fn encode_shared(word: &ToHub) -> Result<Encoded<msg::SpokeMessage>, WireErr
         }
         ToHub::Report(report) => (Blob::Report, msg::Report::from(report).encode_to_vec().into()),
         ToHub::Renew(csr) => (Blob::Renew, Bytes::copy_from_slice(csr)),
+        ToHub::Answer(answer) => (Blob::Answer, msg::Answer::from(answer).encode_to_vec().into()),
     };
     at_most(blob.name(), bytes.len(), blob.bytes_max())?;
     Ok(Encoded::blob(blob.wrap(), bytes))
@@ -66,6 +68,7 @@ impl Reader {
             Kind::Need(chunk) => (Blob::Need, chunk),
             Kind::Report(chunk) => (Blob::Report, chunk),
             Kind::Renew(chunk) => (Blob::Renew, chunk),
+            Kind::Answer(chunk) => (Blob::Answer, chunk),
             single => {
                 self.assembler.expect_idle()?;
                 return read_single(single).map(Some);
@@ -82,6 +85,7 @@ enum Blob {
     Need,
     Report,
     Renew,
+    Answer,
 }
 
 impl Blob {
@@ -91,6 +95,7 @@ impl Blob {
             Self::Need => "need",
             Self::Report => "report",
             Self::Renew => "renew",
+            Self::Answer => "answer",
         }
     }
 
@@ -100,6 +105,7 @@ impl Blob {
             Self::Need => |chunk| msg::SpokeMessage { kind: Some(Kind::Need(chunk)) },
             Self::Report => |chunk| msg::SpokeMessage { kind: Some(Kind::Report(chunk)) },
             Self::Renew => |chunk| msg::SpokeMessage { kind: Some(Kind::Renew(chunk)) },
+            Self::Answer => |chunk| msg::SpokeMessage { kind: Some(Kind::Answer(chunk)) },
         }
     }
 
@@ -110,6 +116,7 @@ impl Blob {
             Self::Need => limits::SYNC_NEED_BYTES_MAX,
             Self::Report => limits::SYNC_REPORT_BYTES_MAX,
             Self::Renew => limits::SYNC_CERTIFICATE_BYTES_MAX,
+            Self::Answer => limits::SYNC_ANSWER_BYTES_MAX,
         }
     }
 }
@@ -128,7 +135,7 @@ fn read_single(kind: Kind) -> Result<ToHub, WireError> {
             at_most("nack.message", nack.message.len(), limits::PROBLEM_BYTES_MAX)?;
             ToHub::Nack { generation: nack.generation, message: nack.message }
         }
-        Kind::Holding(_) | Kind::Need(_) | Kind::Report(_) | Kind::Renew(_) => {
+        Kind::Holding(_) | Kind::Need(_) | Kind::Report(_) | Kind::Renew(_) | Kind::Answer(_) => {
             return Err(WireError::UnknownField("spoke message"));
         }
     })
@@ -146,6 +153,7 @@ fn read_blob(blob: Blob, bytes: Bytes) -> Result<ToHub, WireError> {
             }
         }
         Blob::Report => ToHub::Report(Report::try_from(decode_whole::<msg::Report>(name, bytes)?)?),
+        Blob::Answer => ToHub::Answer(Answer::try_from(decode_whole::<msg::Answer>(name, bytes)?)?),
         Blob::Renew if bytes.is_empty() => return Err(WireError::Missing(name)),
         Blob::Renew => ToHub::Renew(bytes.into()),
     })

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use proto_model::delta::{BodyPart, Delta, ToSpoke, VariantPart};
 use proto_model::limits;
+use proto_model::name::check_full_bundle;
 
 use crate::chunk::{Assembler, Encoded};
 use crate::convert::{WireError, at_most, decode_whole, required};
@@ -25,6 +26,7 @@ pub fn encode_shared(word: &ToSpoke) -> Result<Encoded<msg::HubMessage>, WireErr
             })));
         }
         ToSpoke::Refused(refusal) => return Ok(one(Kind::Refused((*refusal).into()))),
+        ToSpoke::Ask { id, bundle } => return Ok(one(Kind::Ask(msg::Ask { id: *id, bundle: bundle.clone() }))),
         ToSpoke::Delta(delta) => (msg::Delta::from(delta).encode_to_vec().into(), Blob::Delta),
         ToSpoke::Variant(part) => (msg::VariantPart::from(part).encode_to_vec().into(), Blob::Variant),
         ToSpoke::Body(part) => (msg::BodyPart::from(part).encode_to_vec().into(), Blob::Body),
@@ -79,6 +81,11 @@ impl Reader {
             // These end a stream, so they may cut off what is under way.
             Kind::Refused(refused) => return word(ToSpoke::Refused(refused.try_into()?)),
             Kind::Move(to) => return Ok(Some(FromHub::Move(to.addresses))),
+            Kind::Ask(ask) => {
+                self.assembler.expect_idle()?;
+                check_full_bundle(&ask.bundle)?;
+                return word(ToSpoke::Ask { id: ask.id, bundle: ask.bundle });
+            }
             Kind::Welcome(welcome) => {
                 self.assembler.expect_idle()?;
                 return word(read_welcome(welcome)?);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use prost::Message as _;
+use proto_model::ask::{Answer, BundleDiff, Change, FieldDiff, ObjectDiff};
 use proto_model::assign::Entry;
 use proto_model::delta::{BodyPart, Delta, HeldEntry, Hello, Refusal, ToHub, ToSpoke, VariantPart};
 use proto_model::{
@@ -145,13 +146,16 @@ fn hello() -> impl Strategy<Value = Hello> {
         })
 }
 
-fn problem() -> impl Strategy<Value = ObjectProblem> {
-    let identity = (group_kind(), "[a-z]{0,63}", "[a-z.-]{1,250}").prop_map(|(kind, namespace, name)| Identity {
+fn identity() -> impl Strategy<Value = Identity> {
+    (group_kind(), "[a-z]{0,63}", "[a-z.-]{1,250}").prop_map(|(kind, namespace, name)| Identity {
         kind,
         namespace,
         name,
-    });
-    (proptest::option::of(identity), any::<bool>(), "[ -~]{1,240}")
+    })
+}
+
+fn problem() -> impl Strategy<Value = ObjectProblem> {
+    (proptest::option::of(identity()), any::<bool>(), "[ -~]{1,240}")
         .prop_map(|(object, is_final, message)| ObjectProblem { object, is_final, message })
 }
 
@@ -190,7 +194,24 @@ fn to_hub_word() -> impl Strategy<Value = ToHub> {
         (any::<u64>(), "[ -~]{0,240}").prop_map(|(generation, message)| ToHub::Nack { generation, message }),
         report().prop_map(ToHub::Report),
         bytes(limits::SYNC_CERTIFICATE_BYTES_MAX).prop_map(ToHub::Renew),
+        (any::<u64>(), prop_oneof![diff().prop_map(Ok), "[ -~]{1,80}".prop_map(Err)])
+            .prop_map(|(id, outcome)| ToHub::Answer(Answer { id, outcome })),
     ]
+}
+
+fn diff() -> impl Strategy<Value = BundleDiff> {
+    let text = || proptest::option::of(".{0,100}");
+    let field = (".{0,40}", text(), text()).prop_map(|(pointer, live, bound)| FieldDiff { pointer, live, bound });
+    let change = prop_oneof![
+        Just(Change::Missing),
+        Just(Change::Unwanted),
+        "[ -~]{1,80}".prop_map(Change::Unknown),
+        (vec(field, 0..20), any::<u64>()).prop_map(|(fields, more)| Change::Fields { fields, more }),
+    ];
+    let object = (identity(), change).prop_map(|(object, change)| ObjectDiff { object, change });
+    (any::<u64>(), proptest::option::of(digest()), vec(object, 0..10), any::<u64>(), any::<u64>()).prop_map(
+        |(generation, variant, objects, same, unseen)| BundleDiff { generation, variant, objects, same, unseen },
+    )
 }
 
 fn hear_at_spoke(messages: &[msg::HubMessage]) -> Vec<Result<to_spoke::FromHub, WireError>> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, bail};
 use clap::{Parser, ValueEnum};
 use proto_model::token::JoinToken;
+use spoke_core::agent::AskPolicy;
 
 /// Keeps one cluster as its hub says.
 #[derive(Debug, Parser)]
@@ -28,12 +29,33 @@ pub(crate) struct Args {
     /// Context in the kubeconfig; without it, its current one
     #[arg(long, requires = "kubeconfig")]
     pub(crate) context: Option<String>,
+    /// What to answer when the hub asks, for `drover diff`
+    #[arg(long, value_enum, default_value_t = Ask::Diff)]
+    pub(crate) ask: Ask,
     /// How to write the log, on stderr
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log: LogFormat,
     /// End when the process that started this one, of this id, ends
     #[arg(long, hide = true, value_name = "PID")]
     pub(crate) die_with_parent: Option<u32>,
+}
+
+/// What is answered when the hub asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ask {
+    /// Nothing
+    None,
+    /// How a bundle is live against what is bound, without values of Secrets
+    Diff,
+}
+
+impl From<Ask> for AskPolicy {
+    fn from(ask: Ask) -> Self {
+        match ask {
+            Ask::None => Self::None,
+            Ask::Diff => Self::Diff,
+        }
+    }
 }
 
 /// A format of the log.
@@ -93,6 +115,6 @@ mod tests {
         assert!(parse("--dir d --cluster c --memory --kubeconfig f").is_err());
         assert!(parse("--dir d --cluster c --context x").is_err());
         let args = parse("--dir d --cluster c --kubeconfig f --context x --die-with-parent=7").unwrap();
-        assert!(args.die_with_parent == Some(7) && args.log == LogFormat::Text);
+        assert!(args.die_with_parent == Some(7) && args.log == LogFormat::Text && args.ask == Ask::Diff);
     }
 }

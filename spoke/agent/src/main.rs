@@ -56,7 +56,7 @@ async fn carry_out(args: Args) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    let config = Config::new(args.dir, args.cluster, token);
+    let config = Config { ask: args.ask.into(), ..Config::new(args.dir, args.cluster, token) };
     Ok(spoke_agent::run(config, cluster, stop).await?)
 }
 

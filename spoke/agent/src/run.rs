@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use proto_model::limits;
 use proto_model::name::{BadName, check_cluster};
 use proto_model::token::JoinToken;
-use spoke_core::agent::{Agent, Effect, Event, Now};
+use spoke_core::agent::{Agent, AskPolicy, Effect, Event, Now};
 use spoke_core::port::{Cluster, Failure, Outcome};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -34,13 +34,15 @@ pub struct Config {
     pub token: Option<JoinToken>,
     /// How long the Lease of the cluster is good for, in seconds; `limits::LEASE_SECS` if in doubt.
     pub lease_secs: u32,
+    /// What is answered when the hub asks.
+    pub ask: AskPolicy,
 }
 
 impl Config {
-    /// With the usual lease.
+    /// With the usual lease, and answering what can be asked.
     #[must_use]
     pub fn new(dir: PathBuf, cluster: String, token: Option<JoinToken>) -> Self {
-        Self { dir, cluster, token, lease_secs: limits::LEASE_SECS }
+        Self { dir, cluster, token, lease_secs: limits::LEASE_SECS, ask: AskPolicy::default() }
     }
 }
 
@@ -80,8 +82,10 @@ pub async fn run(
     let (ready, is_ready) = watch::channel(false);
     let link = Link::new(identity, config.token, events, is_ready);
     let link = tokio::spawn(Box::pin(link.run()));
+    let mut agent = Agent::new(env!("CARGO_PKG_VERSION"));
+    agent.set_ask_policy(config.ask);
     let spoke = Spoke {
-        agent: Agent::new(env!("CARGO_PKG_VERSION")),
+        agent,
         cluster,
         holder,
         lease: Lease::new(config.lease_secs),

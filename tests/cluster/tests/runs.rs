@@ -97,6 +97,7 @@ impl Run {
 fn a_commit_reaches_real_clusters_and_nothing_else_does() -> Result<()> {
     let mut run = Run::start()?;
     deployments_are_available(&run)?;
+    nothing_differs(&run)?;
     a_change_arrives(&mut run)?;
     the_hub_may_be_gone(&mut run)?;
     a_hub_that_comes_back_re_sends_nothing(&mut run)?;
@@ -119,6 +120,21 @@ fn deployments_are_available(run: &Run) -> Result<()> {
                 .as_array()
                 .is_some_and(|all| all.iter().any(|one| one["type"] == "Available" && one["status"] == "True"));
             ensure!(available, "{name}: {} is not Available", item["metadata"]["name"]);
+        }
+    }
+    Ok(())
+}
+
+/// What API servers fill in, and controllers add, is no difference.
+fn nothing_differs(run: &Run) -> Result<()> {
+    let status = run.fleet.status()?;
+    for cluster in status["clusters"].as_array().context("no clusters")? {
+        let name = cluster["cluster"].as_str().context("a cluster without a name")?;
+        for bundle in cluster["bundles"].as_array().context("no bundles")? {
+            let bundle = bundle["bundle"].as_str().context("a bundle without a name")?;
+            // It ends with 1 where anything differs.
+            let diff: Json = serde_json::from_str(&run.fleet.drover(&["diff", name, bundle, "-o", "json"])?)?;
+            ensure!(diff["same"].as_u64() > Some(0), "{name} {bundle}: {diff}");
         }
     }
     Ok(())

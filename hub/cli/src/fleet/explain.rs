@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::{short, tone};
 use crate::client::Client;
 use crate::output::table::{Cell, Look, Table, Tone};
-use crate::output::{Output, count, document, ranking, time};
+use crate::output::{Output, count, detail, document, ranking, time};
 use crate::programs::full_bundle;
 use crate::view::{Bundle, Cluster, Given, Variable};
 
@@ -41,7 +41,7 @@ pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
         applied_index: answer.applied_index,
         cluster: (&cluster).into(),
         bundles: cluster.bundles.iter().map(document::ExplainBundle::from).collect(),
-        variables: variables.as_ref().map(|list| list.iter().map(document::Variable::from).collect()),
+        variables: variables.as_ref().map(|list| list.iter().map(detail::Variable::from).collect()),
     };
     arguments.output.show(&document, |look| text(&cluster, variables.as_deref(), look))?;
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! What is asked about the fleet: how it stands and why.
 
+pub mod diff;
 pub mod explain;
 pub mod get;
 pub mod records;

@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::detail::Variable;
 use super::time::rfc3339;
 use crate::view;
 
@@ -260,39 +261,6 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Where a variable's value comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Variable {
-    /// Full name of the bundle that binds it.
-    pub bundle: String,
-    /// Its name.
-    pub name: String,
-    /// Its value, as text; null: nothing gives it one.
-    pub value: Option<String>,
-    /// What kind of place gives the value: default, VariableSet NAME, override N, Cluster NAME or the cluster itself;
-    /// null: none.
-    pub origin: Option<String>,
-    /// The file where the value stands, relative to the source's path; null: none.
-    pub file: Option<String>,
-    /// Its line, from 1; null: none.
-    pub line: Option<u32>,
-    /// Values that it stands over, the highest first.
-    pub overridden: Vec<VariableValue>,
-}
-
-/// A value that another one stands over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct VariableValue {
-    /// The value, as text.
-    pub value: String,
-    /// What kind of place gives it.
-    pub origin: String,
-    /// The file where it stands, relative to the source's path; null: none.
-    pub file: Option<String>,
-    /// Its line, from 1; null: none.
-    pub line: Option<u32>,
-}
-
 /// Every command that changes something
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Done {
@@ -478,26 +446,5 @@ impl From<&view::Bundle> for ExplainBundle {
 impl From<&view::Problem> for Problem {
     fn from(problem: &view::Problem) -> Self {
         Self { object: problem.object.clone(), is_final: problem.is_final, message: problem.message.clone() }
-    }
-}
-
-impl From<&view::Variable> for Variable {
-    fn from(variable: &view::Variable) -> Self {
-        let first = variable.values.first();
-        Self {
-            bundle: variable.bundle.clone(),
-            name: variable.name.clone(),
-            value: first.map(|one| one.value.clone()),
-            origin: first.map(|one| one.origin.clone()),
-            file: first.and_then(|one| one.file.clone()),
-            line: first.and_then(|one| one.line),
-            overridden: variable.values.iter().skip(1).map(VariableValue::from).collect(),
-        }
-    }
-}
-
-impl From<&view::Given> for VariableValue {
-    fn from(given: &view::Given) -> Self {
-        Self { value: given.value.clone(), origin: given.origin.clone(), file: given.file.clone(), line: given.line }
     }
 }

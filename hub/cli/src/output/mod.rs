@@ -1,5 +1,6 @@
 //! How answers are shown: tables for people, JSON and YAML with fixed schemas for programs.
 
+pub mod detail;
 pub mod document;
 pub mod plan;
 pub mod ranking;

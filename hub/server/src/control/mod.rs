@@ -1,5 +1,6 @@
 //! What operators read and command, over gRPC. Every call needs an operator's certificate.
 
+mod diff;
 mod execute;
 mod show;
 
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 use proto_model::limits;
 use proto_wire::control::control_server::Control;
 use proto_wire::control::{
-    ExecuteRequest, ExecuteResponse, ExplainRequest, ExplainResponse, GetRequest, GetResponse, StatusRequest,
-    StatusResponse,
+    DiffRequest, DiffResponse, ExecuteRequest, ExecuteResponse, ExplainRequest, ExplainResponse, GetRequest,
+    GetResponse, StatusRequest, StatusResponse,
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
@@ -121,6 +122,11 @@ impl Control for Service {
         operator(&request)?;
         let request = request.into_inner();
         self.read(request.min_applied_index, move |hub, state| show::get(hub, state, &request)).await
+    }
+
+    async fn diff(&self, request: Request<DiffRequest>) -> Result<Response<DiffResponse>, Status> {
+        operator(&request)?;
+        diff::diff(&self.hub, request.get_ref()).await.map(Response::new)
     }
 
     async fn execute(&self, request: Request<ExecuteRequest>) -> Result<Response<ExecuteResponse>, Status> {

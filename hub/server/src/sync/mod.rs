@@ -5,6 +5,7 @@
 //! changes meanwhile is not queued: the newest state is looked at when there is room.
 
 mod admit;
+mod asks;
 mod outgoing;
 mod stream;
 
@@ -23,6 +24,7 @@ use crate::log;
 use crate::tls::Remote;
 
 pub use admit::standing;
+pub use asks::Asks;
 use outgoing::Outgoing;
 
 /// The service that spokes connect to.

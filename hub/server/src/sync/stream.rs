@@ -52,6 +52,7 @@ pub(super) async fn serve(hub: Arc<Hub>, cluster: String, peer: Arc<Peer>, inbou
             hub.metrics.streams.inc();
             let end = live.run(&mut inbound, &out).await;
             hub.metrics.streams.dec();
+            live.stream.asks.close();
             hub.node.detach(&cluster, &live.stream);
             if !hub.state().fleet().clusters.contains_key(&cluster) {
                 hub.node.forget(&cluster);
@@ -227,7 +228,12 @@ impl<'a> Live<'a> {
             self.going = Some(going(&encoded(&ToSpoke::Certificate(pem))?, false));
             return Ok(());
         }
-        let Some(item) = self.session.next(&*self.hub.bodies) else { return Ok(()) };
+        let Some(item) = self.session.next(&*self.hub.bodies) else {
+            if let Some((id, bundle)) = self.stream.asks.next(Instant::now()) {
+                self.going = Some(going(&encoded(&ToSpoke::Ask { id, bundle })?, false));
+            }
+            return Ok(());
+        };
         let bodies = &self.hub.bodies;
         self.going = Some(match item {
             Item::Welcome { want_holding, want_reports } => {
@@ -292,6 +298,7 @@ impl<'a> Live<'a> {
                 }
             }
             Some(News::Renew(csr)) => self.renew(&csr)?,
+            Some(News::Answer(answer)) => self.stream.asks.answered(answer),
             Some(News::Protocol(what)) => return Err(End::Broken(what.into())),
         }
         Ok(())

@@ -1,6 +1,5 @@
-//! JSON as CEL sees it. Texts are borrowed, so that a value is cheap to copy within an expression.
-
-use std::collections::HashMap;
+//! JSON as CEL sees it. Texts are borrowed, so that a value is cheap to copy within an expression. CEL visits the keys
+//! of a map in no order; an expression that depends on one is its author's mistake.
 
 use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt};
 use cel::common::value::Val;
@@ -16,7 +15,9 @@ pub(super) fn of(json: &Json) -> Box<dyn Val + '_> {
         Json::Array(items) => Box::new(CelList::from(items.iter().map(of).collect::<Vec<_>>())),
         Json::Object(fields) => {
             let fields = fields.iter().map(|(key, value)| (CelMapKey::from(key.as_str()), of(value)));
-            Box::new(CelMap::from(fields.collect::<HashMap<_, _>>()))
+            let mut map = CelMap::default().into_inner();
+            map.extend(fields);
+            Box::new(CelMap::from(map))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Between the domain's words and messages. Every reading says what is missing or not understood,
 //! and in which field; nothing is filled in.
 
+mod ask;
 mod delta;
 mod hello;
 mod report;

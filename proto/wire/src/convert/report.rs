@@ -63,7 +63,7 @@ fn read_problem(problem: msg::Problem) -> Result<ObjectProblem, WireError> {
     Ok(ObjectProblem { object: problem.object.map(read_identity).transpose()?, is_final: problem.r#final, message })
 }
 
-fn write_identity(identity: &Identity) -> msg::Identity {
+pub(super) fn write_identity(identity: &Identity) -> msg::Identity {
     msg::Identity {
         kind: Some((&identity.kind).into()),
         namespace: identity.namespace.clone(),
@@ -71,7 +71,7 @@ fn write_identity(identity: &Identity) -> msg::Identity {
     }
 }
 
-fn read_identity(identity: msg::Identity) -> Result<Identity, WireError> {
+pub(super) fn read_identity(identity: msg::Identity) -> Result<Identity, WireError> {
     if identity.name.is_empty() {
         return Err(WireError::Missing("identity.name"));
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proto_model::{Digest, Identity, limits, name as names};
 
 use super::Agent;
+use super::ask::Comparison;
 use super::bundle::{Attempt, Trouble};
 use super::rehearse::Question;
 use crate::diff::{Seen, Sight, Verdict};
@@ -24,6 +25,7 @@ pub(super) enum Errand {
     Delete { bundle: String, identity: Identity },
     Survey { bundle: String, live: Box<Live> },
     Rehearse(Question),
+    Compare(Comparison),
     Apply { bundle: String, identity: Identity, bound: Digest, version: String, order: i32 },
 }
 
@@ -57,6 +59,7 @@ impl Agent {
                 self.dirty.insert(bundle.clone());
                 self.surveyed(&bundle, &live, outcome);
             }
+            Errand::Compare(comparison) => self.compared(comparison, outcome),
             Errand::Rehearse(question) => {
                 self.dirty.insert(question.bundle.clone());
                 self.rehearsed(question, outcome);

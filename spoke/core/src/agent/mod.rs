@@ -7,12 +7,13 @@
 //! 2. `Connected` when a stream to the hub stands (before or after `Started`); the machine says
 //!    Hello when both are there. `Disconnected` when the stream is gone, whoever ended it.
 //! 3. Each [`Effect::Execute`] is answered by one `Done` with its id, each [`Effect::Store`] by one
-//!    `Stored` with its token. At most [`limits::API_REQUESTS_MAX`] requests and one store are
-//!    under way.
+//!    `Stored` with its token. At most [`limits::API_REQUESTS_MAX`] requests, one more for an ask of
+//!    the hub, and one store are under way.
 //! 4. [`Effect::Wake`] replaces the one timer of the machine; when it is due, the shell steps
 //!    `Tick`. A `Tick` too early or too often does no harm.
 
 mod act;
+mod ask;
 mod bundle;
 mod done;
 mod observe;
@@ -35,6 +36,8 @@ use crate::inbox::Contents;
 use crate::ledger::Ledger;
 use crate::port::{Depth, Failure, Kind, Observation, Op, Outcome, Write};
 use crate::target::Scopes;
+pub use ask::AskPolicy;
+use ask::Asking;
 use bundle::{Bundle, Trouble};
 use done::Errand;
 use observe::KindWatch;
@@ -163,6 +166,8 @@ pub struct Agent {
     bundles: BTreeMap<String, Bundle>,
     is_connected: bool,
     session: Option<Session>,
+    ask_policy: AskPolicy,
+    asking: Option<Asking>,
     store: Storing,
     errands: BTreeMap<u64, Errand>,
     next_id: u64,
@@ -211,6 +216,8 @@ impl Agent {
             bundles: BTreeMap::new(),
             is_connected: false,
             session: None,
+            ask_policy: AskPolicy::default(),
+            asking: None,
             store: Storing::default(),
             errands: BTreeMap::new(),
             next_id: 0,
@@ -227,6 +234,11 @@ impl Agent {
             watches_changed: false,
             wake: None,
         }
+    }
+
+    /// What is answered when the hub asks, from now on.
+    pub fn set_ask_policy(&mut self, policy: AskPolicy) {
+        self.ask_policy = policy;
     }
 
     /// Takes one event and says what to do, in order.
@@ -281,6 +293,7 @@ impl Agent {
             self.mind_store();
             self.mind_watches();
             self.tell();
+            self.mind_asking();
         }
         self.set_wake();
     }
@@ -350,7 +363,7 @@ impl Agent {
     /// Says when to be woken, if that changed.
     fn set_wake(&mut self) {
         let bundles = self.bundles.values().filter_map(|bundle| bundle.next_at);
-        let others = [self.store_wake(), self.session_wake()];
+        let others = [self.store_wake(), self.session_wake(), self.asking_wake()];
         let at = bundles.chain(others.into_iter().flatten()).min();
         if at != self.wake {
             self.wake = at;

@@ -28,6 +28,8 @@ pub(super) struct Session {
     need_wait: u64,
     /// When reports that wait are due.
     pub(super) tell_at: Option<u64>,
+    /// What the hub asked and is not being answered yet.
+    pub(super) asked: Option<(u64, String)>,
 }
 
 /// A report that the hub has.
@@ -42,11 +44,13 @@ impl Agent {
     pub(super) fn connected(&mut self) {
         self.is_connected = true;
         self.session = None;
+        self.asking = None;
     }
 
     pub(super) fn disconnected(&mut self) {
         self.is_connected = false;
         self.session = None;
+        self.asking = None;
     }
 
     /// Says Hello as soon as there is a stream and something to say.
@@ -85,6 +89,7 @@ impl Agent {
             need_at: 0,
             need_wait: 0,
             tell_at: None,
+            asked: None,
         });
         self.out.push(Effect::Send(ToHub::Hello(hello)));
     }
@@ -93,6 +98,7 @@ impl Agent {
     pub(super) fn end_session(&mut self, why: impl Into<String>) {
         self.is_connected = false;
         self.session = None;
+        self.asking = None;
         self.out.push(Effect::EndSession { why: why.into() });
     }
 
@@ -107,6 +113,12 @@ impl Agent {
             }
             ToSpoke::Refused(refusal) => self.end_session(refusal.message()),
             ToSpoke::Certificate(_) => {}
+            // The hub says one at a time; what it says later it still waits for.
+            ToSpoke::Ask { id, bundle } => {
+                if let Some(session) = &mut self.session {
+                    session.asked = Some((id, bundle));
+                }
+            }
             message @ (ToSpoke::Delta(_) | ToSpoke::Variant(_) | ToSpoke::Body(_)) => {
                 let Some(session) = &mut self.session else {
                     return;

@@ -69,6 +69,7 @@ impl Agent {
         fresh.out = std::mem::take(&mut self.out);
         fresh.wake = self.wake;
         fresh.phase = Phase::Ready;
+        fresh.ask_policy = self.ask_policy;
         fresh.has_lease = self.has_lease;
         fresh.is_stale = self.is_stale;
         fresh.is_connected = self.is_connected;

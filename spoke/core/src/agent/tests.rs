@@ -5,6 +5,7 @@ mod cluster;
 mod fake;
 mod log;
 
+mod ask;
 mod checks;
 mod drift;
 mod hostile;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proto_model::ask::{Answer, BundleDiff};
 use proto_model::assign::{Assignment, Entry, RULES};
 use proto_model::delta::{BodyPart, Delta, ToHub, ToSpoke, VariantPart};
 use proto_model::{Fence, GroupKind, Object, Permit, Report, Settings, Variables, Variant};
@@ -31,6 +32,8 @@ pub struct Driver {
     wake: Option<u64>,
     records: BTreeMap<String, Vec<u8>>,
     report: Option<Report>,
+    answer: Option<Answer>,
+    asks: u64,
     entries: BTreeMap<String, Entry>,
     fence: Fence,
 }
@@ -49,6 +52,8 @@ impl Driver {
             wake: None,
             records: BTreeMap::new(),
             report: None,
+            answer: None,
+            asks: 0,
             entries: BTreeMap::new(),
             // One spoke's marks say nothing to another of the same cluster.
             fence: Fence { hub_id: world.namespace.clone(), epoch: 1, incarnation: 1, generation: 0 },
@@ -131,6 +136,22 @@ impl Driver {
         .await
     }
 
+    /// Asks how the bundle is live against what is bound.
+    pub async fn diff(&mut self) -> BundleDiff {
+        self.asks += 1;
+        self.answer = None;
+        self.hear(ToSpoke::Ask { id: self.asks, bundle: BUNDLE.into() });
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(answer) = self.answer.take() {
+                assert_eq!(answer.id, self.asks);
+                return answer.outcome.unwrap();
+            }
+            let event = tokio::time::timeout_at(deadline, self.told.recv()).await;
+            self.step(event.expect("an answer in time").unwrap());
+        }
+    }
+
     /// Works for a while, whatever comes.
     pub async fn work(&mut self, millis: u64) {
         let until = tokio::time::Instant::now() + Duration::from_millis(millis);
@@ -158,6 +179,7 @@ impl Driver {
         let (tell, cluster) = (self.tell.clone(), self.cluster.clone());
         match effect {
             Effect::Send(ToHub::Report(report)) => self.report = Some(report),
+            Effect::Send(ToHub::Answer(answer)) => self.answer = Some(answer),
             // Begun by hand.
             Effect::Send(_) | Effect::Load => {}
             Effect::Store { token, write } => {

@@ -81,6 +81,7 @@ macro_rules! conformance_cases {
             spoke: a_change_in_a_secret_is_put_right
             spoke: a_custom_resource_waits_for_its_status
             spoke: a_health_check_reads_what_a_controller_writes
+            spoke: a_diff_tells_what_an_apply_would_change
             spoke: who_takes_a_field_back_is_named
             workloads: a_deployment_becomes_available
             workloads: a_stateful_set_becomes_ready

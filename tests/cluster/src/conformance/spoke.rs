@@ -1,6 +1,10 @@
 //! What a spoke's decisions come to in a cluster.
 
-use proto_model::{HealthCheck, Identity, Settings, limits};
+use std::collections::BTreeMap;
+
+use proto_model::ask::{Change, FieldDiff};
+use proto_model::variant::Drift;
+use proto_model::{HealthCheck, Identity, Settings, Sync, limits};
 use serde_json::{Value as Json, json};
 
 use super::World;
@@ -158,6 +162,45 @@ pub async fn a_health_check_reads_what_a_controller_writes(world: &World) {
     driver.until_words("HealthCheck main/c: `healthy`: there is no field \"theirs\"").await;
     world.edit(&world.config_map_id("a"), json!({"data": {"theirs": "done"}})).await;
     driver.until_words(FINE).await;
+}
+
+pub async fn a_diff_tells_what_an_apply_would_change(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let secret = plain(world.manifest("v1", "Secret", "s", json!({"stringData": {"key": "hidden-in-git"}})));
+    let mut deployment = world.deployment("d", json!({}));
+    deployment["spec"]["replicas"] = 1.into();
+    let deployment = plain(deployment);
+    let objects = [config(world, "a", "1"), config(world, "gone", "1"), secret, deployment];
+    let report = Settings { drift: Drift::Report, ..Settings::default() };
+    driver.assign(report, &objects);
+    driver.until("applied", |report| (report.sync == Sync::Applied).then_some(())).await;
+    let diff = driver.diff().await;
+    assert_eq!((diff.objects, diff.same, diff.unseen), (Vec::new(), 4, 0), "defaults are no difference");
+
+    world.edit(&world.config_map_id("a"), json!({"data": {"key": "theirs", "other": "x"}})).await;
+    world.edit(&world.identity("", "Secret", "s"), json!({"data": {"key": "ZXZpbA=="}})).await;
+    world.remove(&world.config_map_id("gone")).await;
+    let deployment = world.identity("apps", "Deployment", "d");
+    world.edit(&deployment, json!({"spec": {"replicas": 7, "paused": true}})).await;
+    let diff = driver.diff().await;
+    let field = |pointer: &str, live: &str, bound: &str| FieldDiff {
+        pointer: pointer.into(),
+        live: Some(live.into()),
+        bound: Some(bound.into()),
+    };
+    let fields = |fields: Vec<FieldDiff>| Change::Fields { fields, more: 0 };
+    let found: BTreeMap<String, Change> = diff.objects.into_iter().map(|one| (one.object.name, one.change)).collect();
+    let expected = BTreeMap::from([
+        ("a".to_owned(), fields(vec![field("/data/key", "\"theirs\"", "\"1\"")])),
+        ("gone".to_owned(), Change::Missing),
+        ("s".to_owned(), fields(vec![field("/data/key", "***", "***")])),
+        // Not what somebody else added.
+        ("d".to_owned(), fields(vec![field("/spec/replicas", "7", "1")])),
+    ]);
+    assert_eq!(found, expected);
+    assert!(!format!("{found:?}").contains("ZXZpbA"), "no value of a Secret");
+    assert_eq!(world.object(&world.config_map_id("a")).await["data"]["key"], "theirs", "nothing is changed");
+    assert_eq!(world.get(&world.config_map_id("gone")).await, None);
 }
 
 pub async fn who_takes_a_field_back_is_named(world: &World) {

@@ -111,7 +111,7 @@ impl World {
                 self.tell(|| format!("hub: ends the stream of {cluster}: {why}"));
                 self.hub_closes(stream);
             }
-            Some(News::Acked(_) | News::Renew(_)) | None => {}
+            Some(News::Acked(_) | News::Renew(_) | News::Answer(_)) | None => {}
         }
         self.pump(stream);
     }

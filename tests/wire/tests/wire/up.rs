@@ -66,6 +66,19 @@ fn ctrl_c_ends_all_that_it_started() -> Result<()> {
 }
 
 #[test]
+fn a_spoke_answers_how_a_bundle_is_live() -> Result<()> {
+    let mut place = place(DECLARED)?;
+    let mut up = place.up(&[])?;
+    settled(&mut up)?;
+    let known = place.drover(&["get", "clusters", "-o", "json"])?;
+    let cluster = known["clusters"][0]["cluster"].as_str().context("no cluster")?.to_owned();
+    let diff = place.drover(&["diff", &cluster, "web", "-o", "json"])?;
+    ensure!(diff["objects"].as_array().is_some_and(Vec::is_empty), "{diff}");
+    ensure!(diff["same"] == 1 && diff["unseen"] == 0 && diff["bundle"] == "main/web", "{diff}");
+    Ok(())
+}
+
+#[test]
 fn a_second_start_on_the_same_folder_sends_nothing_again() -> Result<()> {
     let mut place = place(DECLARED)?;
     let mut first = place.up(&["--until-settled", "30s"])?;

@@ -51,6 +51,7 @@ impl World {
                 format!("send Report {} {} {}", report.bundle, report.sync, report.health)
             }
             ToHub::Renew(_) => "send Renew".into(),
+            ToHub::Answer(answer) => format!("send Answer {}", answer.id),
         }
     }
 }
