@@ -4,6 +4,8 @@ use hub_core::catalog::Defect;
 use hub_core::yaml::{self, Data, Key, Node};
 use proto_model::object::identity;
 
+use crate::hooks;
+
 /// One manifest, and where it stands.
 #[derive(Clone, Debug)]
 pub struct Placed {
@@ -69,7 +71,7 @@ fn exclude(file: &str) -> String {
     format!("add \"**/{name}\" to the bundle's exclude")
 }
 
-fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
+fn flatten(mut one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
     let text = |field| one.node.get(field).and_then(Node::text).unwrap_or_default();
     let (kind, version) = (text("kind"), text("apiVersion"));
     // kubectl takes a List that says no more than that.
@@ -101,6 +103,7 @@ fn flatten(one: Placed, placed: &mut Vec<Placed>, defects: &mut Vec<Defect>) {
         }
         return;
     }
+    hooks::name(&mut one.node);
     if let Some(defect) = unnamed(&one) {
         defects.push(defect);
         return;

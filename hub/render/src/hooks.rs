@@ -29,6 +29,9 @@ const ARGO_HOOK: &str = "argocd.argoproj.io/hook";
 /// How far hooks lie before and after everything else; weights move them within.
 const DISTANCE: i32 = 1_000_000;
 
+/// Digits of a digest in a name that was made up.
+const NAME_DIGITS: usize = 8;
+
 /// What is left of a rendering, and what is to be said of the rest.
 pub(crate) struct Mapped {
     pub(crate) placed: Vec<Placed>,
@@ -89,6 +92,19 @@ pub(crate) fn map(placed: Vec<Placed>, defects: &mut Vec<Defect>) -> Mapped {
         one
     });
     Mapped { placed: placed.collect(), notes }
+}
+
+/// Gives a hook with `generateName`, which is how Argo CD makes each run another one, a name of its
+/// own: what makes it run again here is the content that its Job carries.
+pub(crate) fn name(node: &mut Node) {
+    let is_hook = [HOOK, ARGO_HOOK, HELM_HOOK].iter().any(|annotation| text(node, annotation).is_some());
+    let named = |field: &str| node.at(["metadata", field]).and_then(Node::text);
+    let Some(beginning) = named("generateName").filter(|_| is_hook && named("name").is_none()) else { return };
+    let name = format!("{beginning}{}", &Digest::of_json(&node.to_json()).to_string()[..NAME_DIGITS]);
+    set(node, &["metadata"], "name", &name);
+    if let Some(metadata) = map_at(node, &["metadata"]) {
+        metadata.retain(|(key, _)| key.text != "generateName");
+    }
 }
 
 /// Public charts ask for it on their definitions; the guard against deletion covers those anyway.

@@ -93,3 +93,17 @@ fn definitions_may_ask_to_be_kept() {
     let (objects, notes, defects) = mapped(text);
     assert!(objects.len() == 1 && notes.len() == 1 && defects.is_empty(), "{notes:?} {defects:?}");
 }
+
+#[test]
+fn hooks_without_a_name_get_one() {
+    let hook = "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: migrate-, annotations: \
+                {argocd.argoproj.io/hook: PreSync}}\n";
+    let (objects, _, defects) = mapped(hook);
+    assert_eq!(defects, [""; 0]);
+    let name = objects[0]["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("migrate-") && name.len() == "migrate-".len() + NAME_DIGITS, "{name}");
+    assert_eq!(mapped(hook).0, objects);
+    // Anything else would be another object at each apply.
+    let plain = hook.replace("argocd.argoproj.io/hook", "other");
+    assert!(document::read("a.yaml", plain.as_bytes()).is_err());
+}
