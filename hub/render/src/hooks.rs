@@ -226,10 +226,6 @@ fn carry_out(node: &mut Node, phase: Phase, number: i32, content: &str) {
     }
     if is_job {
         set(node, &["spec", "template", "metadata", "annotations"], CONTENT, content);
-        // A Job that removes itself would be put back, and run again, for the same content.
-        if let Some(spec) = map_at(node, &["spec"]) {
-            spec.retain(|(key, _)| key.text != "ttlSecondsAfterFinished");
-        }
     }
 }
 

@@ -23,8 +23,7 @@ pub(super) fn difference(one: &[Placed], other: &[Placed]) -> Option<Defect> {
         }
         None => return None,
     };
-    let way_out = "randAlphaNum, genCA, now and the like do that; give the value, name a Secret that exists, or leave \
-                   the object to `drover.dev/apply: createOnly`";
+    let way_out = "randAlphaNum, genCA, now and the like do that; give the value, or name a Secret that exists";
     Some(place.defect([], format!("{message}; {way_out}")))
 }
 
