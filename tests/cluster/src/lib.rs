@@ -4,3 +4,4 @@
 //! pass: what the rest of Drover may rely on.
 
 pub mod conformance;
+pub mod shell;

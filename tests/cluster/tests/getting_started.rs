@@ -3,88 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value as Json, json};
-use tests_tools::fleet::{self, Fleet, WAIT, Where, program, wait_for};
-use tests_tools::{Cluster, Options, Program, process};
+use tests_cluster::shell::{self, Shell, blocks};
+use tests_tools::fleet::{self, Fleet, Where, program, wait_for};
+use tests_tools::{Cluster, Options, process};
 
 const PAGE: &str = include_str!("../../../docs/getting-started.md");
 const MANIFESTS: &str = include_str!("../../../deploy/spoke/spoke.yaml");
-/// Printed after a block, so that its end is seen.
-const MARK: &str = "--- end of block";
 /// The port of the page.
 const PORT: &str = "7443";
-
-/// The blocks of a page that are marked as shell, in order.
-fn blocks(page: &str) -> VecDeque<String> {
-    let mut blocks = VecDeque::new();
-    let mut open: Option<String> = None;
-    for line in page.lines() {
-        match (line, open.take()) {
-            ("```sh", _) => open = Some(String::new()),
-            ("```", Some(block)) => blocks.push_back(block),
-            (_, Some(block)) => open = Some(block + line + "\n"),
-            (_, None) => {}
-        }
-    }
-    blocks
-}
-
-/// One shell, in which one block runs after the other. What it started ends with it.
-struct Shell {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Shell {
-    fn start(mut command: Command) -> Result<Self> {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
-        let mut child = process::spawn(command)?;
-        let stdout = BufReader::new(child.stdout.take().context("no stdout")?);
-        let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut shell = Self { child, lines };
-        shell.run("set -euo pipefail; exec 2>&1")?;
-        Ok(shell)
-    }
-
-    /// Runs a block; what it printed is the answer.
-    fn run(&mut self, block: &str) -> Result<String> {
-        let stdin = self.child.stdin.as_mut().context("no stdin")?;
-        write!(stdin, "{block}\necho '{MARK}'\n").and_then(|()| stdin.flush()).context("the shell ended")?;
-        let mut text = String::new();
-        loop {
-            match self.lines.recv_timeout(WAIT) {
-                Ok(line) if line == MARK => return Ok(text),
-                Ok(line) => text = text + &line + "\n",
-                Err(RecvTimeoutError::Disconnected) => bail!("this failed:\n{block}\nIt said:\n{text}"),
-                Err(RecvTimeoutError::Timeout) => bail!("this takes too long:\n{block}\nIt said:\n{text}"),
-            }
-        }
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        // The group has the hub and the spoke that blocks started.
-        let group = format!("-{}", self.child.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
-        let _ = self.child.wait();
-    }
-}
 
 /// The page as it is typed: a kubeconfig where `FILE` stands, and a free port for the one that it
 /// names, since tests run side by side.
@@ -103,26 +35,9 @@ impl Reader {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
         let mut bash = Command::new("bash");
         bash.args(["--noprofile", "--norc"]);
-        Self::environment(&mut bash, home.path(), &cluster)?;
+        shell::environment(&mut bash, home.path())?;
         let (blocks, shell) = (blocks(PAGE), Shell::start(bash)?);
         Ok(Self { blocks, shell, cluster, home, port })
-    }
-
-    fn environment(command: &mut Command, home: &Path, cluster: &Cluster) -> Result<()> {
-        let drover = program("drover")?;
-        let kubectl = cluster.tools().program(Program::Kubectl);
-        let mut folders: Vec<_> = [&drover, &kubectl].into_iter().filter_map(|path| path.parent()).collect();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let rest: Vec<_> = std::env::split_paths(&path).collect();
-        folders.extend(rest.iter().map(std::path::PathBuf::as_path));
-        command.current_dir(home).env("PATH", std::env::join_paths(folders)?).env("HOME", home);
-        for variable in ["XDG_CONFIG_HOME", "DROVER_CONTEXT", "DROVER_TOKEN", "KUBECONFIG", "BASH_ENV"] {
-            command.env_remove(variable);
-        }
-        for who in ["AUTHOR", "COMMITTER"] {
-            command.env(format!("GIT_{who}_NAME"), "Test").env(format!("GIT_{who}_EMAIL"), "test@example.com");
-        }
-        Ok(())
     }
 
     /// Types the next block.
@@ -136,7 +51,7 @@ impl Reader {
     /// `drover` beside the shell; `None` where it fails.
     fn drover(&self, args: &[&str]) -> Result<Option<String>> {
         let mut command = Command::new(program("drover")?);
-        Self::environment(&mut command, self.home.path(), &self.cluster)?;
+        shell::environment(&mut command, self.home.path())?;
         let output = process::output(command_with(command, args))?;
         Ok(output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned()))
     }

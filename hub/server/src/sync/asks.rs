@@ -9,7 +9,7 @@ use proto_model::limits;
 use tokio::sync::oneshot;
 
 /// What comes of an ask: the spoke's answer, or why it gave none.
-pub type Outcome = Result<Arc<BundleDiff>, String>;
+pub(super) type Outcome = Result<Arc<BundleDiff>, String>;
 
 /// The asks of one stream.
 #[derive(Debug, Default)]
