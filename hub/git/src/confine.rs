@@ -12,22 +12,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::source::Location;
 
-/// Where programs, libraries, certificates and the names of hosts and users are. Not `/run` as a
-/// whole, where Secrets are mounted.
-const SYSTEM: [&str; 13] = [
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/opt",
-    "/nix",
-    "/etc",
-    "/proc",
-    "/dev",
-    "/run/systemd/resolve",
-    "/run/NetworkManager",
+/// Where programs, libraries, certificates and the names of hosts and users are. Not `/run` and
+/// `/var` as a whole, where Secrets and the hub's own keys are.
+const SYSTEM: [&str; 11] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix", "/etc", "/proc", "/dev"];
+/// What in `/etc` is often a link to elsewhere; where it leads may be read as well.
+const LINKS: [&str; 6] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
 ];
 const ACCESS: ABI = ABI::V5;
 
@@ -49,7 +45,7 @@ fn restrict(dir: &Path, location: &Location) -> Result<(), RulesetError> {
             let programs = env::var_os("PATH").unwrap_or_default();
             let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(env::var_os);
             let named = env::split_paths(&programs).chain(certificates.map(PathBuf::from));
-            SYSTEM.iter().map(PathBuf::from).chain(named.filter(|path| path.is_absolute())).collect()
+            SYSTEM.iter().chain(&LINKS).map(PathBuf::from).chain(named.filter(|path| path.is_absolute())).collect()
         }
     };
     let mut rules = Ruleset::default()

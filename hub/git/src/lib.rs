@@ -1,7 +1,8 @@
 //! Git for the hub: fetch into a mirror, read a commit as a value, and know when to look again.
 //!
 //! Foreign servers and packs are met in a child process of the same program, which has a deadline,
-//! an environment of its own and no way to outlive its parent. For that, `main` begins with
+//! an environment of its own, access to little more than the mirror, and no way to outlive its
+//! parent. There credentials are read and signatures checked. For that, `main` begins with
 //!
 //! ```no_run
 //! fn main() -> std::process::ExitCode {
