@@ -195,10 +195,10 @@ async fn a_newer_stream_takes_over_and_an_old_token_is_a_duplicate() {
     // It speaks in the new session, so it has the new token.
     let root =
         proto_model::assign::root(&spoke.entries.iter().map(|(name, one)| (name.clone(), one.digest())).collect());
-    second.say(&proto_model::delta::ToHub::Ack { generation: 0, root }).await;
+    second.say(&ToHub::Ack { generation: 0, root }).await;
     for report in spoke.reports.values_mut() {
         report.drifted = true;
-        second.say(&proto_model::delta::ToHub::Report(report.clone())).await;
+        second.say(&ToHub::Report(report.clone())).await;
     }
     world.status_until(|status| status.clusters[0].bundles.iter().any(|bundle| bundle.drifted)).await;
 

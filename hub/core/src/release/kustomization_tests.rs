@@ -1,3 +1,5 @@
+//! What kustomizations read, and what is refused with its line.
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

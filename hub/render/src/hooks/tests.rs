@@ -1,3 +1,5 @@
+//! Hooks of Helm and Argo CD, one table row each.
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
