@@ -266,7 +266,7 @@ async fn a_diff_is_asked_of_the_spoke_once_for_all_who_want_it() {
         assert_eq!(bundle, "main/web");
         // Whoever asks for the same meanwhile is answered with it; an answer to nothing does no harm.
         let second = tokio::spawn(diff("a", "main/web"));
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         stream.say(&ToHub::Answer(Answer { id: id + 7, outcome: Err("not this one".into()) })).await;
         stream.say(&ToHub::Answer(Answer { id, outcome: Ok(found) })).await;
         second.await.unwrap().unwrap().into_inner()
