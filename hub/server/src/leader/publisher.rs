@@ -169,10 +169,25 @@ impl Publisher {
             return Ok(None);
         }
         self.look_at(&state.fleet().clusters);
-        // What the root says of clusters counts for the bundles of all: without it, others would get
-        // wrong variables.
+        // One that has nothing to say must not keep the others waiting.
+        while let Some(source) = self.ready() {
+            let made = self.commands_of(source, state).await?;
+            if made.is_some() {
+                return Ok(made);
+            }
+        }
+        Ok(None)
+    }
+
+    /// A source to look at. What the root says of clusters counts for the bundles of all: without
+    /// it, others would get wrong variables.
+    fn ready(&self) -> Option<String> {
         let is_ready = |source: &&String| *source == ROOT || self.heads.contains_key(ROOT);
-        let Some(source) = self.dirty.iter().find(is_ready).cloned() else { return Ok(None) };
+        self.dirty.iter().find(is_ready).cloned()
+    }
+
+    /// What one source has to say; it is dirty no more, but where clusters must be declared first.
+    async fn commands_of(&mut self, source: String, state: &State) -> Result<Option<Vec<Command>>, String> {
         let Some(head) = self.heads.get(&source).cloned() else {
             self.dirty.remove(&source);
             return Ok(None);
