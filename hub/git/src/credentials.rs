@@ -25,6 +25,8 @@ const SSH_KEY: &[&str] = &["ssh-key", "identity", "ssh-privatekey", "sshPrivateK
 const KNOWN_HOSTS: &[&str] = &["known_hosts"];
 const CA: &[&str] = &["ca.pem", "ca.crt"];
 const CLIENT_CERTIFICATE: &[&str] = &["client.pem", "tls.crt", "tlsClientCertData"];
+/// The secrets that webhooks are signed with; read by whoever takes those.
+pub const WEBHOOK: &str = "webhook";
 const CLIENT_KEY: &[&str] = &["client.key", "tls.key", "tlsClientCertKey"];
 
 /// The folder of the credentials that a source names.
@@ -115,7 +117,8 @@ impl Folder<'_> {
         };
         let is_empty =
             found.login.is_none() && found.ssh_key.is_none() && found.authorities.is_none() && found.identity.is_none();
-        if is_empty {
+        // A source that anybody may read can still have webhooks.
+        if is_empty && !self.0.join(WEBHOOK).exists() {
             let why = "it holds none of token, username and password, bearerToken, ssh-key, ca.pem, client.pem";
             return Err(wrong(self.0, why));
         }

@@ -335,7 +335,7 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
         Command::Source { source: name.clone(), url: url.clone(), reference: reference.clone(), path: path.clone() };
     hub.leader.command(command).await.context("record the source")?;
     let named = args.credentials_dir.as_ref().zip(args.credentials.as_ref());
-    let named = named.map(|(dir, name)| dir.join(name).join(source::HOOK_SECRET));
+    let named = named.map(|(dir, name)| dir.join(name).join(hub_git::WEBHOOK));
     let (poll, hook_secret) = (args.poll, args.hook_secret_file.clone().or(named));
     let (token_file, credentials) = (args.token_file.clone(), args.credentials.clone());
     let (credentials_dir, mirrors) = (args.credentials_dir.clone(), dir.sources());

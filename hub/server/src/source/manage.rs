@@ -18,7 +18,7 @@ use proto_model::{Digest, limits};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
-use super::{HOOK_SECRET, ROOT, Spec, follow};
+use super::{ROOT, Spec, follow};
 use crate::hub::Hub;
 use crate::leader::Prepared;
 
@@ -292,7 +292,7 @@ impl Places {
             url: declared.url.clone(),
             reference: declared.reference.clone(),
             path: declared.path.trim_matches('/').to_owned(),
-            hook_secret: folder.map(|folder| folder.join(HOOK_SECRET)),
+            hook_secret: folder.map(|folder| folder.join(hub_git::WEBHOOK)),
             token_file: None,
             credentials: declared.credentials.clone(),
             credentials_dir: self.credentials.clone(),

@@ -26,8 +26,6 @@ pub use poke::{Followed, Pokes};
 
 /// Name of the source that `drover-hub` is started with.
 pub const ROOT: &str = "main";
-/// File of the secrets of webhooks in a folder of credentials.
-pub const HOOK_SECRET: &str = "webhook";
 
 /// What is followed, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
