@@ -9,6 +9,7 @@ mod handshake;
 mod hooks;
 mod joining;
 mod messages;
+mod rendering;
 mod restart;
 mod services;
 mod slow;

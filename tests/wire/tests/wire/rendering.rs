@@ -1,0 +1,67 @@
+//! Charts and kustomizations through the real programs: hub, Helm, Kustomize, spoke.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value as Json;
+use tests_tools::fleet::{Fleet, Where, bundle};
+
+const FILES: [(&str, &str); 8] = [
+    (
+        "drover.yaml",
+        "apiVersion: drover.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a}\n---\n\
+         apiVersion: drover.dev/v1alpha1\nkind: Bundle\nmetadata: {name: chart}\n\
+         spec: {path: chart, namespace: shop, targets: [{selector: {}}]}\n---\n\
+         apiVersion: drover.dev/v1alpha1\nkind: Bundle\nmetadata: {name: overlay}\n\
+         spec: {path: overlay, namespace: shop, targets: [{selector: {}}]}\n",
+    ),
+    ("chart/Chart.yaml", "apiVersion: v2\nname: chart\nversion: 0.1.0\n"),
+    ("chart/values.yaml", "colour: blue\n"),
+    (
+        "chart/templates/config.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata: {colour: {{ .Values.colour }}}\n",
+    ),
+    (
+        "chart/templates/setup.yaml",
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {name: setup, annotations: {helm.sh/hook: pre-install}}\nspec:\n  \
+         template:\n    spec: {restartPolicy: Never, containers: [{name: setup, image: setup}]}\n",
+    ),
+    ("base/kustomization.yaml", "resources: [config.yaml]\n"),
+    ("base/config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: base}\ndata: {a: b}\n"),
+    ("overlay/kustomization.yaml", "namePrefix: over-\nresources: [../base]\n"),
+];
+
+fn variant(status: &Json, name: &str) -> Result<String> {
+    let bundle = bundle(status, "a", &format!("main/{name}")).with_context(|| format!("no bundle {name}"))?;
+    Ok(bundle["variant"].as_str().context("no variant")?.to_owned())
+}
+
+#[test]
+fn charts_and_kustomizations_reach_a_cluster() -> Result<()> {
+    let mut fleet = Fleet::new()?;
+    fleet.use_renderers()?;
+    for (path, text) in FILES {
+        fleet.repo.write(path, text)?;
+    }
+    let first = fleet.repo.commit("the first")?;
+    fleet.start_hub()?;
+    fleet.join("a", Where::Memory)?;
+    let before = fleet.wait_settled(&first)?;
+
+    fleet.repo.write("chart/values.yaml", "colour: red\n")?;
+    let second = fleet.repo.commit("another colour")?;
+    let after = fleet.wait_settled(&second)?;
+    ensure!(variant(&before, "chart")? != variant(&after, "chart")?, "other values are another content");
+    ensure!(variant(&before, "overlay")? == variant(&after, "overlay")?, "the other bundle is what it was");
+
+    fleet.repo.write("chart/templates/config.yaml", "a: 1\nb: {{ .Values.no.such.value }}\n")?;
+    let third = fleet.repo.commit("a template that fails")?;
+    let status = fleet.wait("the defect is shown", |status| {
+        let source = &status["sources"][0];
+        source["commit"] == third.as_str() && source["defects"].as_array().is_some_and(|all| !all.is_empty())
+    })?;
+    let defect = &status["sources"][0]["defects"][0];
+    ensure!(defect["file"] == "chart/templates/config.yaml" && defect["line"] == 2, "{defect}");
+    ensure!(variant(&status, "chart")? == variant(&after, "chart")?, "the last good content stays");
+    let log = fleet.hub_log();
+    ensure!(!log.contains("helm and kustomize can"), "the sandbox is closed: {log}");
+    Ok(())
+}
