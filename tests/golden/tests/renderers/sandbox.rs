@@ -95,7 +95,8 @@ fn runs(pid: u32) -> bool {
 pub(crate) fn a_killed_hub_leaves_no_program() -> Result<()> {
     let place = tempfile::tempdir()?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(HUB_ARG);
+    // What it leaves, as it is killed, goes with the place.
+    command.arg(HUB_ARG).env("TMPDIR", place.path());
     let mut hub = Process::start("hub", command, &place.path().join("log"))?;
     let is_helm =
         |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("template"));
