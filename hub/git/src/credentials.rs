@@ -290,7 +290,6 @@ mod tests {
         assert_eq!(login(folder(&[("bearerToken", "tok"), ("webhook", "other")], &[])), "Bearer tok");
         for (private, word) in [
             (&[][..], "none of token"),
-            (&[("webhook", "x")], "none of token"),
             (&[("password", "x")], "no username"),
             (&[("token", "x"), ("bearerToken", "x")], "more than one of token"),
             (&[("client.key", "x")], "client.pem"),
@@ -304,6 +303,7 @@ mod tests {
             assert!(error.contains(word), "{error}");
         }
         assert!(error(folder(&[], &[("token", "x")])).contains("chmod"));
+        assert!(folder(&[("webhook", "x")], &[]).is_ok_and(|found| found.login.is_none()));
     }
 
     #[test]

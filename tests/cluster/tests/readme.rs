@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value as Json;
@@ -90,13 +89,11 @@ fn by_hand_does_what_it_says() -> Result<()> {
     let shown = next("the status")?;
     ensure!(shown.contains("store-lisbon") && shown.contains("Healthy"), "{shown}");
 
-    let pushed = Instant::now();
     next("the change")?;
     wait_for("three replicas in the cluster", || {
         let get = ["-n", "shop", "get", "deployment", "storefront", "-o", "jsonpath={.status.availableReplicas}"];
         Ok(clusters[1].kubectl(get)?.stdout == b"3")
     })?;
-    println!("from git push to available replicas: {:.1} s (polled every 5 s)", pushed.elapsed().as_secs_f64());
     wait_settled(home.path())?;
     let shown = next("the end")?;
     ensure!(shown.contains("storefront") && shown.contains("3/3"), "{shown}");

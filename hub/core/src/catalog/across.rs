@@ -8,9 +8,9 @@ use super::{Catalog, Declared, Defect, full_name};
 use crate::catalog::spec::BundleSpec;
 use crate::yaml::unknown;
 
-/// Defects of a source up to which the nearest name is looked for among all its bundles: that costs
-/// a look at each of them.
-const NEAREST_MAX: usize = 20;
+/// Looks at names, over all defects of a source, up to which the nearest name is told: each defect
+/// costs a look at every bundle.
+const NEAREST_LOOKS_MAX: usize = 1_000_000;
 
 /// Holds the bundles that break a rule. `last` gives their last good form.
 pub(super) fn check(catalog: &mut Catalog, last: &Catalog, source: &str, defects: &mut BTreeSet<Defect>) {
@@ -90,7 +90,7 @@ fn dependencies(
         let field = format!("spec.dependsOn.{at}");
         found.push(if full.starts_with(&format!("{source}/")) {
             let own = known.iter().filter_map(|name| name.strip_prefix(source)?.strip_prefix('/'));
-            let message = match defects < NEAREST_MAX {
+            let message = match defects.saturating_mul(known.len()) < NEAREST_LOOKS_MAX {
                 true => unknown("bundle", &dependency.bundle, &own.collect::<Vec<_>>()),
                 false => format!("unknown bundle {:?}", dependency.bundle),
             };
