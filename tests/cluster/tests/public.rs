@@ -77,6 +77,9 @@ fn a_repository_laid_out_like_public_examples_settles() -> Result<()> {
         fleet.join(name, Where::Kube(cluster.kubeconfig()))?;
         clusters.push(cluster);
     }
+    fleet.wait("both spokes are there", |status| {
+        status["clusters"].as_array().is_some_and(|all| all.iter().all(|one| one["connected"] == true))
+    })?;
     let status = fleet.wait_settled(&commit).with_context(|| fleet.hub_log())?;
     let (eu, us) = (&clusters[0], &clusters[1]);
 
