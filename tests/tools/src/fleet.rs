@@ -2,6 +2,7 @@
 //! real process, over loopback with ports that the system chooses.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -138,6 +139,7 @@ pub struct Fleet {
     places: BTreeMap<String, Where>,
     /// The repository that the hub reads.
     pub repo: Repo,
+    url: Option<String>,
     hub_args: Vec<String>,
     renderers: Vec<String>,
     starts: usize,
@@ -157,6 +159,7 @@ impl Fleet {
             hub: None,
             places: BTreeMap::new(),
             repo,
+            url: None,
             hub_args: Vec::new(),
             renderers: Vec::new(),
             starts: 0,
@@ -167,6 +170,11 @@ impl Fleet {
         init.arg("--context").arg(fleet.context());
         run(init)?;
         Ok(fleet)
+    }
+
+    /// Has the hub read a repository on a server, from its next start on.
+    pub fn follow(&mut self, url: &str) {
+        self.url = Some(url.to_owned());
     }
 
     /// More arguments for `drover-hub run`.
@@ -213,7 +221,9 @@ impl Fleet {
         let log = self.dir.path().join(format!("hub-{}.log", self.starts));
         let mut command = Command::new(program("drover-hub")?);
         command.args(["run", "--listen", "127.0.0.1:0", "--print-ready", "--dir"]);
-        command.arg(self.hub_dir()).arg("--source").arg(self.repo.dir()).args(["--ref", "main"]);
+        let here = self.repo.dir().as_os_str();
+        let source = self.url.as_ref().map_or(here, OsStr::new);
+        command.arg(self.hub_dir()).arg("--source").arg(source).args(["--ref", "main"]);
         command.args(&self.renderers).args(&self.hub_args);
         let mut hub = Process::start("drover-hub", command, &log)?;
         let deadline = Instant::now() + WAIT;

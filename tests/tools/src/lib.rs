@@ -15,6 +15,7 @@ pub mod audit;
 pub mod cluster;
 pub mod fleet;
 pub mod gitea;
+pub mod nginx;
 mod pins;
 pub mod preflight;
 pub mod process;

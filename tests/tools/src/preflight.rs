@@ -43,6 +43,11 @@ pub fn check() -> Vec<Check> {
         Check { name: "cargo", found: runs("cargo", &["--version"], "install Rust with rustup") },
         Check { name: "cc", found: runs("cc", &["--version"], "install a C compiler (Debian: apt install gcc)") },
         Check { name: "git", found: runs("git", &["--version"], "install Git (Debian: apt install git)") },
+        Check {
+            name: "ssh",
+            found: runs("ssh", &["-V"], "install OpenSSH's client (Debian: apt install openssh-client)"),
+        },
+        Check { name: "nginx", found: runs("nginx", &["-v"], "install nginx (Debian: apt install nginx-light)") },
         Check { name: "go", found: go() },
         Check { name: "file descriptors", found: descriptors() },
         Check { name: "free disk", found: disk() },
