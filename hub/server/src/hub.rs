@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use futures::future::select_all;
@@ -230,10 +230,26 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
     Ok(Running { address, metrics_address, hooks_address, hub, raft, stop, acceptor, leader, others, _lock: lock })
 }
 
+/// Claims the directory. A process that has just ended may be held open a moment longer by a child
+/// of ours that was being started.
+fn claim(dir: &Dir) -> io::Result<std::fs::File> {
+    const WAIT: Duration = Duration::from_millis(50);
+    let mut left = Duration::from_secs(limits::CLAIM_SECS_MAX);
+    loop {
+        match dir.lock() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !left.is_zero() => {
+                left = left.saturating_sub(WAIT);
+                std::thread::sleep(WAIT);
+            }
+            result => return result,
+        }
+    }
+}
+
 fn open(dir: &Dir) -> anyhow::Result<(std::fs::File, Identity, Store)> {
     // Before the lock, which would make the directory look like somebody's.
     crate::identity::HubFile::load(dir)?;
-    let lock = dir.lock().with_context(|| format!("claim {}", dir.root().display()))?;
+    let lock = claim(dir).with_context(|| format!("claim {}", dir.root().display()))?;
     let identity = Identity::load(dir, &SealingKey::load(&dir.sealing_key())?)?;
     let store = Store::open(&dir.bodies(), SealingKey::load(&dir.sealing_key())?)?;
     Ok((lock, identity, store))

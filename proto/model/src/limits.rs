@@ -84,6 +84,8 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 32;
 pub const HELLO_SECS_MAX: u64 = 10;
 /// Headers of one request, in bytes.
 pub const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// How long a starting hub waits for the one before it to let go of the directory, in seconds.
+pub const CLAIM_SECS_MAX: u64 = 2;
 /// Time for streams and connections to end when a hub stops, in seconds.
 pub const DRAIN_SECS_MAX: u64 = 5;
 /// How long a reader waits for the applied index that it asked for, in seconds.
