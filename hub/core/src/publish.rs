@@ -34,7 +34,7 @@ pub struct Head {
     pub defects: Digest,
     /// Its bundles, by full name.
     pub bundles: BTreeMap<String, Wanted>,
-    /// Bundles that a defect holds: their goal stays what it is.
+    /// Bundles whose goal stays what it is: a defect holds them, or nothing of them changed.
     pub held: BTreeSet<String>,
 }
 

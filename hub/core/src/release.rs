@@ -24,7 +24,9 @@ mod variables;
 mod wanted;
 
 pub use combine::{Clusters, Combination, Tools};
-pub use goals::{BundleGoals, Checked, ClusterFacts, Goals, Inputs, PairContent, Rendering, Renderings, goals};
+pub use goals::{
+    BundleGoals, Checked, ClusterFacts, Goals, Inputs, Last, PairContent, Rendering, Renderings, goals, goals_after,
+};
 pub use input::{Chart, Helm, How, InputFile, RENDERER_VERSION, RenderInput};
 pub use meta::{ObjectMeta, VariantMeta};
 pub use recipe::Recipe;

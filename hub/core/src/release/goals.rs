@@ -63,6 +63,17 @@ pub struct Goals {
     pub defects: Vec<Defect>,
     /// What is to be rendered before the bundles that it holds have goals.
     pub missing: Vec<RenderInput>,
+    /// Bundles with the very goals of last time, which are in no other list.
+    pub same: BTreeSet<String>,
+}
+
+/// What goals were made from last time, where they took effect.
+#[derive(Clone, Copy, Debug)]
+pub struct Last<'a> {
+    /// The inputs.
+    pub inputs: Inputs<'a>,
+    /// The bundles that had goals.
+    pub bundles: &'a BTreeSet<String>,
 }
 
 /// What all clusters should run of one bundle.
@@ -118,6 +129,14 @@ pub struct Inputs<'a> {
 /// held; so is one of which something was not rendered yet, which is then in `missing`.
 #[must_use]
 pub fn goals(inputs: Inputs<'_>, hub: &Guard) -> Goals {
+    goals_after(inputs, hub, None)
+}
+
+/// The same, where `last` was before: what follows from nothing that changed is not worked out
+/// again, so that a commit that touches one bundle costs one.
+#[must_use]
+pub fn goals_after(inputs: Inputs<'_>, hub: &Guard, last: Option<Last<'_>>) -> Goals {
+    let last = last.filter(|last| last.inputs.has_same_world(&inputs));
     let sees = |one: &&ClusterFacts| inputs.catalog.sees(&one.labels);
     let (seen, unseen): (Vec<&ClusterFacts>, Vec<_>) = inputs.clusters.iter().partition(sees);
     let index: Index = seen.iter().map(|one| (one.number, &one.labels)).collect();
@@ -131,6 +150,10 @@ pub fn goals(inputs: Inputs<'_>, hub: &Guard) -> Goals {
             continue;
         };
         goals.defects.extend(unseen_targets(item, &index, &unseen));
+        if last.is_some_and(|last| last.has_same(full, item, recipe)) {
+            goals.same.insert(full.clone());
+            continue;
+        }
         let made = recipe.combinations(item, inputs.common, clusters, inputs.tools).and_then(|combinations| {
             let Some(rendered) = rendered(combinations, inputs.renderings, full, &mut goals) else {
                 return Ok(None);
@@ -150,6 +173,25 @@ pub fn goals(inputs: Inputs<'_>, hub: &Guard) -> Goals {
         }
     }
     goals
+}
+
+impl Inputs<'_> {
+    /// Whether all that counts for every bundle is what it is there.
+    fn has_same_world(&self, other: &Inputs<'_>) -> bool {
+        self.clusters == other.clusters
+            && self.common == other.common
+            && self.tools == other.tools
+            && self.catalog.policies == other.catalog.policies
+            && self.catalog.may == other.catalog.may
+    }
+}
+
+impl Last<'_> {
+    fn has_same(&self, full: &str, item: &Declared<BundleSpec>, recipe: &Recipe) -> bool {
+        self.bundles.contains(full)
+            && self.inputs.catalog.bundles.get(full) == Some(item)
+            && self.inputs.wanted.recipes.get(full) == Some(recipe)
+    }
 }
 
 /// Notes about targets of which every cluster is one that the source does not see.

@@ -218,6 +218,77 @@ fn what_runs_is_part_of_the_address() {
     assert_ne!(address("4.0", "1.33"), address("4.0", "1.34"));
 }
 
+/// Catalog, recipes and renderings of files, as if everything rendered to what its name says.
+struct World {
+    catalog: Catalog,
+    wanted: Wanted,
+    renderings: Renderings,
+    clusters: Vec<ClusterFacts>,
+}
+
+impl World {
+    fn of(files: &[(&str, &str)], labels: &[(&str, &str)]) -> Self {
+        let snapshot = snapshot(files);
+        let catalog = catalog(&snapshot);
+        let wanted = wanted(&catalog, &snapshot, "1.33");
+        let mut world = Self { catalog, wanted, renderings: Renderings::default(), clusters: clusters(labels) };
+        let missing = world.goals(None).missing;
+        let done = |input: &RenderInput| {
+            (input.digest, Rendering { variant: Digest::of(&input.digest.0), meta: Arc::default() })
+        };
+        world.renderings.done = missing.iter().map(done).collect();
+        world
+    }
+
+    fn goals(&self, last: Option<&Self>) -> Goals {
+        let (common, tools) = (Common::of([&self.catalog]), Tools::default());
+        let before =
+            last.map(|last| (last, Common::of([&last.catalog]), last.catalog.bundles.keys().cloned().collect()));
+        let last = before.as_ref().map(|(last, common, bundles)| Last { inputs: last.inputs(common, &tools), bundles });
+        goals_after(self.inputs(&common, &tools), &Default::default(), last)
+    }
+
+    fn inputs<'a>(&'a self, common: &'a Common<'a>, tools: &'a Tools) -> Inputs<'a> {
+        let Self { catalog, wanted, renderings, clusters } = self;
+        Inputs { catalog, common, wanted, clusters, renderings, tools }
+    }
+}
+
+#[test]
+fn only_what_changed_is_worked_out_again_and_it_is_what_all_would_give() {
+    let two = |a: &str, more: &str| {
+        bundle("a", &format!("{{path: a, targets: [{{selector: {a}}}]}}"))
+            + "---\n"
+            + &bundle("b", "{path: b, targets: [{selector: {}}]}")
+            + more
+    };
+    let set =
+        "---\napiVersion: drover.dev/v1alpha1\nkind: VariableSet\nmetadata: {name: v}\nspec: {variables: {x: 1}}\n";
+    let check = "---\napiVersion: drover.dev/v1alpha1\nkind: RolloutPolicy\nmetadata: {name: p}\nspec: {}\n";
+    let edge = [("tier", "edge"), ("tier", "core")];
+    let of = |text: &str, a: &str, labels: &[(&str, &str)]| {
+        World::of(&[("drover.yaml", text), ("a/x.yaml", a), ("b/x.yaml", "b")], labels)
+    };
+    let base = of(&two("{}", ""), "a", &edge);
+    for (next, same) in [
+        (of(&two("{}", ""), "a", &edge), &["main/a", "main/b"][..]),
+        (of(&two("{}", ""), "other", &edge), &["main/b"]),
+        (of(&two("{matchLabels: {tier: edge}}", ""), "a", &edge), &["main/b"]),
+        // What counts for all of them.
+        (of(&two("{}", ""), "a", &[("tier", "edge"), ("tier", "edge")]), &[]),
+        (of(&two("{}", ""), "a", &edge[..1]), &[]),
+        (of(&two("{}", set), "a", &edge), &[]),
+        (of(&two("{}", check), "a", &edge), &[]),
+    ] {
+        let (mut found, whole, before) = (next.goals(Some(&base)), next.goals(None), base.goals(None));
+        assert_eq!(found.same.iter().collect::<Vec<_>>(), same);
+        for name in std::mem::take(&mut found.same) {
+            found.bundles.insert(name.clone(), before.bundles[&name].clone());
+        }
+        assert_eq!(found, whole);
+    }
+}
+
 proptest! {
     // Each layer gives `v` or not, to the cluster's tier or to another.
     #[test]

@@ -31,7 +31,7 @@ pub struct Layer<'a> {
 
 /// What the clusters of a fleet are given, whichever source says it: the first that declares a
 /// cluster counts, and variable sets and health checks of later sources win.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Common<'a> {
     clusters: BTreeMap<&'a str, &'a Declared<ClusterSpec>>,
     variable_sets: Vec<&'a Declared<VariableSetSpec>>,

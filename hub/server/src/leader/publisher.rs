@@ -116,6 +116,10 @@ pub(super) struct Publisher {
     clusters: OrdMap<String, Cluster>,
     /// Commands on their way, and the source that they speak of.
     under_way: Option<(String, usize)>,
+    /// What the goals on their way were made from.
+    pending: Option<(String, Arc<Made>)>,
+    /// What the goals of each source were made from that are in Fleet.
+    last: BTreeMap<String, Arc<Made>>,
     /// Tells those who follow sources what else to render.
     missing: watch::Sender<Missing>,
 }
@@ -131,6 +135,8 @@ impl Publisher {
             failed: BTreeSet::new(),
             clusters: OrdMap::new(),
             under_way: None,
+            pending: None,
+            last: BTreeMap::new(),
             missing,
         }
     }
@@ -142,6 +148,7 @@ impl Publisher {
         let is_same = |before: &Prepared| {
             before.catalog.clusters == prepared.catalog.clusters
                 && before.catalog.variable_sets == prepared.catalog.variable_sets
+                && before.catalog.health_checks == prepared.catalog.health_checks
         };
         // What one source says of clusters counts for the bundles of all.
         if before.is_some_and(|before| is_same(&before)) {
@@ -154,6 +161,7 @@ impl Publisher {
     /// A source lies elsewhere now, or is gone: its head of before counts no more.
     pub(super) fn forget(&mut self, source: &str) {
         self.heads.remove(source);
+        self.last.remove(source);
         self.dirty.remove(source);
         self.failed.remove(source);
     }
@@ -193,20 +201,22 @@ impl Publisher {
             return Ok(None);
         };
         let (bodies, guard, work) = (Arc::clone(&self.bodies), self.guard.clone(), state.clone());
-        let all = self.catalogs();
-        let made = spawn_blocking(move || commands(work.fleet(), &head, &all, &bodies, &guard)).await;
+        let (all, last) = (self.catalogs(), self.last.get(&source).cloned());
+        let made = spawn_blocking(move || say(work.fleet(), head, all, &bodies, &guard, last.as_deref())).await;
         let made = made.map_err(|_| "publishing panicked: this is a defect of drover-hub".to_owned())?;
         match made {
-            Ok(Made::Declaration(command)) => {
+            Ok(Said::Declaration(command)) => {
                 // The goals come once the clusters have their numbers.
                 self.under_way = Some((source, 1));
                 Ok(Some(vec![command]))
             }
-            Ok(Made::Goals(mut commands, missing)) => {
+            Ok(Said::Goals { mut commands, missing, made }) => {
                 self.dirty.remove(&source);
                 self.ask_for(&source, missing);
+                self.pending = Some((source.clone(), made));
                 commands.extend(self.collect(state.fleet()));
                 if commands.is_empty() {
+                    self.took_effect(&source);
                     self.published(&source);
                     return Ok(None);
                 }
@@ -230,7 +240,10 @@ impl Publisher {
         if let Some(refused) = error.filter(|_| ours > 0) {
             self.dirty.remove(&source);
             self.failed(&source, &refused.to_string());
-        } else if left == 0 && !self.dirty.contains(&source) && !self.failed.contains(&source) {
+        } else if left == 0 {
+            self.took_effect(&source);
+        }
+        if left == 0 && !self.dirty.contains(&source) && !self.failed.contains(&source) {
             self.published(&source);
         }
         self.under_way = (left > 0).then_some((source, left));
@@ -255,10 +268,20 @@ impl Publisher {
     }
 
     fn failed(&mut self, source: &str, reason: &str) {
+        // What is in Fleet now, nobody knows.
+        self.last.remove(source);
+        self.pending = None;
         error!(source, reason, "the head could not be published; it is tried again");
         self.failed.insert(source.to_owned());
         let reason = format!("its head could not be published: {reason}");
         self.node.source(source, |state| state.unpublished = Some(reason));
+    }
+
+    /// What was on its way is in Fleet, whatever came meanwhile.
+    fn took_effect(&mut self, source: &str) {
+        if let Some((_, made)) = self.pending.take_if(|(pending, _)| pending == source) {
+            self.last.insert(source.to_owned(), made);
+        }
     }
 
     fn published(&self, source: &str) {
@@ -315,37 +338,69 @@ pub fn assignable(fleet: &Fleet) -> impl Iterator<Item = ClusterFacts> {
     })
 }
 
-enum Made {
-    Declaration(Command),
-    /// With what is to be rendered before these are whole.
-    Goals(Vec<Command>, Vec<RenderInput>),
+/// What the goals of a source were made from.
+#[derive(Clone)]
+struct Made {
+    head: Arc<Prepared>,
+    all: Vec<Arc<Catalog>>,
+    clusters: Vec<ClusterFacts>,
+    /// The bundles that have them.
+    bundles: BTreeSet<String>,
 }
 
-fn commands(
+/// What a source has to say.
+enum Said {
+    Declaration(Command),
+    /// With what is to be rendered before these are whole.
+    Goals {
+        commands: Vec<Command>,
+        missing: Vec<RenderInput>,
+        made: Arc<Made>,
+    },
+}
+
+fn say(
     fleet: &Fleet,
-    prepared: &Prepared,
-    all: &[Arc<Catalog>],
+    head: Arc<Prepared>,
+    all: Vec<Arc<Catalog>>,
     bodies: &Bodies,
     guard: &Guard,
-) -> Result<Made, String> {
-    let declared =
-        prepared.catalog.clusters.iter().map(|(name, cluster)| (name.clone(), cluster.labels.clone())).collect();
-    if let Some(command) = publish::declare(fleet, &prepared.source, &declared) {
-        return Ok(Made::Declaration(command));
+    last: Option<&Made>,
+) -> Result<Said, String> {
+    let declared = head.catalog.clusters.iter().map(|(name, cluster)| (name.clone(), cluster.labels.clone())).collect();
+    if let Some(command) = publish::declare(fleet, &head.source, &declared) {
+        return Ok(Said::Declaration(command));
     }
-    let clusters: Vec<ClusterFacts> = assignable(fleet).collect();
-    let Prepared { catalog, wanted, renderings, tools, .. } = prepared;
-    let common = Common::of(all.iter().map(|catalog| &**catalog));
-    let inputs = Inputs { catalog, common: &common, wanted, clusters: &clusters, renderings, tools };
-    let mut goals = release::goals(inputs, guard);
+    // Whether clusters have room is told from all bundles together.
+    let is_roomy = fleet.bundles.len() + head.catalog.bundles.len() <= limits::BUNDLES_PER_CLUSTER_MAX;
+    let mut made = Made { head, all, clusters: assignable(fleet).collect(), bundles: BTreeSet::new() };
+    let common = made.common();
+    let before = last.filter(|_| is_roomy).map(|last| (last, last.common()));
+    let last =
+        before.as_ref().map(|(last, common)| release::Last { inputs: last.inputs(common), bundles: &last.bundles });
+    let mut goals = release::goals_after(made.inputs(&common), guard, last);
     let missing = std::mem::take(&mut goals.missing);
-    hold_crowded(fleet, catalog, &mut goals);
-    let known = fleet.sources.get(&prepared.source).and_then(|source| source.head.as_ref());
+    hold_crowded(fleet, &made.head.catalog, &mut goals);
+    let bundles = goals.bundles.keys().chain(&goals.same).cloned().collect();
+    let known = fleet.sources.get(&made.head.source).and_then(|source| source.head.as_ref());
     let before = known.and_then(|head| serde_json::from_slice(&bodies.get(&head.defects)?).ok());
-    let head = store(prepared, goals, before.as_ref(), bodies).map_err(|error| error.to_string())?;
-    let mut commands = rendered(fleet, prepared);
-    commands.extend(publish::publish(fleet, &head));
-    Ok(Made::Goals(commands, missing))
+    let wanted = store(&made.head, goals, before.as_ref(), bodies).map_err(|error| error.to_string())?;
+    let mut commands = rendered(fleet, &made.head);
+    commands.extend(publish::publish(fleet, &wanted));
+    drop(common);
+    made.bundles = bundles;
+    Ok(Said::Goals { commands, missing, made: Arc::new(made) })
+}
+
+impl Made {
+    fn common(&self) -> Common<'_> {
+        Common::of(self.all.iter().map(|catalog| &**catalog))
+    }
+
+    fn inputs<'a>(&'a self, common: &'a Common<'a>) -> Inputs<'a> {
+        let Prepared { catalog, wanted, renderings, tools, .. } = &*self.head;
+        Inputs { catalog, common, wanted, clusters: &self.clusters, renderings, tools }
+    }
 }
 
 /// Holds the bundles for which a cluster that they select has no room.
@@ -408,7 +463,8 @@ fn store(
         catalog: prepared.catalog_digest,
         defects: defects_digest,
         bundles,
-        held: goals.held.into_keys().collect(),
+        // What is the same stays what it is as well.
+        held: goals.held.into_keys().chain(goals.same).collect(),
     })
 }
 
