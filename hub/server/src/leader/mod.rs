@@ -1,6 +1,7 @@
 //! The leader's loop: the only proposer, with one entry under way. What waits (reports, commands,
 //! publishes) is folded by `hub_core::lead`, which decides what the next entry is.
 
+mod defects;
 mod handle;
 mod publisher;
 
@@ -22,8 +23,9 @@ use crate::log::{Applied, Outcome, Raft, State};
 use crate::metrics::Metrics;
 use crate::node::{Node, unix_millis};
 
+pub use defects::Defects;
 pub use handle::{Done, Handle, Refused};
-pub use publisher::{Defects, Missing, Prepared, assignable};
+pub use publisher::{Missing, Prepared, assignable};
 
 use handle::{Ask, Reports};
 use publisher::Publisher;

@@ -1,0 +1,94 @@
+//! What is wrong with a head: as much of it as is kept, and since when.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hub_core::catalog::Defect;
+use proto_model::limits;
+use serde::{Deserialize, Serialize};
+
+/// What is wrong with a head, as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Defects {
+    /// At most `limits::DEFECTS_MAX`.
+    pub defects: Vec<Defect>,
+    /// Those beyond.
+    pub more: u64,
+    /// When a head first had each bundle defective that they hold, milliseconds since 1970; a
+    /// bundle is missing where nobody remembers.
+    #[serde(default)]
+    pub since: BTreeMap<String, u64>,
+}
+
+impl Defects {
+    /// `before`: those of the head before. What was defective there is so since then.
+    pub(super) fn of(all: Vec<Defect>, before: Option<&Self>, now_unix_millis: u64) -> Self {
+        let (all, more) = cut(all);
+        let mut found = Self { defects: all, more, since: BTreeMap::new() };
+        let was_held: BTreeSet<&String> = before.iter().flat_map(|before| before.holding()).collect();
+        let since = |bundle: &&String| match was_held.contains(bundle) {
+            true => before.and_then(|before| before.since.get(*bundle)).copied(),
+            false => Some(now_unix_millis),
+        };
+        found.since = found.holding().filter_map(|bundle| Some((bundle.clone(), since(&bundle)?))).collect();
+        found
+    }
+
+    /// The bundles that they hold.
+    fn holding(&self) -> impl Iterator<Item = &String> {
+        self.defects.iter().filter(|defect| !defect.note).filter_map(|defect| defect.bundle.as_ref())
+    }
+}
+
+/// As many defects as are kept, those that hold something first, and how many there are beside. One of
+/// each bundle is always among them, since holds are told from what is kept.
+fn cut(mut all: Vec<Defect>) -> (Vec<Defect>, u64) {
+    let in_order = |a: &Defect, b: &Defect| (a.note, a).cmp(&(b.note, b));
+    all.sort_by(in_order);
+    all.dedup();
+    let mut named = BTreeSet::new();
+    let is_first = |one: &Defect| !one.note && one.bundle.as_ref().is_some_and(|name| named.insert(name.clone()));
+    let (mut kept, rest): (Vec<Defect>, Vec<Defect>) = all.into_iter().partition(is_first);
+    let room = limits::DEFECTS_MAX.saturating_sub(kept.len());
+    let more = rest.len().saturating_sub(room) as u64;
+    kept.extend(rest.into_iter().take(room));
+    kept.sort_by(in_order);
+    (kept, more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defect(bundle: &str, line: u32, note: bool) -> Defect {
+        Defect { file: "a".into(), line, message: "wrong".into(), bundle: Some(bundle.into()), note }
+    }
+
+    #[test]
+    fn no_bundle_hides_the_defects_of_another() {
+        let lines = (1..).take(limits::DEFECTS_MAX + 10);
+        let mut all: Vec<Defect> = lines.map(|line| defect("main/a", line, false)).collect();
+        all.push(defect("main/z", 1, false));
+        all.push(defect("main/z", 2, true));
+        let found = Defects::of(all, None, 1000);
+        assert_eq!(found.defects.len(), limits::DEFECTS_MAX);
+        assert_eq!(found.more, 12);
+        assert!(found.defects.contains(&defect("main/z", 1, false)));
+        assert_eq!(found.since.len(), 2);
+    }
+
+    #[test]
+    fn a_bundle_is_defective_since_the_first_head_that_had_it_so() {
+        let first = Defects::of(vec![defect("main/a", 1, false), defect("main/b", 1, true)], None, 1000);
+        assert_eq!(first.since, BTreeMap::from([("main/a".to_owned(), 1000)]));
+        let both = vec![defect("main/a", 9, false), defect("main/b", 1, false)];
+        let second = Defects::of(both.clone(), Some(&first), 2000);
+        assert_eq!(second.since, BTreeMap::from([("main/a".to_owned(), 1000), ("main/b".to_owned(), 2000)]));
+        assert_eq!(Defects::of(both.clone(), Some(&second), 3000), second, "the same head says the same");
+        let corrected = Defects::of(Vec::new(), Some(&second), 4000);
+        assert!(corrected.since.is_empty());
+        // One that was stored without times was defective before anybody wrote that down.
+        let old = Defects { since: BTreeMap::new(), ..second };
+        assert!(Defects::of(both, Some(&old), 5000).since.is_empty());
+    }
+}
