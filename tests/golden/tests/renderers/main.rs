@@ -7,6 +7,7 @@
 mod bad_charts;
 mod bad_kustomizations;
 mod case;
+mod charts;
 mod equal;
 mod limits;
 mod sandbox;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
             a_remote_base, an_exec_plugin, a_cycle, a_link_out_of_the_tree, a_file_outside_of_the_folder,
             an_unknown_field, a_yaml_bomb, a_patch_that_does_not_apply, charts_of_kustomize, a_pointer_of_lfs;
         limits: a_document_of_100_megabytes, a_yaml_bomb_in_values, a_file_that_is_too_large;
+        charts: a_chart_of_a_repository_is_fetched_once, a_chart_with_other_bytes_than_pinned;
         sandbox:
             a_program_sees_nothing_but_its_input, a_killed_hub_leaves_no_program, a_program_that_is_missing,
             a_program_of_another_version, nothing_is_left_behind;
