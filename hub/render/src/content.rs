@@ -14,16 +14,13 @@ pub(crate) type Files = BTreeMap<String, Arc<[u8]>>;
 
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/";
 
-/// Reads every file of an input, within the limits.
-///
-/// # Errors
-/// Files that are too large, or not there.
-pub(crate) fn collect(
-    input: &RenderInput,
+/// The content of an input's files in their order, as far as the limits let it be read.
+pub(crate) fn within_limits<'a>(
+    input: &'a RenderInput,
     read: impl Fn(&str) -> Option<Arc<[u8]>>,
-    is_needed: impl Fn(&str) -> bool,
-) -> Result<Files, Vec<Defect>> {
-    let (mut files, mut defects, mut total) = (Files::new(), Vec::new(), 0usize);
+    defects: &mut Vec<Defect>,
+) -> Vec<(&'a str, Arc<[u8]>)> {
+    let (mut contents, mut total) = (Vec::with_capacity(input.files.len()), 0usize);
     for file in &input.files {
         let Some(bytes) = read(&file.path) else {
             defects.push(at_file(&file.path, too_large()));
@@ -34,12 +31,28 @@ pub(crate) fn collect(
             defects.push(at_file(&file.path, too_many_bytes()));
             break;
         }
-        if bytes.starts_with(LFS_POINTER) && is_needed(&file.path) {
+        contents.push((&*file.path, bytes));
+    }
+    contents
+}
+
+/// Reads every file of an input, within the limits.
+///
+/// # Errors
+/// Files that are too large, or not there.
+pub(crate) fn collect(
+    input: &RenderInput,
+    read: impl Fn(&str) -> Option<Arc<[u8]>>,
+    is_needed: impl Fn(&str) -> bool,
+) -> Result<Files, Vec<Defect>> {
+    let (mut files, mut defects) = (Files::new(), Vec::new());
+    for (path, bytes) in within_limits(input, read, &mut defects) {
+        if bytes.starts_with(LFS_POINTER) && is_needed(path) {
             let message = "is a pointer of Git LFS, which is not read; commit the file itself";
-            defects.push(Defect { line: 1, ..at_file(&file.path, message) });
+            defects.push(Defect { line: 1, ..at_file(path, message) });
             continue;
         }
-        files.insert(file.path.clone(), bytes);
+        files.insert(path.to_owned(), bytes);
     }
     if defects.is_empty() { Ok(files) } else { Err(defects) }
 }

@@ -12,6 +12,7 @@ use proto_model::object::identity;
 use proto_model::{GroupKind, Identity, Object, Variant, limits};
 use serde_json::Value as Json;
 
+use crate::content;
 use crate::document::{self, Placed};
 use crate::{hooks, refuse};
 
@@ -88,18 +89,9 @@ pub(crate) fn placed(
     read: impl Fn(&str) -> Option<Arc<[u8]>>,
     defects: &mut Vec<Defect>,
 ) -> Vec<Placed> {
-    let (mut placed, mut total) = (Vec::new(), 0usize);
-    for file in &input.files {
-        let Some(bytes) = read(&file.path) else {
-            defects.push(at_file(&file.path, too_large()));
-            continue;
-        };
-        total = total.saturating_add(bytes.len());
-        if total > limits::BUNDLE_BYTES_MAX {
-            defects.push(at_file(&file.path, too_many_bytes()));
-            break;
-        }
-        match document::read(&file.path, &bytes) {
+    let mut placed = Vec::new();
+    for (path, bytes) in content::within_limits(input, read, defects) {
+        match document::read(path, &bytes) {
             Ok(found) => placed.extend(found),
             Err(found) => defects.extend(found),
         }

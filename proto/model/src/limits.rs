@@ -122,6 +122,8 @@ pub const TREE_PATH_BYTES_MAX: usize = 1_024;
 pub const VARIANT_OBJECTS_MAX: usize = 10_000;
 /// Bytes of all files that one bundle reads.
 pub const BUNDLE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Folders that one kustomization may be made of.
+pub const KUSTOMIZATION_FOLDERS_MAX: usize = 1_000;
 /// Different renderings of one bundle: combinations of target, overrides and early variables.
 pub const RENDERINGS_PER_BUNDLE_MAX: usize = 1_000;
 /// Renderings under way at once, at most one a core.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use proto_model::limits;
 use serde_json::Value as Json;
 
 use super::early::{self, Listed, Need};
@@ -15,9 +16,6 @@ use crate::yaml::{self, Data, Node};
 
 /// The names that a kustomization can have.
 pub(super) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
-
-/// Folders that one kustomization may be made of.
-const FOLDERS_MAX: usize = 1_000;
 
 /// What a kustomization is made of.
 #[derive(Debug, Default)]
@@ -74,8 +72,9 @@ impl Walk<'_> {
         if !self.done.insert(folder.to_owned()) {
             return;
         }
-        if self.done.len() > FOLDERS_MAX {
-            let message = format!("is made of more than {FOLDERS_MAX} folders; split the bundle");
+        if self.done.len() > limits::KUSTOMIZATION_FOLDERS_MAX {
+            let max = limits::KUSTOMIZATION_FOLDERS_MAX;
+            let message = format!("is made of more than {max} folders; split the bundle");
             return self.reader.defect(folder, 0, &message);
         }
         let at = |name: &&str| join(folder, name).filter(|path| self.reader.found(path) == Found::File);
