@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hub_core::check::Facts;
 use hub_core::command::Pair;
 use hub_core::view::{Connection, Defect, Memory};
-use proto_model::delta::level;
+use proto_model::delta::{Hello, level};
 use proto_model::{Digest, Health, Identity, Report, Sync, limits};
 use tokio::sync::{Notify, watch};
 
@@ -52,6 +52,8 @@ pub struct Stream {
     pub displaced: Notify,
     /// What operators ask its spoke.
     pub asks: Asks,
+    /// Version of the asks that the spoke answers.
+    pub answers: u32,
 }
 
 /// How a source fares.
@@ -80,9 +82,9 @@ impl Node {
 
     /// A stream stands from now on; one that stood before is displaced. `None`: a newer one
     /// stands already.
-    pub fn attach(&self, cluster: &str, session: u64, version: &str) -> Option<Arc<Stream>> {
-        let stream =
-            Arc::new(Stream { session, changed: Notify::new(), displaced: Notify::new(), asks: Asks::default() });
+    pub fn attach(&self, cluster: &str, session: u64, hello: &Hello) -> Option<Arc<Stream>> {
+        let (changed, displaced, asks) = (Notify::new(), Notify::new(), Asks::default());
+        let stream = Arc::new(Stream { session, changed, displaced, asks, answers: hello.asks });
         let mut is_newest = true;
         self.with(cluster, |live| {
             if live.stream.as_ref().is_some_and(|one| one.session > session) {
@@ -95,7 +97,7 @@ impl Node {
             live.connection = Connection {
                 connected: true,
                 seen_unix_millis: unix_millis(),
-                version: version.to_owned(),
+                version: hello.version.clone(),
                 ..Connection::default()
             };
         });
@@ -221,6 +223,17 @@ impl Node {
     /// Forgets a source of which nothing is left.
     pub fn forget_source(&self, source: &str) {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner).remove(source);
+    }
+
+    /// Forgets all sources but some.
+    pub fn keep_sources(&self, is_kept: impl Fn(&str) -> bool) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| is_kept(name));
+    }
+
+    /// Names of all sources of which something is known.
+    #[must_use]
+    pub fn source_names(&self) -> Vec<String> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
     /// Whether the head of a source is known not to be in the log.

@@ -293,6 +293,15 @@ async fn a_diff_is_asked_of_the_spoke_once_for_all_who_want_it() {
     world.status_until(|status| !status.clusters[0].connected).await;
     let away = diff("a", "main/web").await.unwrap_err();
     assert!(away.code() == Code::FailedPrecondition && away.message().contains("not connected"), "{away}");
+    // One from before asks would break its stream over one: it is never sent any.
+    spoke.asks = 0;
+    let mut stream = spoke.connect(&world).await.unwrap();
+    world.status_until(|status| status.clusters[0].connected).await;
+    let old = diff("a", "main/web").await.unwrap_err();
+    assert!(old.code() == Code::FailedPrecondition && old.message().contains("too old to be asked"), "{old}");
+    world.commit(&[("web/web.yaml", &config_map("web", "two"))]);
+    let before = spoke.fence.generation;
+    spoke.follow(&mut stream, |spoke| spoke.fence.generation > before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

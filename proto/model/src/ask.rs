@@ -9,6 +9,9 @@ use crate::{Digest, Identity, limits};
 /// Stands for a value that is not told.
 pub const MASK: &str = "***";
 
+/// Version of the asks that this crate knows, which a spoke names in its Hello: a hub asks only what the spoke can answer.
+pub const VERSION: u32 = 1;
+
 /// The answer to one ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

@@ -29,6 +29,8 @@ pub struct Hello {
     pub rules: RuleVersions,
     /// Version of the spoke, for people.
     pub version: String,
+    /// Version of the asks that it answers, [`crate::ask::VERSION`]; 0 from a spoke that knows none.
+    pub asks: u32,
 }
 
 /// From the hub to a spoke.

@@ -133,8 +133,9 @@ fn hello() -> impl Strategy<Value = Hello> {
         "[0-9a-f-]{1,36}",
         rules(),
         ".{0,16}",
+        any::<u32>(),
     )
-        .prop_map(|(fence, fence_mac, root, level, session_token, cluster_uid, rules, version)| Hello {
+        .prop_map(|(fence, fence_mac, root, level, session_token, cluster_uid, rules, version, asks)| Hello {
             fence,
             fence_mac,
             root,
@@ -143,6 +144,7 @@ fn hello() -> impl Strategy<Value = Hello> {
             cluster_uid,
             rules,
             version,
+            asks,
         })
 }
 

@@ -51,6 +51,7 @@ fn hello(fence: Fence, root: Digest) -> Hello {
         cluster_uid: "uid".into(),
         rules: RULES,
         version: "0".into(),
+        asks: 0,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto_model::ask::{BundleDiff, Change, ObjectDiff};
+use proto_model::ask::{self, BundleDiff, Change, ObjectDiff};
 use proto_model::limits;
 use proto_wire::control as wire;
 use tokio::time::timeout;
@@ -32,6 +32,11 @@ pub(super) async fn diff(hub: &Hub, request: &wire::DiffRequest) -> Result<wire:
              and `drover explain {cluster}` says since when"
         )));
     };
+    if stream.answers < ask::VERSION {
+        return Err(Status::failed_precondition(format!(
+            "the spoke of {cluster} is too old to be asked; `drover get clusters` shows its version: put a newer one in its place"
+        )));
+    }
     let Some(answer) = stream.asks.ask(bundle) else {
         return Err(Status::resource_exhausted(format!("too many others ask the spoke of {cluster}; try again")));
     };

@@ -142,6 +142,7 @@ mod tests {
             cluster_uid: "uid".into(),
             rules: RULES,
             version: "1".into(),
+            asks: 0,
         }
     }
 

@@ -152,7 +152,7 @@ impl<'a> Live<'a> {
             debug!(cluster, %refused, "attach refused");
             End::Refused(Refusal::Retry)
         })?;
-        let stream = hub.node.attach(cluster, session, &hello.version).ok_or(End::Refused(Refusal::Displaced))?;
+        let stream = hub.node.attach(cluster, session, &hello).ok_or(End::Refused(Refusal::Displaced))?;
         let opened = Self::open(hub, cluster, peer, &hello, session, Arc::clone(&stream));
         if opened.is_err() {
             hub.node.detach(cluster, &stream);

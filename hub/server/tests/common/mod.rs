@@ -14,7 +14,7 @@ use hub_server::{Running, start_with};
 use proto_model::assign::{self, Entry, RULES};
 use proto_model::delta::{Delta, HeldEntry, Hello, Refusal, ToHub, ToSpoke, level};
 use proto_model::token::JoinToken;
-use proto_model::{Digest, Fence, Health, Report, Sync};
+use proto_model::{Digest, Fence, Health, Report, Sync, ask};
 use proto_wire::control::control_client::ControlClient;
 use proto_wire::control::execute_request::Command as Operator;
 use proto_wire::control::{CreateJoinToken, ExecuteRequest, ExecuteResponse, StatusRequest, StatusResponse};
@@ -79,6 +79,7 @@ impl World {
             token_file: None,
             credentials: None,
             verify_with: None,
+            unverified: false,
             metrics: None,
             helm: None,
             kustomize: None,
@@ -191,6 +192,7 @@ impl World {
             entries: BTreeMap::new(),
             reports: BTreeMap::new(),
             bodies: BTreeMap::new(),
+            asks: ask::VERSION,
             delta_bytes: 0,
         }
     }
@@ -225,6 +227,8 @@ pub struct Spoke {
     pub entries: BTreeMap<String, Entry>,
     pub reports: BTreeMap<String, Report>,
     pub bodies: BTreeMap<Digest, Vec<u8>>,
+    /// Version of the asks that it says it answers.
+    pub asks: u32,
     /// Bytes of deltas, variants and bodies in the present stream.
     pub delta_bytes: usize,
 }
@@ -248,6 +252,7 @@ impl Spoke {
             cluster_uid: format!("uid-of-{}", self.cluster),
             rules: RULES,
             version: "test".into(),
+            asks: self.asks,
         }
     }
 

@@ -22,6 +22,7 @@ impl From<&Hello> for msg::Hello {
             cluster_uid: hello.cluster_uid.clone(),
             rules: Some(hello.rules.into()),
             version: hello.version.clone(),
+            asks: hello.asks,
         }
     }
 }
@@ -47,6 +48,7 @@ impl TryFrom<msg::Hello> for Hello {
             cluster_uid: some_text("hello.cluster_uid", uid, limits::CLUSTER_UID_BYTES_MAX)?,
             rules: required("hello.rules", hello.rules)?.try_into()?,
             version: hello.version,
+            asks: hello.asks,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use proto_model::ask;
 use proto_model::assign::RULES;
 use proto_model::delta::{self, Delta, Hello, ToHub, ToSpoke};
 use proto_model::{Digest, Fence, limits};
@@ -75,6 +76,7 @@ impl Agent {
             cluster_uid: self.cluster_uid.clone(),
             rules: RULES,
             version: self.version.clone(),
+            asks: ask::VERSION,
         };
         let sent =
             reports().map(|report| (report.bundle.clone(), Sent { digest: report.digest(), last: None })).collect();
