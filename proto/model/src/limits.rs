@@ -196,6 +196,10 @@ pub const HEALTH_EXPRESSION_BYTES_MAX: usize = 2_048;
 pub const HEALTH_EXPRESSION_DEPTH_MAX: usize = 16;
 /// Steps that the loops of one expression of a health check may take over one object.
 pub const HEALTH_STEPS_MAX: usize = 5_000;
+/// Steps of a health check's loops times the size of its object, in bytes: a large object leaves fewer steps.
+pub const HEALTH_WORK_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Texts and lists that a health check may put together with `+`, in bytes.
+pub const HEALTH_MADE_BYTES_MAX: usize = 1024 * 1024;
 /// Health checks that are told to a spoke for one bundle, its own and the fleet's.
 pub const HEALTH_CHECKS_PER_BUNDLE_MAX: usize = 100;
 /// Health checks that one source declares for the fleet.
@@ -401,6 +405,8 @@ pub const HOOK_BYTES_MAX: usize = 25 * 1024 * 1024;
 pub const HOOK_SMALL_BYTES_MAX: usize = 1024 * 1024;
 /// Large webhooks that are read at once; more are told to come again.
 pub const HOOKS_LARGE_MAX: usize = 2;
+/// Webhooks whose signature is compared at once; more wait.
+pub const HOOKS_DECIDED_AT_ONCE_MAX: usize = 2;
 /// Headers of a webhook, in bytes.
 pub const HOOK_HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Connections that webhooks come on, open at once; above it, new ones are closed.

@@ -16,6 +16,8 @@ use crate::limits;
 const OBJECT: &str = "object";
 /// Called before each step of a loop; no text can name it.
 const STEP: &str = "@step";
+/// What `+` becomes, so that what it makes counts; no text can name it.
+const ADD: &str = "@add";
 /// Functions that may be called, beside operators and the macros `has`, `all`, `exists`,
 /// `exists_one`, `map` and `filter`.
 const FUNCTIONS: [&str; 11] =
@@ -65,6 +67,9 @@ pub enum EvaluationError {
     /// Over [`limits::HEALTH_STEPS_MAX`].
     #[error("takes more than {max} steps", max = limits::HEALTH_STEPS_MAX)]
     TooManySteps,
+    /// Over [`limits::HEALTH_MADE_BYTES_MAX`].
+    #[error("puts together more than {max} bytes of texts and lists", max = limits::HEALTH_MADE_BYTES_MAX)]
+    TooMuchMade,
     /// It gave something else.
     #[error("gave no boolean")]
     NoBoolean,
@@ -114,18 +119,33 @@ impl Expression {
     /// # Errors
     /// It gives nothing for this object, or takes too long.
     pub fn holds(&self, object: &Json) -> Result<bool, EvaluationError> {
-        let left = Arc::new(AtomicUsize::new(limits::HEALTH_STEPS_MAX));
+        // A step may look at all of the object, so that a large one leaves fewer of them.
+        let steps = (limits::HEALTH_WORK_BYTES_MAX / value::bytes(object).max(1)).min(limits::HEALTH_STEPS_MAX);
+        let left = Arc::new(AtomicUsize::new(steps));
+        let made = Arc::new(AtomicUsize::new(limits::HEALTH_MADE_BYTES_MAX));
         let mut context = Context::with_env(Arc::clone(&ENVIRONMENT));
         let steps = Arc::clone(&left);
-        let step = move || match steps.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
-            Ok(_) => Ok(true),
-            Err(_) => Err(ExecutionError::function_error(STEP, "too many")),
+        let step =
+            move || take(&steps, 1).ok_or_else(|| ExecutionError::function_error(STEP, "too many")).map(|()| true);
+        let (room, steps) = (Arc::clone(&made), Arc::clone(&left));
+        let add = move |one: Value, other: Value| {
+            if take(&room, length(&one) + length(&other)).is_none() {
+                // Whatever passes over this error, the next step does not.
+                room.store(0, Ordering::Relaxed);
+                steps.store(0, Ordering::Relaxed);
+                return Err(ExecutionError::function_error(ADD, "too much"));
+            }
+            one + other
         };
-        // The name is nobody else's.
+        // The names are nobody else's.
         let _ = context.add_function(STEP, step);
+        let _ = context.add_function(ADD, add);
         context.add_variable_as_val(OBJECT, value::of(object));
         let given = Value::resolve_val(&self.root, &context);
         // Operators may pass over an error; this one is never passed over.
+        if made.load(Ordering::Relaxed) == 0 {
+            return Err(EvaluationError::TooMuchMade);
+        }
         if left.load(Ordering::Relaxed) == 0 {
             return Err(EvaluationError::TooManySteps);
         }
@@ -149,6 +169,22 @@ impl Expression {
             ExecutionError::Overflow(..) => EvaluationError::Misfit("a number does not fit"),
             _ => EvaluationError::Misfit("a value is of another type than it is taken for"),
         }
+    }
+}
+
+/// Takes so much of what is left; `None` where less is.
+fn take(left: &AtomicUsize, wanted: usize) -> Option<()> {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(wanted)).ok().map(drop)
+}
+
+/// What of a value `+` copies, in bytes; nothing of a number.
+fn length(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::List(items) => items.iter().map(|item| size_of::<Value>() + length(item)).sum(),
+        Value::Map(map) => map.map.values().map(|item| 2 * size_of::<Value>() + length(item)).sum(),
+        _ => 0,
     }
 }
 
@@ -201,7 +237,13 @@ fn prepare_call(call: &mut CallExpr, depth: usize, names: &mut Vec<String>) -> R
     if let Some(target) = &mut call.target {
         prepare(target, depth, names)?;
     }
-    call.args.iter_mut().try_for_each(|one| prepare(one, depth, names))
+    call.args.iter_mut().try_for_each(|one| prepare(one, depth, names))?;
+    // A loop's own list is appended to in place.
+    let is_loops = |node: &IdedExpr| matches!(&node.expr, Expr::Ident(name) if name.starts_with('@'));
+    if call.func_name == operators::ADD && !call.args.first().is_some_and(is_loops) {
+        call.func_name = ADD.to_owned();
+    }
+    Ok(())
 }
 
 fn prepare_loop(one: &mut ComprehensionExpr, depth: usize, names: &mut Vec<String>) -> Result<(), BadExpression> {

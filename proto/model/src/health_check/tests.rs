@@ -40,6 +40,7 @@ fn expressions_hold_or_not() {
         "has(object.status.observed) ? object.status.observed == 2 : true",
         "int('3') == object.spec.replicas && string(object.spec.replicas) == '3'",
         "object.status.conditions[1].type.endsWith('y')",
+        "object.status.readyReplicas + 1 >= object.spec.replicas",
     ] {
         assert_eq!(holds(text), Ok(true), "{text}");
         assert_eq!(holds(&format!("!({text})")), Ok(false), "{text}");
@@ -104,6 +105,27 @@ fn loops_end_at_a_stated_limit() {
     assert_eq!(holds("object.items.all(x, x == 1)", &long), Ok(true));
     let too_long = json!({"items": vec![1; limits::HEALTH_STEPS_MAX + 1]});
     assert_eq!(holds("object.items.all(x, x == 1)", &too_long), Err(EvaluationError::TooManySteps));
+    // Each step may look at the whole object, so that a large one leaves fewer.
+    let large = json!({"items": vec![1; 1_000], "text": "x".repeat(1_000_000)});
+    let compared = "object.items.all(x, object.text != 'y')";
+    assert_eq!(holds(compared, &large), Err(EvaluationError::TooManySteps));
+    assert_eq!(holds("object.items.all(x, x == 1)", &json!({"items": vec![1; 1_000]})), Ok(true));
+}
+
+#[test]
+fn what_is_put_together_ends_at_a_stated_limit() {
+    let large = json!({"keys": vec![1; 100], "text": "x".repeat(limits::HEALTH_MADE_BYTES_MAX / 8)});
+    let holds = |text: &str| Expression::compile(text).unwrap().holds(&large);
+    assert_eq!(holds("size(object.text + 'y') > 1 && object.keys.map(k, k + 1).size() == 100"), Ok(true));
+    assert_eq!(holds("[1] + [2] == [1, 2] && 1 + 2 == 3 && 'a' + 'b' == 'ab' && 1.0 + 0.5 == 1.5"), Ok(true));
+    for text in [
+        "object.keys.map(k, object.text + object.text).size() > 0",
+        "size(object.text + object.text + object.text + object.text + object.text) > 0",
+        "object.keys.map(k, object.keys.map(i, object.text) + object.keys.map(i, object.text)).size() > 0",
+    ] {
+        assert_eq!(holds(text), Err(EvaluationError::TooMuchMade), "{text}");
+        assert_eq!(holds(&format!("{text} || true")), Err(EvaluationError::TooMuchMade), "{text}");
+    }
 }
 
 #[test]

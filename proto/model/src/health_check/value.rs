@@ -22,6 +22,16 @@ pub(super) fn of(json: &Json) -> Box<dyn Val + '_> {
     }
 }
 
+/// How long a JSON value is, roughly, in bytes.
+pub(super) fn bytes(json: &Json) -> usize {
+    match json {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 8,
+        Json::String(text) => text.len(),
+        Json::Array(items) => items.iter().map(bytes).sum(),
+        Json::Object(fields) => fields.iter().map(|(key, value)| key.len() + bytes(value)).sum(),
+    }
+}
+
 fn of_number(number: &Number) -> Box<dyn Val> {
     match (number.as_i64(), number.as_u64()) {
         (Some(value), _) => Box::new(CelInt::from(value)),

@@ -96,10 +96,13 @@ pub fn assess(kind: &GroupKind, object: &Json, checks: &Checks) -> Assessment {
     if let Some(lag) = generation_lag(object) {
         return lag;
     }
-    if let Some(check) = check {
-        return check.assess(object);
-    }
     let conditions = Conditions::of(object);
+    if let Some(check) = check {
+        // However well it did: a Job that came to its end is not run again because it was cleaned away.
+        let is_job = kind.group == "batch" && kind.kind == "Job";
+        let finished = if is_job { workload::job(object, &conditions).finished } else { None };
+        return Assessment { finished, ..check.assess(object) };
+    }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "Deployment") => workload::deployment(object, &conditions),
         ("apps", "StatefulSet") => workload::stateful_set(object),

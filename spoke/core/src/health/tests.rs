@@ -145,6 +145,9 @@ fn a_job_is_healthy_when_complete_and_degraded_when_failed() {
     let failed = job(json!({"conditions": [condition("Failed", "True", "BackoffLimitExceeded",
         "Job has reached the specified backoff limit")]}));
     assert_eq!(assess(&kind, &failed, &Checks::default()).finished, None, "whoever deletes it wants it run again");
+    let own = check_of("batch/v1", "Job", "object.status.succeeded == 2", None);
+    let checked = assess(&kind, &complete, &Checks::of(std::slice::from_ref(&own)));
+    assert_eq!(checked.finished, Some(true), "a check does not have it run again once it was cleaned away");
     let mut cleaned = failed.clone();
     cleaned["spec"]["ttlSecondsAfterFinished"] = json!(60);
     assert_eq!(assess(&kind, &cleaned, &Checks::default()).finished, Some(false));
