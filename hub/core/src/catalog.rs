@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 pub use amount::{Amount, Span};
+pub use check::url as check_url;
 pub use guard::{Allowance, Guard, GuardSpec};
 pub(crate) use parse::directory;
 pub use parse::{Cache, Parsed, parse, parse_within};

@@ -103,6 +103,17 @@ impl Node {
         }
     }
 
+    /// What it comes to in bytes, roughly, with what its aliases stand for.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        match &self.data {
+            Data::Null => 4,
+            Data::Bool(_, text) | Data::Number(_, text) | Data::Text(text) => text.len() + 2,
+            Data::List(items) => items.iter().map(|item| item.length() + 1).sum(),
+            Data::Map(entries) => entries.iter().map(|(key, node)| key.text.len() + node.length() + 4).sum(),
+        }
+    }
+
     /// The node at a path of keys; numbers pick from lists.
     #[must_use]
     pub fn at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<&Self> {

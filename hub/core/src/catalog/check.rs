@@ -242,16 +242,23 @@ pub(super) fn source(item: &Declared<SourceSpec>, out: &mut Vec<Finding>) {
     findings.at_most("spec.may.namespacedKinds", spec.may.namespaced_kinds.len(), limits::GLOBS_PER_SOURCE_MAX);
 }
 
-/// Never with the words of a URL that may hold a password.
-fn url(url: &str) -> Result<(), &'static str> {
-    let authority = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+/// Whether a repository can be followed at a URL, or a path: one with a login would have it in every log, so that all
+/// that `https` has before an `@` is refused, and for ssh a password.
+///
+/// # Errors
+/// What is wrong with it, never with words of it.
+pub fn url(url: &str) -> Result<(), &'static str> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("ssh", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.split_once('@').map(|(user, _)| user);
+    let is_ssh = scheme.to_ascii_lowercase().contains("ssh");
     if url.is_empty() || url.chars().any(|c| c.is_control() || c.is_whitespace()) {
         Err("url names a repository, as https://HOST/PATH or ssh://USER@HOST/PATH")
     } else if url.len() > limits::URL_BYTES_MAX {
         Err("url is longer than any that is followed")
-    } else if user.is_some_and(|user| user.contains(':')) {
-        Err("url holds a password, and Git is no place for one: name credentials instead, and change the password")
+    } else if user.is_some_and(|user| !is_ssh || user.contains(':')) {
+        Err("url holds a login, and Git and logs are no place for one: leave out what stands before the @, name \
+             credentials instead, and change the token or password")
     } else {
         Ok(())
     }

@@ -186,6 +186,15 @@ fn metadata(root: &Node, kind: Kind) -> Result<Metadata, Finding> {
 }
 
 fn declared<S: DeserializeOwned>(root: &Node, spec: &Node, metadata: Metadata) -> Result<Declared<S>, Finding> {
+    // Aliases write little that means much: what a declaration comes to is kept with every head.
+    let bytes = spec.length();
+    if bytes > limits::DECLARATION_BYTES_MAX {
+        let message = format!(
+            "comes to {bytes} bytes once its aliases are written out, more than {}; write less",
+            limits::DECLARATION_BYTES_MAX
+        );
+        return Err(Finding::defect(root.line, message));
+    }
     let mut lines = BTreeMap::new();
     collect_lines(spec, "spec", 5, &mut lines);
     Ok(Declared {

@@ -45,6 +45,22 @@ fn a_catalog_survives_as_bytes_with_its_spellings() {
 }
 
 #[test]
+fn a_declaration_that_means_far_more_than_it_says_is_a_defect_of_its_own() {
+    let text = "x".repeat(1_000);
+    let many = vec!["*a"; 2_000].join(", ");
+    let bomb = format!(
+        "apiVersion: drover.dev/v1alpha1\nkind: Bundle\nmetadata: {{name: web}}\n\
+         spec: {{render: {{helm: {{values: {{one: &a {text}, all: [{many}]}}}}}}, targets: [{{selector: {{}}}}]}}\n---\n{CLUSTER}"
+    );
+    let parsed = parse(&snapshot(&[("drover.yaml", "1", Some(&bomb))]), "main", None, &mut Cache::default());
+    assert_eq!(parsed.defects.len(), 1, "{:?}", parsed.defects);
+    let defect = &parsed.defects[0];
+    assert!(defect.line == 1 && defect.message.contains("once its aliases are written out"), "{defect:?}");
+    assert!(parsed.catalog.clusters.contains_key("c1"), "the other declaration of the file counts");
+    assert!(parsed.catalog.encode().len() < 10_000);
+}
+
+#[test]
 fn a_file_of_another_name_declares_nothing() {
     let files = [("xdrover.yaml", "1", Some(CLUSTER)), ("drover.yml", "1", Some(CLUSTER))];
     assert_eq!(parse(&snapshot(&files), "main", None, &mut Cache::default()), Parsed::default());

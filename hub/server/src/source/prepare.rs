@@ -200,6 +200,13 @@ impl Preparer {
 
     async fn store_catalog(&self, catalog: &Catalog) -> Result<Digest, String> {
         let body = catalog.encode();
+        if body.len() > limits::BODY_BYTES_MAX {
+            return Err(format!(
+                "its declarations come to {} bytes, more than {}: split it into several sources",
+                body.len(),
+                limits::BODY_BYTES_MAX
+            ));
+        }
         let digest = Digest::of(&body);
         let bodies = Arc::clone(&self.hub.bodies);
         let put = spawn_blocking(move || bodies.put(&[(digest, Kind::Catalog, &body)]));
