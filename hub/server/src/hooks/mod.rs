@@ -27,7 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use proto_model::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -50,8 +50,10 @@ const PREFIX: &str = "/hooks/";
 struct Hooks {
     hub: Arc<Hub>,
     rate: Rate,
-    /// Room for bodies that are large.
-    large: Semaphore,
+    /// Room for bodies that are large, until what they are about is decided.
+    large: Arc<Semaphore>,
+    /// Room for deciding: each secret of each source is tried on the whole body.
+    deciding: Arc<Semaphore>,
     tls: Option<TlsAcceptor>,
 }
 
@@ -80,7 +82,9 @@ pub async fn serve(hub: Arc<Hub>, address: SocketAddr, tls: Option<Files>) -> an
     };
     info!(address = %bound, tls = tls.is_some(), "serving webhooks");
     let rate = Rate::new(limits::HOOKS_PER_SEC_MAX, Instant::now());
-    let hooks = Hooks { hub, rate, large: Semaphore::new(limits::HOOKS_LARGE_MAX), tls };
+    let large = Arc::new(Semaphore::new(limits::HOOKS_LARGE_MAX));
+    let deciding = Arc::new(Semaphore::new(limits::HOOKS_DECIDED_AT_ONCE_MAX));
+    let hooks = Hooks { hub, rate, large, deciding, tls };
     tokio::spawn(accept(Arc::new(hooks), listener));
     Ok(bound)
 }
@@ -184,10 +188,6 @@ impl Hooks {
             let message = "webhooks are sent with POST";
             return Err(Answer::new(StatusCode::METHOD_NOT_ALLOWED, Outcome::Invalid, message));
         }
-        if !self.rate.take(Instant::now()) {
-            let message = "too many webhooks come at once; send it again";
-            return Err(Answer::new(StatusCode::TOO_MANY_REQUESTS, Outcome::TooMany, message));
-        }
         if is_form(request.headers()) {
             let message = "the body is a form; let the server send application/json";
             return Err(Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Outcome::Invalid, message));
@@ -196,14 +196,22 @@ impl Hooks {
         if Proof::of(provider, request.headers()).is_none() {
             return Err(Answer::refused());
         }
+        // Only what may be genuine counts, so that no junk keeps genuine ones out.
+        if !self.rate.take(Instant::now()) {
+            let message = "too many webhooks come at once; send it again";
+            return Err(Answer::new(StatusCode::TOO_MANY_REQUESTS, Outcome::TooMany, message));
+        }
         let (head, body) = request.into_parts();
         let limit = Duration::from_secs(limits::HOOK_BODY_SECS_MAX);
-        let body = timeout(limit, self.read(body)).await.map_err(|_| {
+        let (body, room) = timeout(limit, self.read(body)).await.map_err(|_| {
             let message = format!("the body did not arrive within {} seconds", limits::HOOK_BODY_SECS_MAX);
             Answer::new(StatusCode::REQUEST_TIMEOUT, Outcome::TooSlow, message)
         })??;
         let followed = self.hub.pokes.all();
+        let turn = Arc::clone(&self.deciding).acquire_owned().await.ok();
         let decided = spawn_blocking(move || {
+            // Held by the work itself, which goes on when the connection has ended.
+            let _held = (room, turn);
             let known: Vec<Known> = followed.iter().map(|one| known(one)).collect();
             let answer = decide(provider, &head.headers, &body, &known);
             followed.iter().filter(|one| answer.sources.contains(&one.name)).for_each(|one| one.poke());
@@ -215,7 +223,8 @@ impl Hooks {
         })
     }
 
-    async fn read(&self, mut body: Incoming) -> Result<BytesMut, Answer> {
+    /// The body, and for a large one the room that it takes.
+    async fn read(&self, mut body: Incoming) -> Result<(BytesMut, Option<OwnedSemaphorePermit>), Answer> {
         let too_large = || {
             let message = format!("the body is larger than {} bytes", limits::HOOK_BYTES_MAX);
             Answer::new(StatusCode::PAYLOAD_TOO_LARGE, Outcome::TooLarge, message)
@@ -234,13 +243,13 @@ impl Hooks {
             }
             read.extend_from_slice(data);
             if read.len() > limits::HOOK_SMALL_BYTES_MAX && room.is_none() {
-                room = Some(self.large.try_acquire().map_err(|_| {
+                room = Some(Arc::clone(&self.large).try_acquire_owned().map_err(|_| {
                     let message = "other large webhooks are being read; send it again";
                     Answer::new(StatusCode::SERVICE_UNAVAILABLE, Outcome::TooMany, message)
                 })?);
             }
         }
-        Ok(read)
+        Ok((read, room))
     }
 }
 
@@ -252,8 +261,13 @@ fn is_form(headers: &HeaderMap) -> bool {
 /// A source with the secrets that lie in its file now.
 fn known(followed: &Followed) -> Known {
     let secrets = followed.hook_secret.as_deref().map_or_else(Vec::new, |path| {
-        secret::read(path).unwrap_or_else(|error| {
-            warn!(source = followed.name, path = %path.display(), %error, "the webhook secret cannot be read");
+        let read = secret::read(path);
+        // Said once, and not for each request of a stranger.
+        let is_news = followed.found(read.is_ok());
+        read.unwrap_or_else(|error| {
+            if is_news {
+                warn!(source = followed.name, path = %path.display(), %error, "the webhook secret cannot be read");
+            }
             Vec::new()
         })
     });

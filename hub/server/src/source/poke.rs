@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -19,11 +20,18 @@ pub struct Followed {
     pub reference: String,
     /// A file with the secrets that its webhooks are signed with.
     pub hook_secret: Option<PathBuf>,
+    /// Whether the file cannot be read, as was said already.
+    told: AtomicBool,
     /// Holds one permit at most: however often it is asked for, it is one look.
     due: Notify,
 }
 
 impl Followed {
+    /// Whether its secrets can be read now; whether that is news.
+    pub fn found(&self, readable: bool) -> bool {
+        self.told.swap(!readable, Ordering::Relaxed) == readable
+    }
+
     /// It should be looked at now, though no poll is due.
     pub fn poke(&self) {
         self.due.notify_one();
@@ -55,6 +63,7 @@ impl Pokes {
             url: spec.url.clone(),
             reference: spec.reference.clone(),
             hook_secret: spec.hook_secret.clone(),
+            told: AtomicBool::new(false),
             due: Notify::new(),
         });
         self.lock().insert(spec.name.clone(), Arc::clone(&followed));
