@@ -86,6 +86,9 @@ pub enum Command {
         reference: String,
         /// Folder within the repository; empty for its root.
         path: String,
+        /// Whether its heads must be signed, so that a start without keys cannot drop that in silence.
+        #[serde(default)]
+        verified: bool,
     },
     /// A source is no longer declared, and nothing of it runs anywhere.
     Forget {

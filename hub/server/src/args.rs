@@ -113,6 +113,9 @@ pub struct Run {
     /// signature are not read.
     #[arg(long, value_name = "FILE")]
     pub verify_with: Option<PathBuf>,
+    /// Follow the repository without signatures from now on, although a start before had --verify-with.
+    #[arg(long, conflicts_with = "verify_with")]
+    pub unverified: bool,
     /// The Helm to render charts with; left out: the one in PATH.
     #[arg(long, value_name = "FILE")]
     pub helm: Option<PathBuf>,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 use futures::future::select_all;
+use hub_core::catalog::check_url;
 use hub_core::command::Command;
 use hub_core::fleet::Fleet;
 use hub_git::Fetcher;
@@ -347,8 +348,15 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
             }
         },
     };
-    let command =
-        Command::Source { source: name.clone(), url: url.clone(), reference: reference.clone(), path: path.clone() };
+    check(hub.state().fleet(), &url, args)?;
+    let verified = args.verify_with.is_some();
+    let command = Command::Source {
+        source: name.clone(),
+        url: url.clone(),
+        reference: reference.clone(),
+        path: path.clone(),
+        verified,
+    };
     hub.leader.command(command).await.context("record the source")?;
     let named = args.credentials_dir.as_ref().zip(args.credentials.as_ref());
     let named = named.map(|(dir, name)| dir.join(name).join(hub_git::WEBHOOK));
@@ -371,6 +379,18 @@ async fn spec(hub: &Arc<Hub>, dir: &Dir, args: &Run) -> anyhow::Result<Option<Sp
         may: None,
         mirrors,
     }))
+}
+
+/// What must not be followed, though it could be.
+fn check(fleet: &Fleet, url: &str, args: &Run) -> anyhow::Result<()> {
+    check_url(url).map_err(|why| anyhow::anyhow!("--source: {why}"))?;
+    let was_verified = fleet.sources.get(source::ROOT).is_some_and(|known| known.verified);
+    anyhow::ensure!(
+        args.verify_with.is_some() || args.unverified || !was_verified,
+        "heads had to be signed at the last start: give --verify-with again, or --unverified to follow the repository \
+         without signatures from now on"
+    );
+    Ok(())
 }
 
 /// A path as it will mean the same wherever the hub is started next.

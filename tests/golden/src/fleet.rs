@@ -78,6 +78,7 @@ impl Follower {
             url: "/repository".into(),
             reference: "main".into(),
             path: String::new(),
+            verified: false,
         });
         waiting.push(Command::Token(Token {
             id: "token".into(),

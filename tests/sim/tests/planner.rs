@@ -107,6 +107,7 @@ fn what_is_dirty_is_all_there_is_to_plan() {
             url: "/r".into(),
             reference: "main".into(),
             path: String::new(),
+            verified: false,
         });
         drain(&mut waiting, &mut fleet, &world, now, "the beginning");
         for step in 0..25 {

@@ -88,8 +88,11 @@ impl Fleet {
     /// Carries out one command; clusters whose assignments change are added to `moved`.
     fn command(&mut self, command: &Command, moved: &mut BTreeSet<u32>) -> Result<Answer, Refused> {
         match command {
-            Command::Source { source, url, reference, path } => {
+            Command::Source { source, url, reference, path, verified } => {
                 self.set_source(source, url, reference, path)?;
+                if let Some(known) = self.sources.get_mut(source) {
+                    known.verified = *verified;
+                }
             }
             Command::Forget { source } => self.forget_source(source)?,
             Command::Rewind { source, commit } => self.hold_rewind(source, commit)?,

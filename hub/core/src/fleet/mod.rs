@@ -86,6 +86,9 @@ pub struct Source {
     pub reference: String,
     /// Folder within the repository; empty for its root.
     pub path: String,
+    /// Whether its heads must be signed.
+    #[serde(default)]
+    pub verified: bool,
     /// The accepted head.
     pub head: Option<Head>,
     /// Commits that were heads, oldest first.

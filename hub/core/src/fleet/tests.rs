@@ -61,6 +61,7 @@ impl Hub {
             url: "/r".into(),
             reference: "main".into(),
             path: String::new(),
+            verified: false,
         });
         let labels = |_: &&str| BTreeMap::from([("a".to_owned(), "b".to_owned())]);
         let declared = clusters.iter().map(|name| ((*name).to_owned(), labels(name))).collect();

@@ -66,6 +66,7 @@ impl Desk {
             url: "/r".into(),
             reference: "main".into(),
             path: String::new(),
+            verified: false,
         });
         let declared = BTreeMap::from([("a".to_owned(), BTreeMap::new())]);
         desk.apply(publish::declare(&desk.fleet, "main", &declared).unwrap());

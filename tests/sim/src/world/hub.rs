@@ -113,6 +113,7 @@ impl World {
                 url: "/repository".into(),
                 reference: "main".into(),
                 path: String::new(),
+                verified: false,
             });
             waiting.push(Command::Token(super::people::token()));
         }

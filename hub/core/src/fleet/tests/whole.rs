@@ -155,7 +155,7 @@ fn a_source_is_forgotten_once_nothing_of_it_is_left() {
     assert!(apply(&mut hub.fleet, forget("other")).is_err());
     let url = |url: &str| {
         let (source, url) = ("mainly".into(), url.into());
-        Command::Source { source, url, reference: "main".into(), path: String::new() }
+        Command::Source { source, url, reference: "main".into(), path: String::new(), verified: false }
     };
     apply(&mut hub.fleet, url("/one")).unwrap();
     apply(&mut hub.fleet, forget("mainly")).unwrap();
@@ -169,7 +169,7 @@ fn a_source_that_is_read_from_another_place_forgets_its_head_and_says_so() {
     hub.publish_to("c1", &[("web", pair)], &["a"]);
     let from = |url: &str| {
         let (source, url) = ("main".into(), url.into());
-        Command::Source { source, url, reference: "main".into(), path: String::new() }
+        Command::Source { source, url, reference: "main".into(), path: String::new(), verified: false }
     };
     let before = hub.fleet.sources["main"].url.clone();
     apply(&mut hub.fleet, from(&before)).unwrap();
