@@ -197,7 +197,13 @@ fn sources(hub: &Hub, fleet: &Fleet) -> Vec<wire::Source> {
             fetched_unix_millis: hub.node.fetched_unix_millis(name).unwrap_or_default(),
         }
     });
-    sources.collect()
+    // Those that are declared and not in the log, which has no room for them, say so.
+    let others = hub.node.source_names().into_iter().filter(|name| !fleet.sources.contains_key(name));
+    let others = others.filter_map(|source| {
+        let error = hub.node.source_error(&source)?;
+        Some(wire::Source { source, error, ..wire::Source::default() })
+    });
+    sources.chain(others).collect()
 }
 
 fn defects(hub: &Hub, digest: &Digest) -> Option<Defects> {

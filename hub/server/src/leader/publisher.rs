@@ -94,6 +94,11 @@ impl Publisher {
     /// A source has a new head.
     pub(super) fn prepared(&mut self, prepared: Arc<Prepared>) {
         let source = prepared.source.clone();
+        if source != ROOT && !self.heads.contains_key(ROOT) {
+            // Its followers say why it was not, where they know.
+            let reason = format!("it waits for {ROOT}, which says what clusters there are, to be read");
+            self.node.source(&source, |state| state.unpublished = Some(reason));
+        }
         let before = self.heads.insert(source.clone(), Arc::clone(&prepared));
         let is_same = |before: &Prepared| {
             before.catalog.clusters == prepared.catalog.clusters

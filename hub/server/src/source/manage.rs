@@ -46,17 +46,42 @@ pub async fn manage(hub: Arc<Hub>, places: Places, fetcher: Fetcher) {
     };
     loop {
         applied.mark_unchanged();
-        if let Err(reason) = manager.look().await {
+        let seen = Seen::of(manager.hub.state().fleet());
+        let went_well = manager.look().await.unwrap_or_else(|reason| {
             warn!(reason, "further sources are followed as before");
-        }
+            false
+        });
+        // What failed is tried again when what it failed for can be another: its own refused entry is none of that.
+        let news = async {
+            match went_well {
+                true => applied.changed().await.is_ok(),
+                false => applied.wait_for(|now| Seen::of(&now.machine.0) != seen).await.is_ok(),
+            }
+        };
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            changed = applied.changed() => if changed.is_err() {
+            goes_on = news => if !goes_on {
                 return;
             },
             // What failed for want of a body or of room may go well now.
             () = tokio::time::sleep(again) => {}
         }
+    }
+}
+
+/// Of Fleet, what decides which sources can be begun and ended.
+#[derive(PartialEq)]
+struct Seen {
+    catalog: Option<Digest>,
+    /// Each with whether anything of it runs.
+    sources: Vec<(String, bool)>,
+}
+
+impl Seen {
+    fn of(fleet: &Fleet) -> Self {
+        let root = fleet.sources.get(ROOT).and_then(|root| root.head.as_ref());
+        let sources = fleet.sources.keys().map(|name| (name.clone(), has_bundles(fleet, name))).collect();
+        Self { catalog: root.map(|head| head.catalog), sources }
     }
 }
 
@@ -112,12 +137,11 @@ impl Step {
 fn steps(fleet: &Fleet, wanted: &[Spec], running: &BTreeMap<String, &Spec>, retired: &BTreeSet<String>) -> Vec<Step> {
     let root_is_local = fleet.sources.get(ROOT).is_some_and(|root| super::is_local(&root.url));
     let changed = wanted.iter().filter(|spec| running.get(&spec.name) != Some(spec));
-    let mut steps: Vec<Step> = changed
-        .map(|spec| match refusal(spec, root_is_local) {
-            Some(why) => Step::Refuse(Box::new(spec.clone()), why),
-            None => Step::Follow(Box::new(spec.clone())),
-        })
-        .collect();
+    let begun = changed.map(|spec| match refusal(spec, root_is_local) {
+        Some(why) => Step::Refuse(Box::new(spec.clone()), why),
+        None => Step::Follow(Box::new(spec.clone())),
+    });
+    let mut steps = Vec::new();
     let is_wanted = |name: &String| name == ROOT || wanted.iter().any(|spec| spec.name == *name);
     for name in fleet.sources.keys().filter(|name| !is_wanted(name)) {
         if !retired.contains(name) {
@@ -126,6 +150,8 @@ fn steps(fleet: &Fleet, wanted: &[Spec], running: &BTreeMap<String, &Spec>, reti
             steps.push(Step::Forget(name.clone()));
         }
     }
+    // What goes makes room for what comes.
+    steps.extend(begun);
     steps
 }
 
@@ -142,11 +168,12 @@ fn has_bundles(fleet: &Fleet, source: &str) -> bool {
 }
 
 impl Manager {
-    async fn look(&mut self) -> Result<(), String> {
+    /// Does what is to be done; whether all of it was.
+    async fn look(&mut self) -> Result<bool, String> {
         let state = self.hub.state();
         // Before the root was read nobody knows what it declares, and then nothing ends.
         let root = state.fleet().sources.get(ROOT).and_then(|root| root.head.as_ref());
-        let Some(digest) = root.map(|head| head.catalog) else { return Ok(()) };
+        let Some(digest) = root.map(|head| head.catalog) else { return Ok(true) };
         if self.catalog != Some(digest) {
             self.declared = self.read(digest).await?;
             self.catalog = Some(digest);
@@ -160,15 +187,20 @@ impl Manager {
         });
         let wanted: Vec<Spec> = self.declared.iter().map(|(name, spec)| self.places.spec(name, spec)).collect();
         let running = self.running.iter().map(|(name, one)| (name.clone(), &one.spec)).collect();
+        self.hub.node.keep_sources(|name| {
+            name == ROOT || self.declared.contains_key(name) || state.fleet().sources.contains_key(name)
+        });
+        let mut went_well = true;
         for step in steps(state.fleet(), &wanted, &running, &self.retired) {
             let name = step.source().to_owned();
             if let Err(reason) = self.take(step, state.fleet()).await {
                 // The others go on; this one is tried again.
                 warn!(source = name, reason, "a further source could not be begun or ended");
                 self.hub.node.source(&name, |state| state.error = Some(reason));
+                went_well = false;
             }
         }
-        Ok(())
+        Ok(went_well)
     }
 
     async fn take(&mut self, step: Step, fleet: &Fleet) -> Result<(), String> {
@@ -194,25 +226,38 @@ impl Manager {
     /// Records what a source is. Where it lies elsewhere now, nothing of what was read before may
     /// be published under its name.
     async fn record(&mut self, spec: &Spec) -> Result<(), String> {
-        let before = self.running.remove(&spec.name);
-        drop(before);
+        self.end(&spec.name).await;
         self.hub.pokes.end(&spec.name);
         self.retired.remove(&spec.name);
         let state = self.hub.state();
         let known = state.fleet().sources.get(&spec.name);
         let same = known
             .is_some_and(|known| known.url == spec.url && known.reference == spec.reference && known.path == spec.path);
-        if same {
+        let verified = spec.signers.is_some();
+        if same && known.is_some_and(|known| known.verified == verified) {
             return Ok(());
         }
-        if known.is_some_and(|known| known.head.is_some()) {
+        if !same && known.is_some_and(|known| known.head.is_some()) {
             warn!(source = spec.name, url = spec.url, "the source lies elsewhere now: its head is accepted anew");
         }
-        self.hub.leader.forget(&spec.name).await;
+        if !same {
+            self.hub.leader.forget(&spec.name).await;
+        }
         let (source, url) = (spec.name.clone(), spec.url.clone());
         let (reference, path) = (spec.reference.clone(), spec.path.clone());
-        let command = Command::Source { source, url, reference, path };
+        let command = Command::Source { source, url, reference, path, verified };
         self.hub.leader.command(command).await.map(drop).map_err(|refused| refused.to_string())
+    }
+
+    /// Ends following a source, for good on return: what it was about to hand in, of another place or of more than it
+    /// may do now, must not come afterwards.
+    async fn end(&mut self, name: &str) {
+        let Some(mut running) = self.running.remove(name) else { return };
+        if let Some(task) = running.task.take() {
+            task.abort();
+            // Aborted is what it should be; a panic was its end already.
+            drop(task.await);
+        }
     }
 
     async fn follow(&mut self, spec: Spec) -> Result<(), String> {
@@ -236,7 +281,7 @@ impl Manager {
 
     /// As if its repository were empty: what that takes away is for the guard to judge.
     async fn retire(&mut self, name: &str, fleet: &Fleet) -> Result<(), String> {
-        drop(self.running.remove(name));
+        self.end(name).await;
         self.hub.pokes.end(name);
         info!(source = name, "the source is no longer declared: its bundles go as far as the guard lets them");
         let why = format!("removed: {ROOT} no longer declares it; it goes from here with the last of its bundles");

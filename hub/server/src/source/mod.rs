@@ -169,7 +169,11 @@ impl Follower {
         match self.fetch(accepted.clone()).await {
             Ok(fetched) => {
                 self.hub.metrics.fetches.inc();
-                self.arrived(fetched.commit, accepted).await
+                let arrived = self.arrived(fetched.commit, accepted.clone()).await;
+                if arrived.is_err() {
+                    self.go_on_without(accepted).await;
+                }
+                arrived
             }
             Err(reason) => {
                 self.hub.metrics.fetches_failed.inc();

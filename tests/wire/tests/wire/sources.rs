@@ -213,3 +213,87 @@ fn a_webhook_of_a_further_source_is_signed_with_its_own_secret() -> Result<()> {
     ensure!(send("the team's own", &body)?.1["sources"] == serde_json::json!(["team"]));
     world.runs(&commit).map(drop)
 }
+
+#[test]
+fn a_bad_head_of_the_root_freezes_no_other_source_at_a_restart() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let team = repository(&dir.path().join("team"), "one")?;
+    let declared = self::team(&team.dir().display().to_string(), "");
+    let files = [("fleet/drover.yaml", CLUSTERS), ("fleet/team.drover.yaml", &*declared)];
+    let mut hub = Hub::start_with_args(&files, &["--path", "fleet"])?;
+    hub.fleet.join("a", Where::Memory)?;
+    let mut world = World { hub, team, dir };
+    world.runs(&world.head()?)?;
+    world.hub.fleet.repo.git(&["mv", "fleet", "elsewhere"])?;
+    world.hub.fleet.repo.commit("the folder has another name")?;
+    world.hub.restart()?;
+    let commit = world.write("app/app.yaml", &config_map("app", "two"))?;
+    world.runs(&commit)?;
+    let status = world.hub.fleet.status()?;
+    let root = status["sources"].as_array().into_iter().flatten().find(|one| one["source"] == "main");
+    ensure!(root.is_some_and(|root| root["error"].as_str().is_some_and(|error| error.contains("fleet"))), "{status:#}");
+    Ok(())
+}
+
+#[test]
+fn a_source_that_there_is_no_room_for_waits_without_a_word_to_the_log() -> Result<()> {
+    // As many as there may be. Without credentials nobody is asked for them.
+    let others: String = (1..proto_model::limits::SOURCES_MAX)
+        .map(|number| {
+            let name = format!("metadata: {{name: other-{number}}}\nspec: {{url: \"https://git.example.com/x\", ");
+            format!("---\napiVersion: drover.dev/v1alpha1\nkind: Source\n{name}credentials: none, poll: 1h}}\n")
+        })
+        .collect();
+    let world = World::start_with("", &["--metrics", "127.0.0.1:0"])?;
+    world.hub.commit("others.drover.yaml", &others)?;
+    let count = |world: &World| -> Result<usize> {
+        let all: Json = serde_json::from_str(&world.hub.fleet.drover(&["get", "sources", "-o", "json"])?)?;
+        Ok(all["sources"].as_array().map_or(0, Vec::len))
+    };
+    tests_tools::fleet::wait_for("all are there", || Ok(count(&world)? == proto_model::limits::SOURCES_MAX + 1))?;
+
+    // Another takes the place of one that the guard holds.
+    let fresh = repository(&world.dir.path().join("fresh"), "of the fresh one")?;
+    fresh.write(
+        "drover.yaml",
+        &APP.replace("{name: app}", "{name: fresh}").replace("namespace: team-a", "namespace: team-a-b"),
+    )?;
+    let fresh_head = fresh.commit("a bundle of its own")?;
+    let declared = team(&fresh.dir().display().to_string(), "").replace("{name: team}", "{name: fresh}");
+    world.hub.commit("team.drover.yaml", &declared)?;
+    let mut told = Json::Null;
+    tests_tools::fleet::wait_for("it is told that there is no room", || {
+        let all: Json = serde_json::from_str(&world.hub.fleet.drover(&["get", "sources", "-o", "json"])?)?;
+        told = all["sources"].as_array().into_iter().flatten().find(|one| one["source"] == "fresh").cloned().into();
+        Ok(told["error"].as_str().is_some_and(|error| error.contains("at most")))
+    })?;
+    let before = hook::metric(&world.hub, "drover_hub_applied_index")?;
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let entries = hook::metric(&world.hub, "drover_hub_applied_index")? - before;
+    ensure!(entries < 10, "{entries} entries in three seconds");
+    world.hub.fleet.drover(&["rollout", "approve", "team/app", "--deletions", "--reason", "a test"])?;
+    world.hub.fleet.wait("it has its place", |status| {
+        bundle(status, "a", "fresh/fresh").is_some_and(|one| one["commit"] == fresh_head.as_str())
+    })?;
+    Ok(())
+}
+
+#[test]
+fn signatures_that_were_asked_for_are_not_dropped_by_a_start_without_keys() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let key = dir.path().join("key");
+    tests_tools::gitea::ssh_key(&key)?;
+    let keys = key.with_extension("pub").display().to_string();
+    let mut hub = Hub::start_with_args(&[("drover.yaml", CLUSTERS)], &["--verify-with", &keys])?;
+    hub.fleet.wait("the unsigned head is refused", |status| {
+        status["sources"][0]["error"].as_str().is_some_and(|error| error.contains("signed"))
+    })?;
+    hub.fleet.kill_hub();
+    hub.fleet.hub_args(&[]);
+    let refused = hub.fleet.start_hub().map_or_else(|error| error.to_string(), |()| "it started".to_owned());
+    ensure!(refused.contains("--unverified"), "{refused}");
+    hub.fleet.hub_args(&["--unverified"]);
+    hub.fleet.start_hub()?;
+    let head = hub.head()?;
+    hub.fleet.wait("the head is read", |status| status["sources"][0]["commit"] == head.as_str()).map(drop)
+}
