@@ -22,7 +22,7 @@ help:
 	@echo 'make build                drover, drover-hub and drover-spoke, in target/debug'
 	@echo 'make test                 every test, those with real clusters included'
 	@echo 'make lint                 format, clippy, declarations, licences'
-	@echo 'make bench                how long a commit takes to reach a thousand clusters'
+	@echo 'make bench                speed against references taken in the same run (half an hour)'
 
 build:
 	$(CARGO) build -p hub-server -p hub-cli -p spoke-agent
@@ -52,5 +52,7 @@ lint: build
 
 # In the release profile, with the hub as a process of its own.
 bench:
-	$(CARGO) build --release -p hub-server -p tests-bench
+	$(CARGO) run --release --quiet -p tests-tools --bin testkube -- preflight
+	$(CARGO) run --release --quiet -p tests-tools --bin testkube -- build
+	$(CARGO) build --release -p hub-server -p hub-cli -p spoke-agent -p tests-bench
 	target/release/tests-bench

@@ -1,35 +1,59 @@
-//! How long a commit takes to reach every connected cluster, against the least that gRPC could do: bare tonic that
-//! broadcasts the same bytes to as many clients, which write and sync an equal record and ack.
+//! What Drover's speed is held to, each figure against a reference that is taken in the same run: how long a commit
+//! takes to reach every connected cluster, what it costs beside many other bundles, the first read of a large
+//! repository, charts a second, and a push until it is applied in real clusters.
 //!
-//! `make bench` runs it in the release profile. It starts a real `drover-hub` and real spokes over in-memory clusters,
-//! in processes of its own, measures, ends them, and takes the reference with processes of the same shape.
+//! `make bench` runs everything in the release profile. Hubs, spokes and references are processes of their own.
 
 mod child;
-mod drover;
+mod commits;
+mod delivery;
+mod log;
+mod lone;
 mod metrics;
+mod push;
+mod reading;
 mod reference;
+mod renders;
 mod spokes;
 mod stats;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
-/// Measures how long a commit takes to reach a fleet.
+/// Measures Drover against references
 #[derive(Parser)]
 struct Args {
-    /// Connected clusters
+    /// What to measure [default: everything]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Measure>,
+    /// Connected clusters of `delivery`
     #[arg(long, default_value_t = 1000)]
     spokes: usize,
     /// Processes that they share
     #[arg(long, default_value_t = 2)]
     processes: usize,
-    /// Commits to measure, and broadcasts of the reference
+    /// Commits to measure of each thing, and runs of its reference
     #[arg(long, default_value_t = 11)]
     rounds: usize,
     #[command(subcommand)]
     part: Option<Part>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Measure {
+    /// A commit until a thousand clusters have acked it, against bare tonic
+    Delivery,
+    /// A commit to one of 1,000 bundles for 1,000 clusters, against one bundle
+    Commits,
+    /// The first read of 100,000 files, against Git alone
+    Reading,
+    /// Charts rendered a second, against bare Helm
+    Renders,
+    /// A push until it is applied in four real clusters, against a bare program
+    Push,
 }
 
 /// The parts that this program starts itself as.
@@ -69,14 +93,31 @@ fn main() -> Result<()> {
         Some(Part::Spokes(part)) => runtime(1)?.block_on(spokes::run(part)),
         Some(Part::ReferenceServer(part)) => runtime(2)?.block_on(reference::server::run(part)),
         Some(Part::ReferenceClients(part)) => runtime(1)?.block_on(reference::clients::run(part)),
-        None => {
-            let shape = Shape { spokes: args.spokes, processes: args.processes, rounds: args.rounds };
-            let fleet = runtime(2)?.block_on(drover::measure(shape))?;
-            let bare = reference::measure(shape, fleet.delta_bytes, fleet.record_bytes)?;
-            show(shape, &fleet, &bare);
-            Ok(())
+        None => measure(&args),
+    }
+}
+
+fn measure(args: &Args) -> Result<()> {
+    let shape = Shape { spokes: args.spokes, processes: args.processes, rounds: args.rounds };
+    for measure in Measure::value_variants() {
+        if !args.only.is_empty() && !args.only.contains(measure) {
+            continue;
+        }
+        let name = measure.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        show(&[("measure", name)]);
+        match measure {
+            Measure::Delivery => {
+                let fleet = runtime(2)?.block_on(delivery::measure(shape))?;
+                let bare = reference::measure(shape, fleet.delta_bytes, fleet.record_bytes)?;
+                fleet.show(shape, &bare);
+            }
+            Measure::Commits => commits::run(args.rounds)?,
+            Measure::Reading => reading::run(args.rounds)?,
+            Measure::Renders => renders::run(args.rounds)?,
+            Measure::Push => runtime(2)?.block_on(push::run(args.rounds))?,
         }
     }
+    Ok(())
 }
 
 fn runtime(threads: usize) -> Result<tokio::runtime::Runtime> {
@@ -84,40 +125,11 @@ fn runtime(threads: usize) -> Result<tokio::runtime::Runtime> {
     builder.worker_threads(threads).enable_all().build().context("start the runtime")
 }
 
+/// Prints what was measured, one figure a line.
 #[allow(clippy::print_stdout, reason = "the figures are what this program is for")]
-fn show(shape: Shape, fleet: &drover::Figures, bare: &reference::Figures) {
-    let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
-    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1024.0 / 1024.0);
-    let lines = [
-        ("clusters, commits", format!("{}, {}", shape.spokes, shape.rounds)),
-        ("commit seen -> last acked", fleet.last_ack.to_string()),
-        ("bare tonic: sent -> last acked", bare.last_ack.to_string()),
-        ("ratio of the medians", format!("{:.2}", fleet.last_ack.median() / bare.last_ack.median())),
-        ("  the same, nothing applied meanwhile", fleet.last_ack_alone.to_string()),
-        ("  ratio of the medians", format!("{:.2}", fleet.last_ack_alone.median() / bare.last_ack.median())),
-        ("  of it: seen -> read and rendered", fleet.prepared.to_string()),
-        ("  of it: seen -> publishing", fleet.publishing.to_string()),
-        ("  of it: seen -> half acked", fleet.half_acked.to_string()),
-        ("commit made -> seen (poll of a second)", fleet.seen.to_string()),
-        ("seen -> log at rest, all reported", fleet.at_rest.to_string()),
-        ("hub's CPU for one commit", fleet.commit_cpu.to_string()),
-        ("spokes' CPU for one commit, all of them", fleet.spokes_cpu.to_string()),
-        ("reference's CPU for one broadcast", bare.cpu.to_string()),
-        ("reports of one commit, entries of the log", format!("{}, {}", fleet.reports, fleet.entries)),
-        ("delta bytes per spoke", format!("{} bytes", fleet.delta_bytes)),
-        ("ledger record per spoke, before its ack", format!("{} bytes", fleet.record_bytes)),
-        ("hub's memory, nobody connected", mib(fleet.rss_alone)),
-        ("hub's memory, all connected", mib(fleet.rss_connected)),
-        ("  per connected stream", kib(fleet.rss_per_stream())),
-        ("  per connected stream, after the commits", kib(fleet.rss_per_stream_used())),
-        ("reference's memory per connected stream", kib(bare.rss_per_stream)),
-        ("all attached again after a kill of the hub", format!("{:.2} s", fleet.back_secs)),
-        ("  delta bytes sent by that", format!("{} bytes", fleet.back_bytes)),
-        ("idle CPU of the hub, 10 s", format!("{:.2} % of a core", fleet.idle_percent)),
-        ("  its fetches of Git, each second", format!("{:.2} % of a core", fleet.idle_fetch_percent)),
-    ];
+fn show(lines: &[(&str, String)]) {
     for (name, value) in lines {
-        println!("{name:<44}{value}");
+        println!("{name:<48}{value}");
     }
 }
 

@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::{Value as Json, json};
 use tests_tools::fleet::{Fleet, Where};
 use tests_tools::gitea::{Gitea, ssh_key};
 use tests_tools::nginx::Nginx;
@@ -63,19 +62,6 @@ impl Served {
         let head = self.fleet.repo.git(&["rev-parse", "HEAD"])?;
         self.fleet.wait_settled(head.trim()).with_context(|| self.fleet.hub_log()).map(drop)
     }
-
-    /// Has Gitea tell the hub of pushes.
-    fn hook(&self) -> Result<()> {
-        let log = self.fleet.hub_log();
-        let line = log.lines().find(|line| line.contains("\"ready\":true")).context("the hub is not ready")?;
-        let ready: Json = serde_json::from_str(line)?;
-        let url = format!("http://{}/hooks/gitea", ready["hooks"].as_str().context("no hooks")?);
-        let config = json!({"url": url, "content_type": "json", "secret": SECRET});
-        let user = self.gitea.api("GET", "user", &Json::Null)?;
-        let path = format!("repos/{}/fleet/hooks", user["login"].as_str().context("no user")?);
-        let hook = json!({"type": "gitea", "active": true, "events": ["push"], "config": config});
-        self.gitea.api("POST", &path, &hook).map(drop)
-    }
 }
 
 #[test]
@@ -86,7 +72,7 @@ fn a_push_to_gitea_reaches_clusters_by_its_webhook() -> Result<()> {
     let url = served.gitea.https("fleet");
     // Polled once a day, so that whatever is seen in time the webhook showed.
     served.start(&url, &folder, &["--poll", "1d", "--hooks", "127.0.0.1:0"])?;
-    served.hook()?;
+    served.gitea.hook("fleet", &format!("{}/hooks/gitea", served.fleet.hooks()?), SECRET)?;
     for text in ["two", "three"] {
         let commit = served.push(text)?;
         served.fleet.wait_settled(&commit).with_context(|| served.fleet.hub_log())?;

@@ -259,6 +259,17 @@ impl Fleet {
         std::fs::read_to_string(self.dir.path().join(format!("hub-{}.log", self.starts))).unwrap_or_default()
     }
 
+    /// Where the hub takes webhooks, since `--hooks` was among its arguments: scheme, host and port.
+    ///
+    /// # Errors
+    /// It takes none.
+    pub fn hooks(&self) -> Result<String> {
+        let log = self.hub_log();
+        let line = log.lines().find(|line| line.contains("\"ready\":true")).context("the hub is not ready")?;
+        let ready: Json = serde_json::from_str(line)?;
+        Ok(format!("http://{}", ready["hooks"].as_str().context("the hub takes no webhooks")?))
+    }
+
     /// Makes a token for a cluster and starts its spoke.
     ///
     /// # Errors

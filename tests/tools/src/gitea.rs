@@ -135,6 +135,16 @@ impl Gitea {
         self.api("POST", "user/repos", &body).map(drop)
     }
 
+    /// Has it post every push to a repository of the user somewhere.
+    ///
+    /// # Errors
+    /// Those of [`Self::api`].
+    pub fn hook(&self, repository: &str, url: &str, secret: &str) -> Result<()> {
+        let config = serde_json::json!({"url": url, "content_type": "json", "secret": secret});
+        let body = serde_json::json!({"type": "gitea", "active": true, "events": ["push"], "config": config});
+        self.api("POST", &format!("repos/{USER}/{repository}/hooks"), &body).map(drop)
+    }
+
     /// Lets an SSH public key read and write what the user may.
     ///
     /// # Errors

@@ -4,17 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use proto_wire::control::CreateJoinToken;
 use proto_wire::control::execute_request::Command;
-use serde_json::Value as Json;
 use tests_wire::hub::Hub;
 use tests_wire::procfs;
 
 use crate::child::Child;
 use crate::metrics::Reading;
 use crate::stats::Times;
-use crate::{Shape, folder};
+use crate::{Shape, folder, log, reference, show};
 
 /// Starts of spokes a second, below what a hub lets join.
 const JOINS_PER_SEC: u64 = 40;
@@ -90,6 +89,40 @@ impl Figures {
     pub(crate) fn rss_per_stream_used(&self) -> u64 {
         self.rss_used / self.streams.max(1)
     }
+
+    /// Prints the figures beside those of the reference.
+    pub(crate) fn show(&self, shape: Shape, bare: &reference::Figures) {
+        let kib = |bytes: u64| format!("{:.1} KiB", bytes as f64 / 1024.0);
+        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / 1024.0 / 1024.0);
+        show(&[
+            ("clusters, commits", format!("{}, {}", shape.spokes, shape.rounds)),
+            ("commit seen -> last acked", self.last_ack.to_string()),
+            ("bare tonic: sent -> last acked", bare.last_ack.to_string()),
+            ("ratio of the medians", format!("{:.2}", self.last_ack.median() / bare.last_ack.median())),
+            ("  the same, nothing applied meanwhile", self.last_ack_alone.to_string()),
+            ("  ratio of the medians", format!("{:.2}", self.last_ack_alone.median() / bare.last_ack.median())),
+            ("  of it: seen -> read and rendered", self.prepared.to_string()),
+            ("  of it: seen -> publishing", self.publishing.to_string()),
+            ("  of it: seen -> half acked", self.half_acked.to_string()),
+            ("commit made -> seen (poll of a second)", self.seen.to_string()),
+            ("seen -> log at rest, all reported", self.at_rest.to_string()),
+            ("hub's CPU for one commit", self.commit_cpu.to_string()),
+            ("spokes' CPU for one commit, all of them", self.spokes_cpu.to_string()),
+            ("reference's CPU for one broadcast", bare.cpu.to_string()),
+            ("reports of one commit, entries of the log", format!("{}, {}", self.reports, self.entries)),
+            ("delta bytes per spoke", format!("{} bytes", self.delta_bytes)),
+            ("ledger record per spoke, before its ack", format!("{} bytes", self.record_bytes)),
+            ("hub's memory, nobody connected", mib(self.rss_alone)),
+            ("hub's memory, all connected", mib(self.rss_connected)),
+            ("  per connected stream", kib(self.rss_per_stream())),
+            ("  per connected stream, after the commits", kib(self.rss_per_stream_used())),
+            ("reference's memory per connected stream", kib(bare.rss_per_stream)),
+            ("all attached again after a kill of the hub", format!("{:.2} s", self.back_secs)),
+            ("  delta bytes sent by that", format!("{} bytes", self.back_bytes)),
+            ("idle CPU of the hub, 10 s", format!("{:.2} % of a core", self.idle_percent)),
+            ("  its fetches of Git, each second", format!("{:.2} % of a core", self.idle_fetch_percent)),
+        ]);
+    }
 }
 
 /// The fleet under measurement.
@@ -109,9 +142,9 @@ pub(crate) async fn measure(shape: Shape) -> Result<Figures> {
     let (kept, dir) = folder()?;
     let files = files();
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
-    let hub = Hub::start_with_args(&files, &["--metrics", "127.0.0.1:0", "--log-format", "json"])?;
+    let hub = Hub::start_with_args(&files, &log::ARGS)?;
     let before = procfs::rss_bytes(hub.pid()?)?;
-    let metrics = metrics_address(&hub)?;
+    let metrics = log::metrics_address(&hub)?;
     let mut run = Run { hub, spokes: Vec::new(), metrics, shape, _dir: kept };
     run.start_spokes(dir).await?;
     let mut figures = Figures { streams: shape.spokes as u64, ..Figures::default() };
@@ -153,17 +186,6 @@ fn config_map(bundle: usize, object: usize, value: &str) -> String {
         text.push_str(&format!("  setting-{line}: \"what object {object} of bundle {bundle} has to say\"\n"));
     }
     text
-}
-
-/// The lines of the hub's log, of its last start.
-fn log(hub: &Hub) -> Vec<Json> {
-    hub.fleet.hub_log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-}
-
-/// From the hub's first line of output, of its last start.
-fn metrics_address(hub: &Hub) -> Result<SocketAddr> {
-    let ready = log(hub).into_iter().rev().find(|line| line["ready"] == true).context("the hub is not ready")?;
-    Ok(ready["metrics"].as_str().context("the hub serves no metrics")?.parse()?)
 }
 
 impl Run {
@@ -249,11 +271,11 @@ impl Run {
         let at_rest = self.rest()?;
         let after = self.read()?;
 
-        let seen = self.logged("saw a new head", &head)?;
+        let seen = log::of_commit(&self.hub, "saw a new head", &head)?;
         let since = |later: SystemTime| later.duration_since(seen).unwrap_or_default();
         figures.seen.push(seen.duration_since(made).unwrap_or_default());
-        figures.prepared.push(since(self.logged("read a head", &head)?));
-        figures.publishing.push(since(self.logged_after("publishing", seen)?));
+        figures.prepared.push(since(log::of_commit(&self.hub, "read a head", &head)?));
+        figures.publishing.push(since(log::after(&self.hub, "publishing", seen)?));
         figures.half_acked.push(since(half));
         figures.last_ack.push(since(last));
         figures.at_rest.push(since(at_rest));
@@ -281,7 +303,7 @@ impl Run {
         let all = self.shape.spokes as u64;
         self.until("all acked", |now| now.get("acks_total") - base >= all)?;
         let last = SystemTime::now();
-        let seen = self.logged("saw a new head", &head)?;
+        let seen = log::of_commit(&self.hub, "saw a new head", &head)?;
         figures.last_ack_alone.push(last.duration_since(seen).unwrap_or_default());
         self.tell("let")?;
         self.rest().map(drop)
@@ -303,25 +325,6 @@ impl Run {
         self.spokes.iter().map(|spokes| Ok(procfs::cpu_time(spokes.pid())?.own)).sum()
     }
 
-    /// When the hub logged a line about a commit, by its own clock, which is this machine's.
-    fn logged(&self, message: &str, commit: &str) -> Result<SystemTime> {
-        let is_it = |line: &Json| line["fields"]["message"] == message && line["fields"]["commit"] == commit;
-        let line = log(&self.hub).into_iter().find(is_it);
-        time_of(&line.with_context(|| format!("the hub never logged {message:?} about {commit}"))?)
-    }
-
-    /// When the hub first logged a line after a moment.
-    fn logged_after(&self, message: &str, moment: SystemTime) -> Result<SystemTime> {
-        let times = log(&self.hub).into_iter().filter(|line| line["fields"]["message"] == message);
-        for line in times {
-            let time = time_of(&line)?;
-            if time >= moment {
-                return Ok(time);
-            }
-        }
-        bail!("the hub never logged {message:?}")
-    }
-
     fn idle(&self, figures: &mut Figures) -> Result<()> {
         self.rest()?;
         let (pid, start) = (self.hub.pid()?, Instant::now());
@@ -339,7 +342,7 @@ impl Run {
             spokes.signal(libc::SIGSTOP)?;
         }
         self.hub.restart()?;
-        self.metrics = metrics_address(&self.hub)?;
+        self.metrics = log::metrics_address(&self.hub)?;
         self.rest()?;
         figures.rss_alone = procfs::rss_bytes(self.hub.pid()?)?;
         let start = Instant::now();
@@ -353,10 +356,4 @@ impl Run {
         figures.back_bytes = self.read()?.get("sync_delta_bytes_total");
         Ok(())
     }
-}
-
-/// The time of a line of the hub's log.
-fn time_of(line: &Json) -> Result<SystemTime> {
-    let time: jiff::Timestamp = line["timestamp"].as_str().context("a line without a time")?.parse()?;
-    Ok(time.into())
 }
