@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use crate::{Digest, Identity, limits};
+use crate::{Digest, Identity, difference, limits};
 
 /// Stands for a value that is not told.
 pub const MASK: &str = "***";
@@ -126,8 +126,7 @@ impl Compared {
     fn differs(&mut self, pointer: &str, live: Option<&Json>, bound: Option<&Json>) {
         // A tool's notes in an annotation may hold the whole Secret; where all of its data comes or goes, the names
         // of its keys go without saying.
-        let is_told = ["/metadata/labels", "/type", "/immutable"].iter().any(|start| pointer.starts_with(start));
-        let say = |value: &Json| match self.is_secret && !is_told {
+        let say = |value: &Json| match self.is_secret && !difference::is_told(pointer) {
             true => MASK.to_owned(),
             false => cut_at(value.to_string(), limits::ASK_VALUE_BYTES_MAX),
         };

@@ -27,17 +27,19 @@ pub fn fields(before: &Json, after: &Json) -> Vec<Field> {
     out
 }
 
+/// Whether the value of a Secret's field can be told: of the few that are known to hold nothing secret. A misspelled
+/// `stringdata` is none, and an annotation may hold a whole manifest, as those of `kubectl apply` do.
+#[must_use]
+pub fn is_told(path: &str) -> bool {
+    let told = ["/metadata/labels", "/metadata/name", "/metadata/namespace", "/type", "/immutable"];
+    told.iter().any(|start| path.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
 /// Hides what the fields of a Secret hold: that something differs is left, and nothing else.
 #[must_use]
 pub fn masked(fields: Vec<Field>) -> Vec<Field> {
-    let is_secret = |path: &str| {
-        // Annotations may hold a whole manifest, as those of `kubectl apply` do.
-        ["/data", "/stringData", "/metadata/annotations"]
-            .iter()
-            .any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-    };
     let mask = |field: Field| {
-        if !is_secret(&field.path) {
+        if is_told(&field.path) {
             return field;
         }
         let hide = |value: Option<Json>| value.map(|_| Json::from(MASK));
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn secrets_say_only_that_they_differ() {
         let before = json!({"data": {"a": "b25l", "b": "eA=="}, "type": "Opaque"});
-        let after = json!({"data": {"a": "dHdv"}, "type": "x", "stringData": {"c": "geheim"}});
+        let after = json!({"data": {"a": "dHdv"}, "type": "x", "stringdata": {"c": "geheim"}});
         let found = masked(fields(&before, &after));
         let text = format!("{found:?}");
         assert!(!text.contains("dHdv") && !text.contains("b25l") && !text.contains("geheim"), "{text}");
