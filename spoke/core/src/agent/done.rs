@@ -9,7 +9,7 @@ use super::ask::Comparison;
 use super::bundle::{Attempt, Trouble};
 use super::rehearse::Question;
 use crate::diff::{Seen, Sight, Verdict};
-use crate::health::Checks;
+use crate::health::{self, Checks};
 use crate::order;
 use crate::owner;
 use crate::port::{Failure, Kind, Live, Outcome, Reason};
@@ -88,7 +88,14 @@ impl Agent {
                     self.now.mono_millis,
                 );
                 if failure.reason == Reason::NoSuchKind {
-                    trouble.message = format!("waits for kind {}/{} to exist", kind.kind, kind.version);
+                    trouble.message = match health::is_built_in(&kind.kind.group) {
+                        true => format!(
+                            "this Kubernetes has no {}/{}: it was removed, or is not there yet; write it in a version \
+                             that the cluster has",
+                            kind.kind, kind.version
+                        ),
+                        false => format!("waits for kind {}/{} to exist", kind.kind, kind.version),
+                    };
                 }
                 self.asked.insert(kind.clone(), Some(trouble));
             }

@@ -82,6 +82,32 @@ pub fn depth(kind: &GroupKind) -> Depth {
     }
 }
 
+/// Whether kinds of a group come with Kubernetes itself, so that no definition will bring one that is missing.
+#[must_use]
+pub fn is_built_in(group: &str) -> bool {
+    const GROUPS: [&str; 17] = [
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "apiregistration.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+        "certificates.k8s.io",
+        "coordination.k8s.io",
+        "discovery.k8s.io",
+        "events.k8s.io",
+        "flowcontrol.apiserver.k8s.io",
+        "internal.apiserver.k8s.io",
+        "networking.k8s.io",
+        "node.k8s.io",
+        "rbac.authorization.k8s.io",
+        "resource.k8s.io",
+        "scheduling.k8s.io",
+        "storage.k8s.io",
+    ];
+    // Others of k8s.io, as gateway.networking.k8s.io, are definitions like any.
+    !group.contains('.') || GROUPS.contains(&group)
+}
+
 /// How an object is doing. A check that selects it decides, unless the object is being deleted or its status is
 /// about an older generation.
 #[must_use]

@@ -7,6 +7,7 @@ use proto_model::limits;
 
 use super::fake::{World, config, failure, manifest, permit};
 use crate::agent::{Effect, Event};
+use crate::health;
 use crate::port::{OWNER_ANNOTATION, OWNER_LABEL, Outcome, Reason};
 
 fn in_shop() -> Settings {
@@ -128,6 +129,17 @@ fn a_kind_that_does_not_exist_is_waited_for() {
     world.failures.clear();
     world.pass(1_000);
     assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn a_kind_of_kubernetes_itself_that_is_gone_is_not_promised() {
+    let mut world = World::new();
+    world.failures.insert("PodSecurityPolicy.policy".into(), failure(Reason::NoSuchKind, "no such kind"));
+    world.assign("main/web", in_shop(), &[manifest("policy/v1beta1", "PodSecurityPolicy", "p")]);
+    let words = world.words("main/web");
+    assert!(words.contains("this Kubernetes has no PodSecurityPolicy.policy/v1beta1"), "{words}");
+    assert!(health::is_built_in("") && health::is_built_in("apps") && health::is_built_in("storage.k8s.io"));
+    assert!(!health::is_built_in("gateway.networking.k8s.io") && !health::is_built_in("example.com"));
 }
 
 #[test]
