@@ -7,6 +7,7 @@ pub mod plan;
 pub mod plan_text;
 pub mod render;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,6 +28,16 @@ pub struct Renders {
 }
 
 impl Renders {
+    /// The same for a hub that is started from here.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<OsString> {
+        let mut all: Vec<OsString> = vec!["--kube-version".into(), self.kube_version.clone().into()];
+        for (flag, file) in [("--helm", &self.helm), ("--kustomize", &self.kustomize)] {
+            all.extend(file.iter().flat_map(|file| [flag.into(), file.clone().into_os_string()]));
+        }
+        all
+    }
+
     /// Looks for nothing yet.
     #[must_use]
     pub fn renderer(&self) -> Renderer {

@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::output::table::{Cell, Look, Table, Tone};
 use crate::output::{Output, count, detail, document, ranking, time};
 use crate::programs::full_bundle;
-use crate::view::{Bundle, Cluster, Given, Variable};
+use crate::view::{Bundle, Cluster, Given, Problem, Variable};
 
 /// Arguments of `drover explain`.
 #[derive(clap::Args)]
@@ -113,8 +113,12 @@ fn explain_bundle(text: &mut String, bundle: &Bundle, look: Look) {
         list(text, "    would go: ", &hold.objects, hold.objects_total);
     }
     // What the hold says already is not said twice.
-    let held = bundle.hold.as_ref().map(|hold| &hold.message);
-    for problem in bundle.problems.iter().filter(|problem| held != Some(&problem.message)) {
+    let held = bundle.hold.as_ref().map_or("", |hold| &hold.message);
+    let is_said = |problem: &&Problem| {
+        let object = problem.object.as_deref().unwrap_or_default();
+        held.starts_with(&problem.message) || held.starts_with(&format!("{object}: {}", problem.message))
+    };
+    for problem in bundle.problems.iter().filter(|problem| !is_said(problem)) {
         let object = problem.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
         let end = if problem.is_final { "; this will not change by waiting" } else { "; will be tried again" };
         let _ = writeln!(text, "  {object}{}{end}", problem.message);

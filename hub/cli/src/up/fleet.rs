@@ -165,6 +165,7 @@ impl Fleet {
         if let Some(path) = &self.arguments.path {
             command.arg("--path").arg(path);
         }
+        command.args(self.arguments.renders.arguments());
         let mut hub = Child::start(Program::Hub.name(), command, &self.folder.log("hub"), true)?;
         let line = hub.first_line(READY_TIMEOUT).await;
         self.hub = Some(hub);

@@ -17,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::checkout::Renders;
 use crate::output::Output;
 use crate::output::time::parse_span;
 use clusters::Kubeconfig;
@@ -49,6 +50,8 @@ pub struct Arguments {
     /// Take the example from this folder
     #[arg(long, value_name = "DIR", conflicts_with = "source", hide = true)]
     example: Option<PathBuf>,
+    #[command(flatten)]
+    renders: Renders,
     #[command(flatten)]
     output: Output,
 }

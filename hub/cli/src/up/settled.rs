@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::fleet::short;
 use crate::fleet::status::defect_line;
-use crate::output::ranking;
+use crate::output::{count, ranking};
 use crate::view::{Bundle, Cluster, Source, Status};
 
 /// Why the fleet has not settled.
@@ -96,7 +96,7 @@ fn cluster_lacks(cluster: &Cluster, sources: &[Source]) -> Option<String> {
         return Some(if late.len() == 1 {
             message
         } else {
-            format!("{message}; bundles behind it: {}", late.len() - 1)
+            format!("{message}; and {}", count(late.len() as u64 - 1, "more bundle"))
         });
     }
     (cluster.acked_generation < cluster.generation)

@@ -28,7 +28,10 @@ fn variables(catalog: &Catalog, notes: &mut Vec<Defect>) {
     let bound: BTreeSet<&str> =
         catalog.bundles.values().flat_map(|item| item.spec.variables.keys()).map(String::as_str).collect();
     let known: Vec<&str> = bound.iter().copied().filter(|name| *name != "cluster").collect();
-    let say = |name: &str| format!("no bundle of this source binds it: {}", unknown("variable", name, &known));
+    let say = |name: &str| match known.is_empty() {
+        true => format!("no bundle of this source binds variable {name:?}"),
+        false => format!("no bundle of this source binds it: {}", unknown("variable", name, &known)),
+    };
     for set in &catalog.variable_sets {
         for name in set.spec.variables.keys().filter(|name| !bound.contains(name.as_str())) {
             notes.push(set.defect(&format!("spec.variables.{name}"), say(name)).as_note());

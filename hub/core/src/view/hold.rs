@@ -1,6 +1,7 @@
 //! Why a cluster is not at its goal. Holds are derived from Fleet and what spokes said; only those
 //! of the guard and of operators are stored.
 
+use proto_model::report::ObjectProblem;
 use proto_model::{Health, Sync};
 
 use super::{BundleView, Connection, Defect, Memory, Place};
@@ -158,8 +159,19 @@ fn of_report(view: &BundleView) -> Option<Hold> {
         return Some(hold(HoldKind::Dependency, since, first.message.clone()));
     }
     let foreign = report.sync == Sync::Failed && report.health != Health::Healthy;
-    let foreign = foreign && OWNED.iter().any(|words| first.message.starts_with(words));
-    foreign.then(|| hold(HoldKind::Owner, since, first.message.clone()))
+    let is_owned = |problem: &&ObjectProblem| OWNED.iter().any(|words| problem.message.starts_with(words));
+    if !foreign || !is_owned(&first) {
+        return None;
+    }
+    // Some say themselves which object it is.
+    let object = first.object.as_ref().map(ToString::to_string).filter(|object| !first.message.contains(object));
+    let object = object.map(|object| format!("{object}: ")).unwrap_or_default();
+    let more = match report.problems.iter().filter(is_owned).count() - 1 {
+        0 => String::new(),
+        1 => " (and another object)".to_owned(),
+        more => format!(" (and {more} more objects)"),
+    };
+    Some(hold(HoldKind::Owner, since, format!("{object}{}{more}", first.message)))
 }
 
 fn of_guard(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>, since: u64) -> Hold {
