@@ -3,6 +3,7 @@
 //!
 //! No tokio, clock, file, network or randomness; time comes in as a value.
 
+pub mod access;
 pub mod catalog;
 pub mod check;
 pub mod command;

@@ -6,8 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use hub_core::access::{Access, Login};
 use proto_model::limits;
 use reqwest::{Certificate, Identity};
 use zeroize::Zeroizing;
@@ -44,6 +43,29 @@ pub fn credentials_folder(dir: &Path, name: &str) -> Result<PathBuf, FetchError>
     Err(FetchError::Credentials { path: dir.to_owned(), why })
 }
 
+/// The credentials of that name, for a server that is no Git server: one of charts.
+///
+/// # Errors
+/// There are none of that name, or something is wrong with them: which file, and what to do.
+pub fn access(dir: &Path, name: &str) -> Result<Access, FetchError> {
+    let path = credentials_folder(dir, name)?;
+    if !path.is_dir() {
+        return Err(wrong(&path, "there is no such folder: make it, with a file for each part of these credentials"));
+    }
+    let folder = Folder(&path);
+    // All that is wrong is said in one place, whatever they are for.
+    folder.load()?;
+    let (login, client) = (folder.login()?, folder.client()?);
+    let authorities = folder.part(CA, false)?.map(|(_, bytes)| bytes.to_vec());
+    if login.is_none() && client.is_none() && authorities.is_none() {
+        let why = "it holds none of token, username and password, bearerToken, ca.pem, client.pem: a server of charts \
+                   takes nothing else";
+        return Err(wrong(&path, why));
+    }
+    let client = client.map(|(_, certificate, key)| (certificate.to_vec(), key));
+    Ok(Access { name: name.to_owned(), place: path.display().to_string(), login, authorities, client })
+}
+
 type Secret = Zeroizing<Vec<u8>>;
 
 /// What a source proves itself with, and whom it trusts.
@@ -60,26 +82,6 @@ pub(crate) struct Credentials {
     pub(crate) authorities: Option<Vec<Certificate>>,
     /// A certificate and its key.
     pub(crate) identity: Option<Identity>,
-}
-
-/// What a server that asks over HTTP is told.
-#[derive(Clone)]
-pub(crate) enum Login {
-    Basic { user: String, password: Zeroizing<String> },
-    Bearer(Zeroizing<String>),
-}
-
-impl Login {
-    /// The value of an `Authorization` header.
-    pub(crate) fn header(&self) -> Zeroizing<String> {
-        match self {
-            Self::Basic { user, password } => {
-                let pair = Zeroizing::new(format!("{user}:{}", **password));
-                Zeroizing::new(format!("Basic {}", *Zeroizing::new(STANDARD.encode(pair.as_bytes()))))
-            }
-            Self::Bearer(token) => Zeroizing::new(format!("Bearer {}", **token)),
-        }
-    }
 }
 
 impl Credentials {
@@ -148,13 +150,17 @@ impl Folder<'_> {
     }
 
     fn identity(&self) -> Result<Option<Identity>, FetchError> {
+        let Some((path, certificate, key)) = self.client()? else { return Ok(None) };
+        let pair = Zeroizing::new([certificate.as_slice(), b"\n", key.as_slice()].concat());
+        let identity = Identity::from_pem(&pair);
+        identity.map(Some).map_err(|_| wrong(&path, "it and its key are no certificate and private key in PEM"))
+    }
+
+    /// A certificate, by its path, and its key.
+    fn client(&self) -> Result<Option<(PathBuf, Secret, Secret)>, FetchError> {
         match (self.part(CLIENT_CERTIFICATE, false)?, self.part(CLIENT_KEY, true)?) {
             (None, None) => Ok(None),
-            (Some((path, certificate)), Some((_, key))) => {
-                let pair = Zeroizing::new([certificate.as_slice(), b"\n", key.as_slice()].concat());
-                let identity = Identity::from_pem(&pair);
-                identity.map(Some).map_err(|_| wrong(&path, "it and its key are no certificate and private key in PEM"))
-            }
+            (Some((path, certificate)), Some((_, key))) => Ok(Some((path, certificate, key))),
             (Some((path, _)), None) => Err(wrong(&path, "a client certificate needs its key beside it, in client.key")),
             (None, Some((path, _))) => Err(wrong(&path, "a client key needs its certificate beside it, in client.pem")),
         }
@@ -319,6 +325,25 @@ mod tests {
         assert!(error(folder(&[("identity", sealed)], &[])).contains("ssh-keygen -p"));
         assert!(error(folder(&[("identity", include_str!("../tests/keys/sealed"))], &[])).contains("ssh-keygen -p"));
         assert!(folder(&[("identity", include_str!("../tests/keys/signer"))], &[]).is_ok());
+    }
+
+    #[test]
+    fn what_a_server_of_charts_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = |name: &str| access(dir.path(), name).err().unwrap().to_string();
+        let missing = error("charts");
+        assert!(missing.contains("charts") && missing.contains("no such folder"), "{missing}");
+        let folder = dir.path().join("charts");
+        fs::create_dir(&folder).unwrap();
+        assert!(error("../charts").contains("no name of credentials"));
+        put(&folder.join("identity"), include_str!("../tests/keys/signer"), 0o600);
+        assert!(error("charts").contains("a server of charts takes nothing else"));
+        put(&folder.join("token"), "tok", 0o644);
+        assert!(error("charts").contains("chmod"));
+        put(&folder.join("token"), "tok", 0o600);
+        let found = access(dir.path(), "charts").unwrap();
+        assert_eq!((found.name.as_str(), found.login.unwrap().secret()), ("charts", "tok"));
+        assert!(found.place.ends_with("/charts") && found.authorities.is_none() && found.client.is_none());
     }
 
     #[test]

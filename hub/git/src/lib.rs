@@ -33,7 +33,7 @@ mod ssh;
 mod verify;
 
 pub use child::{CHILD_ARG, child_main, child_run};
-pub use credentials::{WEBHOOK, credentials_folder};
+pub use credentials::{WEBHOOK, access, credentials_folder};
 pub use error::{Distrust, FetchError, ReadError};
 pub use fetcher::{Fetcher, fetch};
 pub use history::{CommitInfo, commit_info, is_descendant, resolve};

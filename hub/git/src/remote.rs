@@ -12,9 +12,10 @@ use gix::protocol::transport::client::blocking_io::http;
 use gix::remote::fetch::{RefMap, Shallow, Tags};
 use gix::remote::{Connection, Direction, ref_map};
 use gix::sec::identity::Account;
+use hub_core::access::Login;
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 
-use crate::credentials::{Credentials, Login};
+use crate::credentials::Credentials;
 use crate::error::{FetchError, causes, explain};
 use crate::source::{Location, Reference};
 use crate::ssh::Ssh;

@@ -69,7 +69,7 @@ impl Renderer {
     /// The archive of the chart, where it comes from elsewhere.
     fn chart(&self, input: &RenderInput) -> Option<Result<Arc<[u8]>, String>> {
         let How::Helm(helm) = &input.how else { return None };
-        let Chart::Archive { origin, digest } = &helm.chart else { return None };
-        Some(self.charts.get(&self.programs, origin, digest))
+        let Chart::Archive { origin, credentials, digest } = &helm.chart else { return None };
+        Some(self.charts.get(&self.programs, origin, credentials.as_deref(), digest))
     }
 }

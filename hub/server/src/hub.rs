@@ -419,7 +419,10 @@ fn renderer(args: &Run, dir: &Dir) -> Renderer {
     for door in programs.open_doors() {
         tracing::warn!("{door}");
     }
-    let charts = Charts::in_folder(dir.charts());
+    let mut charts = Charts::in_folder(dir.charts());
+    if let Some(folder) = args.credentials_dir.clone() {
+        charts = charts.with_credentials(move |name| hub_git::access(&folder, name).map_err(|error| error.to_string()));
+    }
     Renderer { kube_version: args.kube_version.clone(), programs: Arc::new(programs), charts }
 }
 

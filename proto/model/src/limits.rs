@@ -392,6 +392,8 @@ pub const SIGNERS_PER_SOURCE_MAX: usize = 100;
 pub const GLOBS_PER_SOURCE_MAX: usize = 100;
 /// Length of a source's URL, in bytes.
 pub const URL_BYTES_MAX: usize = 2_048;
+/// Names of credentials that one source may fetch charts with.
+pub const CREDENTIALS_PER_SOURCE_MAX: usize = 20;
 /// Shortest time between polls that a source may ask for, in seconds.
 pub const POLL_SECS_MIN: u64 = 1;
 /// Longest time between polls that a source may ask for, in seconds.

@@ -40,6 +40,7 @@ const PURE_USES: &[&str] = &[
     "sha2",
     "strsim",
     "thiserror",
+    "zeroize",
     "zstd",
 ];
 

@@ -72,6 +72,12 @@ impl Gitea {
         format!("https://localhost:{}/{USER}/{repository}.git", self.https_port)
     }
 
+    /// Where its HTTPS is, as `HOST:PORT`.
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("localhost:{}", self.https_port)
+    }
+
     /// The URL of a repository of the user, over ssh.
     #[must_use]
     pub fn ssh(&self, repository: &str) -> String {
@@ -110,20 +116,33 @@ impl Gitea {
     /// # Errors
     /// If it cannot be reached, or answers with an error, which is quoted.
     pub fn api(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let text = self.send(method, &format!("api/v1/{path}"), "application/json", body.to_string().into_bytes())?;
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// Posts bytes to a path below its root.
+    ///
+    /// # Errors
+    /// Those of [`Self::api`].
+    pub fn upload(&self, path: &str, body: Vec<u8>) -> Result<()> {
+        self.send("POST", path, "application/octet-stream", body).map(drop)
+    }
+
+    fn send(&self, method: &str, path: &str, kind: &str, body: Vec<u8>) -> Result<String> {
         let ca = reqwest::Certificate::from_pem(self.ca.as_bytes())?;
         let client = reqwest::blocking::Client::builder().tls_certs_only([ca]).no_proxy().build()?;
-        let url = format!("https://localhost:{}/api/v1/{path}", self.https_port);
+        let url = format!("https://{}/{path}", self.host());
         let request = client
             .request(method.parse()?, &url)
             .header("authorization", format!("token {}", self.token))
-            .header("content-type", "application/json")
-            .body(body.to_string());
+            .header("content-type", kind)
+            .body(body);
         let answer = request.send().with_context(|| format!("cannot reach {url}"))?;
         let (status, text) = (answer.status(), answer.text()?);
         if !status.is_success() {
             bail!("{method} {url}: {status}: {text}");
         }
-        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+        Ok(text)
     }
 
     /// Makes an empty repository of the user.

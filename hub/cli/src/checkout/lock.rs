@@ -1,10 +1,10 @@
 //! `drover lock`: which bytes the charts mean that bundles take from elsewhere, written down.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
 use hub_core::release::lock::{LOCK_FILE, Lock, Locked, Origin};
 use hub_render::offline::Offline;
 use proto_model::Digest;
@@ -39,13 +39,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         Err(error) => return Err(error).with_context(|| path.display().to_string()),
     };
     let mut charts = Vec::new();
-    for origin in origins(&offline)? {
+    for (origin, credentials) in origins(&offline)? {
         let pinned = before.digest(&origin);
         let digest = match pinned.filter(|_| !arguments.update) {
             Some(digest) => digest,
             None => {
-                let archive = renderer.programs.pull(&origin);
-                Digest::of(&archive.map_err(|why| anyhow!("{} cannot be fetched: {why}", origin.words()))?)
+                let archive = renderer.charts.fetch(&renderer.programs, &origin, credentials.as_deref());
+                Digest::of(&archive.map_err(Error::msg)?)
             }
         };
         if pinned != Some(digest) {
@@ -71,13 +71,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where bundles take charts from.
-fn origins(offline: &Offline) -> Result<BTreeSet<Origin>> {
-    let mut found = BTreeSet::new();
+/// Where bundles take charts from, and the credentials that the first of each names, if any does.
+fn origins(offline: &Offline) -> Result<BTreeMap<Origin, Option<String>>> {
+    let mut found: BTreeMap<Origin, Option<String>> = BTreeMap::new();
     for item in offline.catalog().bundles.values() {
         let Some(helm) = item.spec.render.as_ref().and_then(|render| render.helm.as_ref()) else { continue };
         match Origin::of(helm) {
-            Ok(origin) => found.extend(origin),
+            Ok(None) => {}
+            Ok(Some(origin)) => {
+                let credentials = found.entry(origin).or_default();
+                *credentials = credentials.take().or_else(|| helm.credentials.clone());
+            }
             Err((field, why)) => {
                 let line = item.line_of(&format!("spec.render.helm.{field}"));
                 bail!("{}:{line}: {why}", item.file);

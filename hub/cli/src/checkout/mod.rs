@@ -25,6 +25,9 @@ pub struct Renders {
     /// The Kustomize to render kustomizations and patches with; left out: the one in PATH
     #[arg(long, value_name = "FILE")]
     kustomize: Option<PathBuf>,
+    /// A directory with a folder for each name of credentials that charts are fetched with
+    #[arg(long, value_name = "DIR")]
+    credentials_dir: Option<PathBuf>,
 }
 
 impl Renders {
@@ -32,7 +35,8 @@ impl Renders {
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
         let mut all: Vec<OsString> = vec!["--kube-version".into(), self.kube_version.clone().into()];
-        for (flag, file) in [("--helm", &self.helm), ("--kustomize", &self.kustomize)] {
+        let (helm, kustomize) = (("--helm", &self.helm), ("--kustomize", &self.kustomize));
+        for (flag, file) in [helm, kustomize, ("--credentials-dir", &self.credentials_dir)] {
             all.extend(file.iter().flat_map(|file| [flag.into(), file.clone().into_os_string()]));
         }
         all
@@ -43,7 +47,11 @@ impl Renders {
     pub fn renderer(&self) -> Renderer {
         let (helm, kustomize) = (self.helm.clone(), self.kustomize.clone());
         let programs = Programs::new(Options { helm, kustomize, ..Options::default() });
-        let charts = cache().map(Charts::in_folder).unwrap_or_default();
+        let mut charts = cache().map(Charts::in_folder).unwrap_or_default();
+        if let Some(folder) = self.credentials_dir.clone() {
+            charts =
+                charts.with_credentials(move |name| hub_git::access(&folder, name).map_err(|error| error.to_string()));
+        }
         Renderer { kube_version: self.kube_version.clone(), programs: Arc::new(programs), charts }
     }
 }

@@ -240,6 +240,12 @@ pub(super) fn source(item: &Declared<SourceSpec>, out: &mut Vec<Finding>) {
         }
     }
     findings.at_most("spec.may.namespacedKinds", spec.may.namespaced_kinds.len(), limits::GLOBS_PER_SOURCE_MAX);
+    findings.at_most("spec.may.credentials", spec.may.credentials.len(), limits::CREDENTIALS_PER_SOURCE_MAX);
+    for name in &spec.may.credentials {
+        if let Err(error) = name::check_label("credentials", name, 63) {
+            findings.defect("spec.may.credentials", error.to_string());
+        }
+    }
 }
 
 /// Whether a repository can be followed at a URL, or a path: one with a login would have it in every log, so that all
@@ -382,6 +388,11 @@ fn render(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) 
         && let Err(error) = name::check_label("releaseName", name, 53)
     {
         findings.defect("spec.render.helm.releaseName", error.to_string());
+    }
+    if let Some(name) = render.helm.as_ref().and_then(|helm| helm.credentials.as_ref())
+        && let Err(error) = name::check_label("credentials", name, 63)
+    {
+        findings.defect("spec.render.helm.credentials", error.to_string());
     }
 }
 

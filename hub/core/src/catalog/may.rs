@@ -41,6 +41,16 @@ impl May {
         if let Some(namespace) = item.spec.namespace.as_deref().filter(|one| !self.takes_namespace(one)) {
             found.push(item.defect("spec.namespace", self.wrong_namespace(namespace)));
         }
+        let helm = item.spec.render.as_ref().and_then(|render| render.helm.as_ref());
+        if let Some(name) =
+            helm.and_then(|helm| helm.credentials.as_ref()).filter(|name| !self.credentials.contains(*name))
+        {
+            let message = format!(
+                "this source may not use credentials {name}: add the name to may.credentials of its Source, or take \
+                 the chart from elsewhere"
+            );
+            found.push(item.defect("spec.render.helm.credentials", message));
+        }
         let own = format!("{}/", item.source);
         for (at, old) in item.spec.replaces.iter().enumerate() {
             if !full_name(&item.source, old).starts_with(&own) {

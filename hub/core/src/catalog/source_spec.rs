@@ -85,6 +85,10 @@ pub struct May {
     /// alone.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub namespaced_kinds: BTreeSet<String>,
+    /// Names of credentials that its bundles may fetch charts with. Whoever writes the source can
+    /// send them to any server, so they should be the source's own.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub credentials: BTreeSet<String>,
 }
 
 /// Kinds that a source may be allowed to declare. Clusters and sources stand in the root source.
@@ -116,6 +120,7 @@ impl Default for May {
             namespaces: None,
             cluster_scoped: false,
             namespaced_kinds: BTreeSet::new(),
+            credentials: BTreeSet::new(),
         }
     }
 }

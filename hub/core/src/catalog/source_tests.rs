@@ -88,6 +88,26 @@ fn a_bundle_keeps_to_the_namespaces_and_objects_of_its_source() {
 }
 
 #[test]
+fn a_source_fetches_charts_with_the_credentials_that_it_may_use_alone() {
+    let chart = |credentials: &str| {
+        let helm = format!("{{oci: \"oci://r/charts\", chart: web, version: 1.0.0{credentials}}}");
+        document("Bundle", "web", &format!("{{render: {{helm: {helm}}}}}"))
+    };
+    let why = |text: &str, limit: &str| of_team(text, &may(limit), None).catalog.held.get("team/web").cloned();
+    assert_eq!(why(&chart(""), "{}"), None);
+    assert_eq!(why(&chart(", credentials: charts"), r#"{"credentials": ["charts"]}"#), None);
+    for limit in ["{}", r#"{"credentials": ["other"]}"#] {
+        let held = why(&chart(", credentials: charts"), limit).unwrap();
+        assert!(held.starts_with("drover.yaml:4: this source may not use credentials charts"), "{held}");
+        assert!(held.contains("may.credentials"), "{held}");
+    }
+    // Where it was allowed before, nothing is fetched with them any more.
+    let before = of_team(&chart(", credentials: charts"), &may(r#"{"credentials": ["charts"]}"#), None);
+    let after = of_team(&chart(", credentials: charts"), &May::default(), Some(&before.catalog));
+    assert!(wanted(&after.catalog, &snapshot(&[]), "1.33").recipes.is_empty());
+}
+
+#[test]
 fn a_defective_source_keeps_its_last_good_form() {
     let root = |text: &str, last: Option<&Catalog>| {
         parse(&snapshot(&[("drover.yaml", text)]), "main", last, &mut Cache::default())

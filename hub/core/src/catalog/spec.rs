@@ -144,6 +144,10 @@ pub struct HelmSpec {
     /// The chart's exact version, with `repo` or `oci`. `drover lock` pins its digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Name of a folder of credentials, with `repo` or `oci`. A further source may use those that
+    /// `may.credentials` of its Source lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
     /// Name of the release. Left out: the bundle's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_name: Option<String>,

@@ -85,6 +85,9 @@ pub enum Chart {
     Archive {
         /// Where it is fetched.
         origin: Box<Origin>,
+        /// Name of the credentials to fetch it with. They shape no byte of what is rendered.
+        #[serde(skip)]
+        credentials: Option<String>,
         /// SHA-256 of its bytes, as the source's `drover.lock` pins it.
         digest: Digest,
     },

@@ -74,9 +74,14 @@ impl Origin {
         let (repo, oci) = (spec.repo.clone(), spec.oci.clone());
         match (&repo, &oci) {
             (None, None) => {
-                return match spec.version {
-                    Some(_) => Err(("version", "version goes with repo or oci; a chart in Git has its own".into())),
-                    None => Ok(None),
+                return match (&spec.version, &spec.credentials) {
+                    (Some(_), _) => {
+                        Err(("version", "version goes with repo or oci; a chart in Git has its own".into()))
+                    }
+                    (None, Some(_)) => {
+                        Err(("credentials", "credentials go with repo or oci; a chart in Git needs none".into()))
+                    }
+                    (None, None) => Ok(None),
                 };
             }
             (Some(_), Some(_)) => return Err(("oci", "repo and oci exclude each other".into())),
@@ -214,6 +219,7 @@ mod tests {
         let field = |text: &str| Origin::of(&spec(text)).unwrap_err().0;
         assert_eq!(Origin::of(&spec(r#"{"chart":"./chart"}"#)), Ok(None));
         assert_eq!(field(r#"{"chart":"c","version":"1"}"#), "version");
+        assert_eq!(field(r#"{"chart":"c","credentials":"x"}"#), "credentials");
         assert_eq!(field(r#"{"repo":"https://x","chart":"c","version":"^1.0"}"#), "version");
         assert_eq!(field(r#"{"repo":"https://x","chart":"c"}"#), "version");
         assert_eq!(field(r#"{"repo":"https://x","chart":"../c","version":"1"}"#), "chart");

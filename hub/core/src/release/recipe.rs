@@ -201,7 +201,7 @@ impl Maker<'_> {
                 made.defects.push(self.item.defect(&field(name), message));
                 Chart::default()
             }
-            Ok(Some(origin)) => self.pinned(&origin, &mut reader, made),
+            Ok(Some(origin)) => self.pinned(&origin, spec.credentials.as_ref(), &mut reader, made),
             Ok(None) => self.folder_chart(&spec.chart, &mut reader, made),
         };
         let mut values_files = Vec::new();
@@ -261,7 +261,7 @@ impl Maker<'_> {
         Chart::Folder(root)
     }
 
-    fn pinned(&self, origin: &Origin, reader: &mut Reader<'_>, made: &mut Made) -> Chart {
+    fn pinned(&self, origin: &Origin, credentials: Option<&String>, reader: &mut Reader<'_>, made: &mut Made) -> Chart {
         let field = "spec.render.helm.chart";
         let unpinned = || {
             let words = origin.words();
@@ -277,7 +277,10 @@ impl Maker<'_> {
             Err((line, message)) => reader.defect(LOCK_FILE, line, &message),
             Ok(lock) => match lock.digest(origin) {
                 None => made.defects.push(unpinned()),
-                Some(digest) => return Chart::Archive { origin: Box::new(origin.clone()), digest },
+                Some(digest) => {
+                    let (origin, credentials) = (Box::new(origin.clone()), credentials.cloned());
+                    return Chart::Archive { origin, credentials, digest };
+                }
             },
         }
         Chart::default()

@@ -27,7 +27,7 @@ pub use run::Limits;
 pub(crate) use work::Work;
 
 use child::{Enforced, Online, Request};
-use run::{Job, run};
+use run::{Job, Secret, run};
 
 /// A program that renders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,21 +146,33 @@ impl Programs {
     /// Runs a program in the input folder of `work`; what it prints is the answer.
     pub(crate) fn run(&self, tool: Tool, work: &Work, args: Vec<String>) -> Result<Vec<u8>, Failure> {
         let found = self.found(tool).map_err(|problem| Failure::Start(problem.to_owned()))?;
-        self.run_file(Some(&found.path), work, args, None)
+        self.run_file(Some(&found.path), work, args)
     }
 
-    /// The same with the network.
-    fn run_online(&self, tool: Tool, work: &Work, args: Vec<String>, online: Online) -> Result<Vec<u8>, Failure> {
+    /// The same with the network, and with something that it reads from its standard input.
+    fn run_online(
+        &self,
+        tool: Tool,
+        work: &Work,
+        args: Vec<String>,
+        online: Online,
+        stdin: Option<Secret>,
+    ) -> Result<Vec<u8>, Failure> {
         let found = self.found(tool).map_err(|problem| Failure::Start(problem.to_owned()))?;
-        self.run_file(Some(&found.path), work, args, Some(online))
+        self.run_with(Some(&found.path), work, args, Some(online), stdin)
     }
 
-    fn run_file(
+    fn run_file(&self, program: Option<&Path>, work: &Work, args: Vec<String>) -> Result<Vec<u8>, Failure> {
+        self.run_with(program, work, args, None, None)
+    }
+
+    fn run_with(
         &self,
         program: Option<&Path>,
         work: &Work,
         args: Vec<String>,
         online: Option<Online>,
+        stdin: Option<Secret>,
     ) -> Result<Vec<u8>, Failure> {
         let mut env = environment(work.home(), &self.options.limits);
         env.extend(online.iter().flat_map(|online| online.variables.clone()));
@@ -179,12 +191,12 @@ impl Programs {
         };
         // Not a path that an update may have replaced meanwhile: the very file that runs.
         let child = Path::new("/proc/self/exe");
-        run(&Job { request, folder: work.input(), env, limits: may, child })
+        run(Job { request, folder: work.input(), env, stdin, limits: may, child })
     }
 
     fn enforced(&self) -> Enforced {
         *self.enforced.get_or_init(|| {
-            let printed = self.work().and_then(|work| self.run_file(None, &work, Vec::new(), None));
+            let printed = self.work().and_then(|work| self.run_file(None, &work, Vec::new()));
             printed.ok().and_then(|line| serde_json::from_slice(&line).ok()).unwrap_or_default()
         })
     }
@@ -204,7 +216,7 @@ impl Programs {
 
     fn ask(&self, tool: Tool, path: &Path) -> Result<String, String> {
         let args = version::question(tool).iter().map(|arg| (*arg).to_owned()).collect();
-        let printed = self.work().and_then(|work| self.run_file(Some(path), &work, args, None));
+        let printed = self.work().and_then(|work| self.run_file(Some(path), &work, args));
         let printed = printed.map_err(|failure| format!("does not tell its version: {failure}"))?;
         version::check(tool, &String::from_utf8_lossy(&printed))
     }

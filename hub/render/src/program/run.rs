@@ -1,6 +1,6 @@
 //! One run of a program, seen from outside: what it may take, and what became of it.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use proto_model::limits;
 use rustix::process::{Pid, Signal, kill_process_group};
+use zeroize::Zeroizing;
 
 use super::child::{CHILD_ARG, Request};
 use super::spawn::spawn;
@@ -61,11 +62,17 @@ pub(crate) enum Failure {
     Complaint(String),
 }
 
+/// What nobody but the program may read: it goes through a pipe, since arguments and environment are
+/// there for everybody on the machine, or for each of its own children.
+pub(super) type Secret = Zeroizing<Vec<u8>>;
+
 /// What there is to run.
 pub(super) struct Job<'a> {
     pub(super) request: Request,
     pub(super) folder: &'a Path,
     pub(super) env: Vec<(String, String)>,
+    /// At most `limits::CREDENTIAL_BYTES_MAX`, which a pipe takes before anybody reads it.
+    pub(super) stdin: Option<Secret>,
     pub(super) limits: Limits,
     pub(super) child: &'a Path,
 }
@@ -78,8 +85,12 @@ enum Said {
 }
 
 /// Runs to the end; what was printed is the answer.
-pub(super) fn run(job: &Job<'_>) -> Result<Vec<u8>, Failure> {
-    let mut child = start(job)?;
+pub(super) fn run(job: Job<'_>) -> Result<Vec<u8>, Failure> {
+    let mut child = start(&job)?;
+    if let (Some(mut pipe), Some(secret)) = (child.stdin.take(), &job.stdin) {
+        // A program that ended at once says itself why.
+        let _ = pipe.write_all(secret);
+    }
     let said = listen(&mut child, job.limits.output_bytes);
     let ended = attend(&child, &said, &job.limits);
     if ended.is_err() {
@@ -96,7 +107,8 @@ fn start(job: &Job<'_>) -> Result<Child, Failure> {
     let mut command = Command::new(job.child);
     command.args([CHILD_ARG, &request]).env_clear().envs(job.env.iter().map(|(name, value)| (name, value)));
     command.current_dir(job.folder).process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if job.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     spawn(command).map_err(|error| Failure::Start(error.to_string()))
 }
 

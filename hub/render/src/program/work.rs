@@ -1,7 +1,8 @@
 //! The folder of one rendering: what the program reads, and where it may write.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use tempfile::TempDir;
@@ -44,6 +45,17 @@ impl Work {
             fs::create_dir_all(parent)?;
         }
         fs::write(target, bytes)
+    }
+
+    /// Writes one file for the program's own eyes, beside what it writes itself; gives its path.
+    pub(super) fn keep(&self, path: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let target = self.home.join(path);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
+        file.write_all(bytes)?;
+        Ok(target)
     }
 
     /// Takes the folder's own path out of what a program says, so that paths are those of the source.

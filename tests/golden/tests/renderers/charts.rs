@@ -65,13 +65,13 @@ pub(crate) fn a_chart_of_a_repository_is_fetched_once() -> Result<()> {
     let origin = repository(place.path())?;
     let (programs, charts) = (programs()?, Charts::in_folder(kept.path().join("charts")));
     let archive = std::fs::read(place.path().join("web-1.2.3.tgz"))?;
-    ensure!(programs.pull(&origin).map_err(anyhow::Error::msg)? == archive, "other bytes");
+    ensure!(programs.pull(&origin, None).map_err(anyhow::Error::msg)? == archive, "other bytes");
     let digest = Digest::of(&archive);
-    ensure!(*charts.get(&programs, &origin, &digest).map_err(anyhow::Error::msg)? == *archive, "other bytes");
+    ensure!(*charts.get(&programs, &origin, None, &digest).map_err(anyhow::Error::msg)? == *archive, "other bytes");
     // Kept, so the repository may be gone.
     std::fs::remove_file(place.path().join("index.yaml"))?;
-    ensure!(charts.get(&programs, &origin, &digest).is_ok(), "it was kept");
-    let gone = charts.get(&programs, &origin, &Digest::of(b"other")).err().context("it is gone")?;
+    ensure!(charts.get(&programs, &origin, None, &digest).is_ok(), "it was kept");
+    let gone = charts.get(&programs, &origin, None, &Digest::of(b"other")).err().context("it is gone")?;
     ensure!(gone.contains("cannot be fetched") && gone.contains("web 1.2.3"), "{gone}");
     Ok(())
 }
@@ -80,10 +80,10 @@ pub(crate) fn a_chart_with_other_bytes_than_pinned() -> Result<()> {
     let place = tempfile::tempdir()?;
     let origin = repository(place.path())?;
     let programs = programs()?;
-    let error = Charts::default().get(&programs, &origin, &Digest::of(b"other")).err().context("it was taken")?;
+    let error = Charts::default().get(&programs, &origin, None, &Digest::of(b"other")).err().context("it was taken")?;
     ensure!(error.contains("has other bytes than drover.lock pins") && error.contains("--update"), "{error}");
     let missing = Origin { version: "9.9.9".into(), ..origin };
-    let error = programs.pull(&missing).err().context("there is no such version")?;
+    let error = programs.pull(&missing, None).err().context("there is no such version")?;
     ensure!(error.contains("9.9.9"), "{error}");
     Ok(())
 }

@@ -177,7 +177,7 @@ pub(crate) fn a_packed_chart() -> Result<()> {
     let bare = bare_helm(&folder("library"), &[])?;
     let digest = Digest::of(&archive);
     let mut packed = Case::of(&[]).helm("", |helm| {
-        helm.chart = Chart::Archive { origin: Box::new(origin()), digest };
+        helm.chart = Chart::Archive { origin: Box::new(origin()), credentials: None, digest };
     });
     packed.files.insert(format!("charts/{digest}.tgz"), archive.clone().into());
     compare(&packed, &bare, NAMESPACE)?;
