@@ -66,8 +66,8 @@ pub struct Metrics {
     hooks: Family<[(&'static str, &'static str); 2], Counter>,
     /// Bundles rendered, without those that were known already.
     pub renderings: Counter,
-    /// Defects in the sources' present heads.
-    pub defects: Gauge,
+    /// Defects in the present head of each source, without notes.
+    defects: Family<[(&'static str, String); 1], Gauge>,
     /// Index of the last entry that was applied here.
     pub applied_index: Gauge,
 }
@@ -122,7 +122,7 @@ impl Default for Metrics {
             fetches_failed: metric!("fetches_failed", "Fetches that failed", Counter::default()),
             hooks: metric!("hooks", "Webhooks, by server and what became of them", Family::default()),
             renderings: metric!("renderings", "Bundles rendered, without those known already", Counter::default()),
-            defects: metric!("defects", "Defects in the present heads of the sources", Gauge::default()),
+            defects: metric!("defects", "Defects in the present head of each source", Family::default()),
             applied_index: metric!("applied_index", "Index of the last entry applied here", Gauge::default()),
             registry,
         }
@@ -133,6 +133,17 @@ impl Metrics {
     /// A webhook came; both are words of a fixed few.
     pub fn hook(&self, provider: &'static str, outcome: &'static str) {
         self.hooks.get_or_create(&[("provider", provider), ("outcome", outcome)]).inc();
+    }
+
+    /// So many defects does the head of a source have.
+    pub fn defects(&self, source: &str, found: usize) {
+        let found = i64::try_from(found).unwrap_or(i64::MAX);
+        self.defects.get_or_create(&[("source", source.to_owned())]).set(found);
+    }
+
+    /// Nothing is said of a source any more.
+    pub fn forget(&self, source: &str) {
+        self.defects.remove(&[("source", source.to_owned())]);
     }
 
     /// The text that Prometheus reads.
@@ -212,5 +223,18 @@ mod tests {
         assert!(text.contains("drover_hub_sync_delta_bytes_total 7"), "{text}");
         assert!(text.contains("drover_hub_streams 3"), "{text}");
         assert!(text.contains("drover_hub_report_lag_seconds_bucket"), "{text}");
+    }
+
+    #[test]
+    fn defects_are_told_of_each_source() {
+        let metrics = Metrics::default();
+        metrics.defects("main", 2);
+        metrics.defects("team", 1);
+        metrics.defects("main", 0);
+        let text = metrics.text();
+        assert!(text.contains("drover_hub_defects{source=\"main\"} 0"), "{text}");
+        assert!(text.contains("drover_hub_defects{source=\"team\"} 1"), "{text}");
+        metrics.forget("team");
+        assert!(!metrics.text().contains("team"));
     }
 }

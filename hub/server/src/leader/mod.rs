@@ -62,7 +62,13 @@ impl Leader {
         let leader = Self {
             applied: raft.applied(),
             raft,
-            publisher: Publisher::new(Arc::clone(&bodies), Arc::clone(&node), guard.clone(), missing),
+            publisher: Publisher::new(
+                Arc::clone(&bodies),
+                Arc::clone(&node),
+                Arc::clone(&metrics),
+                guard.clone(),
+                missing,
+            ),
             node,
             bodies,
             metrics,

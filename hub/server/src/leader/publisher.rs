@@ -22,6 +22,7 @@ use super::Refused;
 use super::defects::Defects;
 use crate::bodies::Bodies;
 use crate::log::State;
+use crate::metrics::Metrics;
 use crate::node::{Node, unix_millis};
 use crate::source::ROOT;
 
@@ -59,6 +60,7 @@ pub(super) struct Publisher {
     node: Arc<Node>,
     guard: Guard,
     heads: BTreeMap<String, Arc<Prepared>>,
+    metrics: Arc<Metrics>,
     dirty: BTreeSet<String>,
     /// Sources of which the head could not be published; they are tried again.
     failed: BTreeSet<String>,
@@ -75,12 +77,19 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(bodies: Arc<Bodies>, node: Arc<Node>, guard: Guard, missing: watch::Sender<Missing>) -> Self {
+    pub(super) fn new(
+        bodies: Arc<Bodies>,
+        node: Arc<Node>,
+        metrics: Arc<Metrics>,
+        guard: Guard,
+        missing: watch::Sender<Missing>,
+    ) -> Self {
         Self {
             bodies,
             node,
             guard,
             heads: BTreeMap::new(),
+            metrics,
             dirty: BTreeSet::new(),
             failed: BTreeSet::new(),
             clusters: OrdMap::new(),
@@ -121,6 +130,7 @@ impl Publisher {
         self.failed.remove(source);
     }
 
+        self.metrics.forget(source);
     /// Tries again what could not be published.
     pub(super) fn retry(&mut self) {
         self.dirty.append(&mut self.failed);
@@ -169,6 +179,7 @@ impl Publisher {
                 self.dirty.remove(&source);
                 self.ask_for(&source, missing);
                 self.pending = Some((source.clone(), made));
+                self.metrics.defects(&source, made.wrong);
                 commands.extend(self.collect(state.fleet()));
                 if commands.is_empty() {
                     self.took_effect(&source);
@@ -303,6 +314,8 @@ struct Made {
     bundles: BTreeSet<String>,
 }
 
+    /// Defects of the head, without notes.
+    wrong: usize,
 /// What a source has to say.
 enum Said {
     Declaration(Command),
@@ -329,7 +342,7 @@ fn say(
     // Whether a cluster has room is told from all bundles together, where there are that many.
     let fresh = head.catalog.bundles.keys().filter(|name| !fleet.bundles.contains_key(*name)).count();
     let is_roomy = fleet.bundles.len() + fresh <= limits::BUNDLES_PER_CLUSTER_MAX;
-    let mut made = Made { head, all, clusters: assignable(fleet).collect(), bundles: BTreeSet::new() };
+    let mut made = Made { head, all, clusters: assignable(fleet).collect(), bundles: BTreeSet::new(), wrong: 0 };
     let common = made.common();
     let before = last.filter(|_| is_roomy).map(|last| (last, last.common()));
     let last =
@@ -342,11 +355,17 @@ fn say(
     let bundles = goals.bundles.keys().chain(&goals.same).cloned().collect();
     let known = fleet.sources.get(&made.head.source).and_then(|source| source.head.as_ref());
     let before = known.and_then(|head| serde_json::from_slice(&bodies.get(&head.defects)?).ok());
-    let wanted = store(&made.head, goals, before.as_ref(), bodies).map_err(|error| error.to_string())?;
+    let mut defects = made.head.defects.clone();
+    defects.append(&mut goals.defects);
+    defects.sort();
+    defects.dedup();
+    let wrong = defects.iter().filter(|defect| !defect.note).count();
+    let defects = Defects::of(defects, before.as_ref(), unix_millis());
+    let wanted = store(&made.head, goals, &defects, bodies).map_err(|error| error.to_string())?;
     let mut commands = rendered(fleet, &made.head);
     commands.extend(publish::publish(fleet, &wanted));
     drop(common);
-    made.bundles = bundles;
+    (made.bundles, made.wrong) = (bundles, wrong);
     Ok(Said::Goals { commands, missing, made: Arc::new(made) })
 }
 
@@ -387,16 +406,9 @@ fn rendered(fleet: &Fleet, prepared: &Prepared) -> Vec<Command> {
 }
 
 /// Stores the bodies that the goals name, and gives what to publish.
-fn store(
-    prepared: &Prepared,
-    goals: Goals,
-    before: Option<&Defects>,
-    bodies: &Bodies,
-) -> Result<Head, hub_store::StoreError> {
-    let mut defects = prepared.defects.clone();
-    defects.extend(goals.defects);
+fn store(prepared: &Prepared, goals: Goals, defects: &Defects, bodies: &Bodies) -> Result<Head, hub_store::StoreError> {
     // Writing plain lists to memory has no way to fail; an empty body would not decode.
-    let defects = serde_json::to_vec(&Defects::of(defects, before, unix_millis())).unwrap_or_default();
+    let defects = serde_json::to_vec(defects).unwrap_or_default();
     let defects_digest = Digest::of(&defects);
     let mut put = vec![(defects_digest, Kind::Catalog, defects)];
     let mut bundles = BTreeMap::new();

@@ -107,8 +107,6 @@ impl Preparer {
         prepared.defects.extend(failed.flatten().chain(self.unfetched.values()).cloned());
         prepared.defects.sort();
         prepared.defects.dedup();
-        let wrong = prepared.defects.iter().filter(|defect| !defect.note).count();
-        self.hub.metrics.defects.set(i64::try_from(wrong).unwrap_or(i64::MAX));
         for file in snapshot.files.values_mut() {
             file.bytes = None;
         }
