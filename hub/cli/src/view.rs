@@ -115,6 +115,8 @@ pub struct Bundle {
     pub problems: Vec<Problem>,
     /// Problems beyond those listed.
     pub problems_more: u64,
+    /// What was noted while it was rendered; told by `explain` alone.
+    pub notes: Vec<Defect>,
 }
 
 /// Why a cluster is not at its goal.
@@ -275,6 +277,7 @@ impl From<wire::Bundle> for Bundle {
             since_unix_millis: number(bundle.since_unix_millis),
             problems: bundle.problems.into_iter().map(Problem::from).collect(),
             problems_more: bundle.problems_more,
+            notes: Vec::new(),
         }
     }
 }

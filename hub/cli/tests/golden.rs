@@ -118,6 +118,13 @@ fn troubled() -> Status {
             problem(None, false, "webhook unreachable"),
         ],
         problems_more: 1,
+        notes: vec![Defect {
+            file: "web/templates/tests/ping.yaml".into(),
+            message: "Pod ping is left out: it is a test".into(),
+            bundle: Some("main/web".into()),
+            note: true,
+            ..Defect::default()
+        }],
         ..bundle("web", 90)
     };
     let guard = Hold {

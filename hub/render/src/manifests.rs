@@ -45,7 +45,8 @@ pub(crate) fn finish(
     placed: Vec<Placed>,
     mut defects: Vec<Defect>,
 ) -> Result<Rendered, Vec<Defect>> {
-    let hooks::Mapped { placed, notes } = hooks::map(placed, &mut defects);
+    let hooks::Mapped { placed, mut notes } = hooks::map(placed, &mut defects);
+    shorten(&mut notes);
     let placed = within_limits(input, placed, &mut defects);
     let scopes = Scopes::of(&placed);
     let (mut objects, mut metas) = (Vec::new(), Vec::new());

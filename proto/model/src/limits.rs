@@ -179,6 +179,8 @@ pub const DEFECTS_MAX: usize = 200;
 /// Defects shown of the files of one bundle; the rest are counted. Far fewer than of a source, so
 /// that one bundle does not hide the others.
 pub const DEFECTS_PER_BUNDLE_MAX: usize = 50;
+/// Notes on renderings, such as tests that were left out, that are kept of one head.
+pub const RENDER_NOTES_MAX: usize = 500;
 /// Variables bound by one bundle.
 pub const VARIABLES_PER_BUNDLE_MAX: usize = 200;
 /// Variables of one cluster, or of one variable set.
@@ -390,10 +392,10 @@ pub const FETCHES_MAX: usize = 16;
 pub const SIGNERS_PER_SOURCE_MAX: usize = 100;
 /// Globs of namespaces, or custom kinds, of one source.
 pub const GLOBS_PER_SOURCE_MAX: usize = 100;
-/// Length of a source's URL, in bytes.
-pub const URL_BYTES_MAX: usize = 2_048;
 /// Names of credentials that one source may fetch charts with.
 pub const CREDENTIALS_PER_SOURCE_MAX: usize = 20;
+/// Length of a source's URL, in bytes.
+pub const URL_BYTES_MAX: usize = 2_048;
 /// Shortest time between polls that a source may ask for, in seconds.
 pub const POLL_SECS_MIN: u64 = 1;
 /// Longest time between polls that a source may ask for, in seconds.

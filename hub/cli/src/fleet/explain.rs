@@ -5,12 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use super::status::defect_line;
 use super::{short, tone};
 use crate::client::Client;
 use crate::output::table::{Cell, Look, Table, Tone};
 use crate::output::{Output, count, detail, document, ranking, time};
 use crate::programs::full_bundle;
-use crate::view::{Bundle, Cluster, Given, Problem, Variable};
+use crate::view::{Bundle, Cluster, Defect, Given, Problem, Variable};
 
 /// Arguments of `drover explain`.
 #[derive(clap::Args)]
@@ -33,8 +34,12 @@ pub struct Arguments {
 pub async fn run(mut client: Client, arguments: Arguments) -> Result<ExitCode> {
     let bundle = arguments.bundle.as_deref().map(full_bundle).unwrap_or_default();
     let answer = client.explain(&arguments.cluster, &bundle).await?;
-    let cluster =
+    let mut cluster =
         answer.cluster.map(Cluster::from).context("the hub's answer names no cluster; its log may say why")?;
+    for note in answer.notes.into_iter().map(Defect::from) {
+        let bundle = cluster.bundles.iter_mut().find(|bundle| note.bundle.as_deref() == Some(&bundle.bundle));
+        bundle.into_iter().for_each(|bundle| bundle.notes.push(note.clone()));
+    }
     let variables: Option<Vec<Variable>> =
         arguments.variables.then(|| answer.variables.into_iter().map(Variable::from).collect());
     let document = document::Explain {
@@ -125,6 +130,10 @@ fn explain_bundle(text: &mut String, bundle: &Bundle, look: Look) {
     }
     if bundle.problems_more > 0 {
         let _ = writeln!(text, "  and {} more", bundle.problems_more);
+    }
+    for note in &bundle.notes {
+        let word = paint("note", Tone::Faint);
+        let _ = writeln!(text, "  {}", defect_line(&note.file, note.line, &format!("{word}: {}", note.message)));
     }
 }
 

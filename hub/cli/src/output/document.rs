@@ -247,6 +247,8 @@ pub struct ExplainBundle {
     pub problems: Vec<Problem>,
     /// Problems beyond those listed.
     pub problems_more: u64,
+    /// What was noted while it was rendered, such as tests that were left out.
+    pub notes: Vec<SourceDefect>,
 }
 
 /// Something wrong with one object, or with the bundle as a whole.
@@ -439,6 +441,7 @@ impl From<&view::Bundle> for ExplainBundle {
             goal_variant: bundle.goal_variant.clone(),
             problems: bundle.problems.iter().map(Problem::from).collect(),
             problems_more: bundle.problems_more,
+            notes: bundle.notes.iter().map(SourceDefect::from).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hub_core::catalog::spec::BundleSpec;
-use hub_core::catalog::{Catalog, Declared};
+use hub_core::catalog::{Catalog, Declared, Defect};
 use hub_core::fleet::{Cluster, Fleet, Source};
 use hub_core::release::{ClusterFacts, Common, Resolved, layers};
 use hub_core::select::Index;
@@ -51,7 +51,8 @@ pub(super) fn explain(
         )));
     }
     let variables = variables(hub, fleet, &request.cluster, known, &shown);
-    Ok(wire::ExplainResponse { applied_index: state.index, cluster: Some(cluster(shown)), variables })
+    let notes = notes(hub, fleet, &shown);
+    Ok(wire::ExplainResponse { applied_index: state.index, cluster: Some(cluster(shown)), variables, notes })
 }
 
 pub(super) fn get(hub: &Hub, state: &State, request: &wire::GetRequest) -> Result<wire::GetResponse, Status> {
@@ -177,17 +178,7 @@ fn sources(hub: &Hub, fleet: &Fleet) -> Vec<wire::Source> {
         wire::Source {
             source: name.clone(),
             commit: head.map(|head| head.commit.clone()).unwrap_or_default(),
-            defects: found
-                .defects
-                .into_iter()
-                .map(|defect| wire::Defect {
-                    file: defect.file,
-                    line: defect.line,
-                    message: defect.message,
-                    bundle: defect.bundle.unwrap_or_default(),
-                    note: defect.note,
-                })
-                .collect(),
+            defects: found.defects.into_iter().map(defect).collect(),
             url: source.url.clone(),
             r#ref: source.reference.clone(),
             path: source.path.clone(),
@@ -204,6 +195,23 @@ fn sources(hub: &Hub, fleet: &Fleet) -> Vec<wire::Source> {
         Some(wire::Source { source, error, ..wire::Source::default() })
     });
     sources.chain(others).collect()
+}
+
+fn defect(defect: Defect) -> wire::Defect {
+    let Defect { file, line, message, bundle, note } = defect;
+    wire::Defect { file, line, message, bundle: bundle.unwrap_or_default(), note }
+}
+
+/// What was noted on renderings of the bundles that are shown, by the heads of their sources.
+fn notes(hub: &Hub, fleet: &Fleet, shown: &ClusterView) -> Vec<wire::Defect> {
+    let head = |name: &str| fleet.sources.get(name)?.head.as_ref();
+    let stored: BTreeMap<&str, Defects> =
+        fleet.sources.keys().filter_map(|name| Some((&**name, defects(hub, &head(name)?.defects)?))).collect();
+    let of_bundle = |one: &BundleView| {
+        let stored = one.bundle.split('/').next().and_then(|name| stored.get(name));
+        stored.map(|stored| stored.notes_of(&one.bundle)).unwrap_or_default().into_iter().cloned().collect::<Vec<_>>()
+    };
+    shown.bundles.iter().flat_map(of_bundle).map(defect).collect()
 }
 
 fn defects(hub: &Hub, digest: &Digest) -> Option<Defects> {

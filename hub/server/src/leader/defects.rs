@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hub_core::catalog::Defect;
-use proto_model::limits;
+use proto_model::{Digest, limits};
 use serde::{Deserialize, Serialize};
 
 /// What is wrong with a head, as it is stored.
@@ -18,13 +18,27 @@ pub struct Defects {
     /// bundle is missing where nobody remembers.
     #[serde(default)]
     pub since: BTreeMap<String, u64>,
+    /// At most `limits::RENDER_NOTES_MAX`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Noted>,
+}
+
+/// What is worth knowing of a rendering. It is kept beside what is wrong, since what was rendered
+/// once is not rendered again, and a hub that was started anew would have nothing to say.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Noted {
+    /// The note, with its bundle.
+    pub note: Defect,
+    /// The digest of the rendering's input.
+    pub rendering: Digest,
 }
 
 impl Defects {
     /// `before`: those of the head before. What was defective there is so since then.
     pub(super) fn of(all: Vec<Defect>, before: Option<&Self>, now_unix_millis: u64) -> Self {
         let (all, more) = cut(all);
-        let mut found = Self { defects: all, more, since: BTreeMap::new() };
+        let mut found = Self { defects: all, more, ..Self::default() };
         let was_held: BTreeSet<&String> = before.iter().flat_map(|before| before.holding()).collect();
         let since = |bundle: &&String| match was_held.contains(bundle) {
             true => before.and_then(|before| before.since.get(*bundle)).copied(),
@@ -32,6 +46,22 @@ impl Defects {
         };
         found.since = found.holding().filter_map(|bundle| Some((bundle.clone(), since(&bundle)?))).collect();
         found
+    }
+
+    /// With as many notes on renderings as are kept.
+    #[must_use]
+    pub(super) fn with_notes(self, mut notes: Vec<Noted>) -> Self {
+        notes.sort();
+        notes.dedup();
+        notes.truncate(limits::RENDER_NOTES_MAX);
+        Self { notes, ..self }
+    }
+
+    /// What was noted on the renderings of a bundle, each once.
+    #[must_use]
+    pub fn notes_of(&self, bundle: &str) -> BTreeSet<&Defect> {
+        let of_it = |noted: &&Noted| noted.note.bundle.as_deref() == Some(bundle);
+        self.notes.iter().filter(of_it).map(|noted| &noted.note).collect()
     }
 
     /// The bundles that they hold.
@@ -75,6 +105,22 @@ mod tests {
         assert_eq!(found.more, 12);
         assert!(found.defects.contains(&defect("main/z", 1, false)));
         assert_eq!(found.since.len(), 2);
+    }
+
+    #[test]
+    fn notes_are_kept_within_a_limit_and_told_once() {
+        let noted = |rendering: &[u8], bundle, line| Noted {
+            note: defect(bundle, line, true),
+            rendering: Digest::of(rendering),
+        };
+        let notes = vec![noted(b"2", "main/a", 1), noted(b"1", "main/a", 1), noted(b"1", "main/b", 2)];
+        let found = Defects::default().with_notes(notes.clone());
+        assert_eq!(found.notes_of("main/a"), BTreeSet::from([&defect("main/a", 1, true)]));
+        assert_eq!(found, Defects::default().with_notes(notes.into_iter().rev().collect()), "in whatever order");
+        let many = (1..).take(limits::RENDER_NOTES_MAX + 1).map(|line| noted(b"1", "main/a", line)).collect();
+        assert_eq!(Defects::default().with_notes(many).notes.len(), limits::RENDER_NOTES_MAX);
+        // What an older hub stored has none.
+        assert_eq!(serde_json::from_str(r#"{"defects":[],"more":0}"#).ok(), Some(Defects::default()));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::log::{Applied, Outcome, Raft, State};
 use crate::metrics::Metrics;
 use crate::node::{Node, unix_millis};
 
-pub use defects::Defects;
+pub use defects::{Defects, Noted};
 pub use handle::{Done, Handle, Refused};
 pub use publisher::{Missing, Prepared, assignable};
 

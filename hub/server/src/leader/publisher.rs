@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 use tracing::{error, info};
 
 use super::Refused;
-use super::defects::Defects;
+use super::defects::{Defects, Noted};
 use crate::bodies::Bodies;
 use crate::log::State;
 use crate::metrics::Metrics;
@@ -45,6 +45,8 @@ pub struct Prepared {
     pub tools: Tools,
     /// What is wrong with it, as far as no cluster plays a part.
     pub defects: Vec<Defect>,
+    /// What is worth knowing of its renderings.
+    pub notes: Vec<Noted>,
 }
 
 /// What goals need beside what was rendered, by source.
@@ -58,9 +60,9 @@ const _: () = assert!(RENDERINGS_PER_COMMAND * 2 * 40 < limits::ENTRY_BYTES_MAX)
 pub(super) struct Publisher {
     bodies: Arc<Bodies>,
     node: Arc<Node>,
+    metrics: Arc<Metrics>,
     guard: Guard,
     heads: BTreeMap<String, Arc<Prepared>>,
-    metrics: Arc<Metrics>,
     dirty: BTreeSet<String>,
     /// Sources of which the head could not be published; they are tried again.
     failed: BTreeSet<String>,
@@ -87,9 +89,9 @@ impl Publisher {
         Self {
             bodies,
             node,
+            metrics,
             guard,
             heads: BTreeMap::new(),
-            metrics,
             dirty: BTreeSet::new(),
             failed: BTreeSet::new(),
             clusters: OrdMap::new(),
@@ -128,9 +130,9 @@ impl Publisher {
         self.last.remove(source);
         self.dirty.remove(source);
         self.failed.remove(source);
+        self.metrics.forget(source);
     }
 
-        self.metrics.forget(source);
     /// Tries again what could not be published.
     pub(super) fn retry(&mut self) {
         self.dirty.append(&mut self.failed);
@@ -177,9 +179,9 @@ impl Publisher {
             }
             Ok(Said::Goals { mut commands, missing, made }) => {
                 self.dirty.remove(&source);
+                self.metrics.defects(&source, made.wrong);
                 self.ask_for(&source, missing);
                 self.pending = Some((source.clone(), made));
-                self.metrics.defects(&source, made.wrong);
                 commands.extend(self.collect(state.fleet()));
                 if commands.is_empty() {
                     self.took_effect(&source);
@@ -312,10 +314,10 @@ struct Made {
     clusters: Vec<ClusterFacts>,
     /// The bundles that have them.
     bundles: BTreeSet<String>,
-}
-
     /// Defects of the head, without notes.
     wrong: usize,
+}
+
 /// What a source has to say.
 enum Said {
     Declaration(Command),
@@ -360,7 +362,7 @@ fn say(
     defects.sort();
     defects.dedup();
     let wrong = defects.iter().filter(|defect| !defect.note).count();
-    let defects = Defects::of(defects, before.as_ref(), unix_millis());
+    let defects = Defects::of(defects, before.as_ref(), unix_millis()).with_notes(made.head.notes.clone());
     let wanted = store(&made.head, goals, &defects, bodies).map_err(|error| error.to_string())?;
     let mut commands = rendered(fleet, &made.head);
     commands.extend(publish::publish(fleet, &wanted));

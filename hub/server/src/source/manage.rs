@@ -313,6 +313,7 @@ impl Manager {
             renderings: hub_core::release::Renderings::default(),
             tools: hub_core::release::Tools::default(),
             defects: Vec::new(),
+            notes: Vec::new(),
         })
     }
 

@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 use super::Spec;
 use crate::bodies::Bodies;
 use crate::hub::Hub;
-use crate::leader::{Prepared, assignable};
+use crate::leader::{Defects, Noted, Prepared, assignable};
 
 /// What is kept from one commit of a source to the next.
 pub(super) struct Preparer {
@@ -36,14 +36,17 @@ pub(super) struct Preparer {
     /// What could not be fetched for renderings of this head, by the digest of their inputs: it is
     /// tried again.
     unfetched: BTreeMap<Digest, Defect>,
+    /// What is worth knowing of renderings, by the digest of their inputs.
+    noted: BTreeMap<Digest, Vec<Defect>>,
     /// The head that was prepared last, and its files without their content.
     head: Option<(Arc<Prepared>, Snapshot)>,
 }
 
 impl Preparer {
     pub(super) fn new(hub: Arc<Hub>, spec: Spec, mirror: PathBuf) -> Self {
-        let (last, cache, failed) = (None, catalog::Cache::default(), BTreeMap::new());
-        Self { hub, spec, mirror, last, cache, failed, unfetched: BTreeMap::new(), head: None }
+        let (cache, failed) = (catalog::Cache::default(), BTreeMap::new());
+        let (unfetched, noted) = (BTreeMap::new(), BTreeMap::new());
+        Self { hub, spec, mirror, last: None, cache, failed, unfetched, noted, head: None }
     }
 
     pub(super) fn mirror(&self) -> &Path {
@@ -60,6 +63,7 @@ impl Preparer {
         let state = self.hub.state();
         if self.last.is_none() {
             self.last = last_good(state.fleet(), &self.spec.name, &self.hub.bodies).map(Arc::new);
+            self.noted = noted_before(state.fleet(), &self.spec.name, &self.hub.bodies);
         }
         let tree = hub_git::read(&self.mirror, commit, &self.spec.path, |path, _| is_declaration(path));
         let tree = tree.await.map_err(|error| error.to_string())?;
@@ -71,16 +75,21 @@ impl Preparer {
         let inputs = inputs(&catalog, &wanted.recipes, &clusters, &tools);
         let current: BTreeSet<Digest> = inputs.iter().map(|input| input.digest).collect();
         self.failed.retain(|input, _| current.contains(input));
+        // Those of the head before too: clusters may ask for the same renderings again in a moment.
+        if let Some((before, _)) = &self.head {
+            let before: BTreeSet<Digest> = before.notes.iter().map(|noted| noted.rendering).collect();
+            self.noted.retain(|input, _| current.contains(input) || before.contains(input));
+        }
         self.unfetched.clear();
         let mut renderings = Renderings::default();
-        self.render(inputs, &mut snapshot, &mut renderings).await?;
+        let notes = self.render(inputs, &mut snapshot, &mut renderings).await?;
         let mut defects = tree.defects;
         defects.extend(parsed.defects);
         defects.extend(wanted.defects.iter().cloned());
         let catalog_digest = self.store_catalog(&catalog).await?;
         self.last = Some(Arc::clone(&catalog));
         let (source, commit, wanted) = (self.spec.name.clone(), commit.to_owned(), Arc::new(wanted));
-        let prepared = Prepared { source, commit, catalog, catalog_digest, wanted, renderings, tools, defects };
+        let prepared = Prepared { source, commit, catalog, catalog_digest, wanted, renderings, tools, defects, notes };
         Ok(self.keep(prepared, snapshot))
     }
 
@@ -94,7 +103,10 @@ impl Preparer {
         };
         let inputs: Vec<RenderInput> = missing.iter().filter(|input| known(input)).cloned().collect();
         match self.render(inputs, &mut snapshot, &mut prepared.renderings).await {
-            Ok(()) => Ok(Some(self.keep(prepared, snapshot))),
+            Ok(notes) => {
+                prepared.notes.extend(notes);
+                Ok(Some(self.keep(prepared, snapshot)))
+            }
             Err(reason) => {
                 self.head = Some((last, snapshot));
                 Err(reason)
@@ -152,8 +164,24 @@ impl Preparer {
         Ok(())
     }
 
-    /// Renders what is not known yet.
+    /// Renders what is not known yet; gives what is worth knowing of all of it.
     async fn render(
+        &mut self,
+        inputs: Vec<RenderInput>,
+        snapshot: &mut Snapshot,
+        renderings: &mut Renderings,
+    ) -> Result<Vec<Noted>, String> {
+        let bundles: Vec<(Digest, String)> = inputs.iter().map(|one| (one.digest, one.bundle.clone())).collect();
+        self.render_missing(inputs, snapshot, renderings).await?;
+        let noted = |(rendering, bundle): &(Digest, String)| {
+            let notes = self.noted.get(rendering).into_iter().flatten();
+            let note = |note: &Defect| Noted { note: note.clone().holding(bundle), rendering: *rendering };
+            notes.map(note).collect::<Vec<_>>()
+        };
+        Ok(bundles.iter().flat_map(noted).collect())
+    }
+
+    async fn render_missing(
         &mut self,
         inputs: Vec<RenderInput>,
         snapshot: &mut Snapshot,
@@ -184,7 +212,10 @@ impl Preparer {
         *snapshot = all;
         for (input, result) in results {
             match result? {
-                Became::Rendered(rendering) => {
+                Became::Rendered(rendering, notes) => {
+                    if !notes.is_empty() {
+                        self.noted.insert(input, notes);
+                    }
                     renderings.done.insert(input, rendering);
                     continue;
                 }
@@ -247,7 +278,8 @@ fn inputs(
 
 /// What became of one input.
 enum Became {
-    Rendered(Rendering),
+    /// With what is worth knowing of it.
+    Rendered(Rendering, Vec<Defect>),
     Defective(Vec<Defect>),
     /// Its chart could not be fetched, which may be otherwise in a minute.
     Unfetched(Box<Defect>),
@@ -280,7 +312,10 @@ fn render_one(input: &RenderInput, snapshot: &Snapshot, hub: &Hub) -> Result<Bec
     }
     hub.metrics.renderings.inc();
     match hub.renderer.render(input, |path| snapshot.read(path).cloned()) {
-        Ok(rendered) => store(rendered, &hub.bodies).map(Became::Rendered),
+        Ok(mut rendered) => {
+            let notes = std::mem::take(&mut rendered.notes);
+            store(rendered, &hub.bodies).map(|rendering| Became::Rendered(rendering, notes))
+        }
         Err(defects) => Ok(Became::Defective(defects)),
     }
 }
@@ -311,6 +346,22 @@ fn known(fleet: &Fleet, bodies: &Bodies, input: &RenderInput) -> Option<Renderin
 fn last_good(fleet: &Fleet, source: &str, bodies: &Bodies) -> Option<Catalog> {
     let head = fleet.sources.get(source)?.head.as_ref()?;
     Catalog::decode(&bodies.get(&head.catalog)?).ok()
+}
+
+/// What was noted on the renderings of the head before, by the digest of their inputs.
+fn noted_before(fleet: &Fleet, source: &str, bodies: &Bodies) -> BTreeMap<Digest, Vec<Defect>> {
+    let head = fleet.sources.get(source).and_then(|source| source.head.as_ref());
+    let stored = head.and_then(|head| serde_json::from_slice::<Defects>(&bodies.get(&head.defects)?).ok());
+    let mut noted: BTreeMap<Digest, Vec<Defect>> = BTreeMap::new();
+    for Noted { note, rendering } in stored.unwrap_or_default().notes {
+        let notes = noted.entry(rendering).or_default();
+        // Bundles that share a rendering each have its notes.
+        let note = Defect { bundle: None, ..note };
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    noted
 }
 
 fn panicked(what: &str) -> String {

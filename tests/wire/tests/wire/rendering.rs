@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value as Json;
 use tests_tools::fleet::{Fleet, Where, bundle};
 
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     (
         "drover.yaml",
         "apiVersion: drover.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a}\n---\n\
@@ -24,6 +24,11 @@ const FILES: [(&str, &str); 8] = [
         "apiVersion: batch/v1\nkind: Job\nmetadata: {name: setup, annotations: {helm.sh/hook: pre-install}}\nspec:\n  \
          template:\n    spec: {restartPolicy: Never, containers: [{name: setup, image: setup}]}\n",
     ),
+    (
+        "chart/templates/tests/ping.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: ping, annotations: {helm.sh/hook: test}}\n\
+         spec: {containers: [{name: ping, image: ping}]}\n",
+    ),
     ("base/kustomization.yaml", "resources: [config.yaml]\n"),
     ("base/config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: base}\ndata: {a: b}\n"),
     ("overlay/kustomization.yaml", "namePrefix: over-\nresources: [../base]\n"),
@@ -32,6 +37,12 @@ const FILES: [(&str, &str); 8] = [
 fn variant(status: &Json, name: &str) -> Result<String> {
     let bundle = bundle(status, "a", &format!("main/{name}")).with_context(|| format!("no bundle {name}"))?;
     Ok(bundle["variant"].as_str().context("no variant")?.to_owned())
+}
+
+/// What `explain` says was noted while the chart was rendered.
+fn notes(fleet: &Fleet) -> Result<Json> {
+    let explained: Json = serde_json::from_str(&fleet.drover(&["explain", "a", "chart", "-o", "json"])?)?;
+    Ok(explained["bundles"][0]["notes"].clone())
 }
 
 #[test]
@@ -45,6 +56,14 @@ fn charts_and_kustomizations_reach_a_cluster() -> Result<()> {
     fleet.start_hub()?;
     fleet.join("a", Where::Memory)?;
     let before = fleet.wait_settled(&first)?;
+    let noted = notes(&fleet)?;
+    ensure!(noted[0]["file"] == "chart/templates/tests/ping.yaml", "{noted}");
+    ensure!(noted[0]["message"].as_str().is_some_and(|message| message.starts_with("Pod ping is left out")), "{noted}");
+    // What was rendered before is not rendered again, and its notes are told all the same.
+    fleet.kill_hub();
+    fleet.start_hub()?;
+    fleet.wait_settled(&first)?;
+    ensure!(notes(&fleet)? == noted, "{}", notes(&fleet)?);
 
     fleet.repo.write("chart/values.yaml", "colour: red\n")?;
     let second = fleet.repo.commit("another colour")?;
