@@ -15,7 +15,49 @@ pub struct Snapshot {
     /// Paths of which the content was asked for: one that is here and has none is too large, or
     /// no file.
     pub asked: BTreeSet<String>,
+    /// What the repository says of its submodules; read where there are any.
+    pub modules: Modules,
 }
+
+/// Where `.gitmodules` names submodules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Modules {
+    /// Path of that file, seen from the source's path: `../.gitmodules` for a source in a folder.
+    pub file: String,
+    /// Lines, from 1, by the path of the submodule, relative to the source's path.
+    pub lines: BTreeMap<String, u32>,
+}
+
+impl Modules {
+    /// From the content of `.gitmodules`, for a source that lies in `folder` of its repository; empty
+    /// for its root.
+    #[must_use]
+    pub fn read(bytes: &[u8], folder: &str) -> Self {
+        let folder: Vec<&str> = folder.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        let prefix: String = folder.iter().map(|part| format!("{part}/")).collect();
+        let mut modules = Self { file: "../".repeat(folder.len()) + GIT_MODULES, lines: BTreeMap::new() };
+        for (number, line) in (1..).zip(String::from_utf8_lossy(bytes).lines()) {
+            let value = line.split_once('=').filter(|(key, _)| key.trim() == "path").map(|(_, value)| value.trim());
+            let Some(path) = value.map(|value| value.trim_matches('"')) else { continue };
+            if let Some(path) = path.strip_prefix(&prefix) {
+                modules.lines.insert(path.trim_end_matches('/').to_owned(), number);
+            }
+        }
+        modules
+    }
+
+    /// File and line to show for a submodule, and what is wrong: there where it is named, else at its
+    /// own path, with a word on that.
+    pub(crate) fn place(&self, path: &str, message: &str) -> (String, u32, String) {
+        match self.lines.get(path) {
+            Some(line) => (self.file.clone(), *line, format!("{path} {message}")),
+            None => (path.to_owned(), 0, format!("{message} ({GIT_MODULES} does not name it)")),
+        }
+    }
+}
+
+/// The file in which a repository names its submodules.
+pub const GIT_MODULES: &str = ".gitmodules";
 
 /// One entry of the tree that is not itself a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +135,20 @@ pub fn is_declaration(path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn submodules_are_named_by_their_paths() {
+        let text =
+            b"[submodule \"a\"]\n\tpath = fleet/vendor/a\n\turl = https://h/a\n[submodule \"b\"]\n  path=\"other/b\"\n";
+        let root = Modules::read(text, "");
+        assert_eq!(root.file, ".gitmodules");
+        assert_eq!(root.lines, [("fleet/vendor/a".to_owned(), 2), ("other/b".to_owned(), 5)].into());
+        let below = Modules::read(text, "/fleet/");
+        assert_eq!(below.lines, [("vendor/a".to_owned(), 2)].into());
+        assert_eq!(below.place("vendor/a", "is one"), ("../.gitmodules".into(), 2, "vendor/a is one".into()));
+        let unnamed = ("x".into(), 0, "is one (.gitmodules does not name it)".into());
+        assert_eq!(below.place("x", "is one"), unnamed);
+    }
 
     #[test]
     fn what_cannot_be_a_path_is_shown_without_harm() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gix::ObjectId;
 use gix::objs::tree::EntryKind;
 use hub_core::catalog::Defect;
-use hub_core::snapshot::{File, Mode, Snapshot, path_of};
+use hub_core::snapshot::{File, GIT_MODULES, Mode, Modules, Snapshot, path_of};
 use proto_model::limits;
 
 use crate::error::ReadError;
@@ -47,6 +47,7 @@ pub async fn read(
         let folder = reader.folder(root)?;
         reader.walk(folder)?;
         reader.contents(&want)?;
+        reader.modules(root)?;
         reader.tree.snapshot.commit.clone_from(&commit);
         Ok(reader.tree)
     })
@@ -174,6 +175,25 @@ impl Reader<'_> {
             {
                 self.tree.defects.push(defect);
             }
+        }
+        Ok(())
+    }
+
+    /// Where submodules are named, if there are any.
+    fn modules(&mut self, root: ObjectId) -> Result<(), ReadError> {
+        if !self.tree.snapshot.files.values().any(|file| file.mode == Mode::Submodule) {
+            return Ok(());
+        }
+        let found = self.repository.find_tree(root).map_err(|error| damaged(self.commit, &error))?;
+        let Some(entry) = found.find_entry(GIT_MODULES).filter(|entry| entry.mode().is_blob()) else {
+            return Ok(());
+        };
+        let id = entry.object_id();
+        let size = self.repository.find_header(id).map_err(|error| damaged(self.commit, &error))?.size();
+        // One that is too large names nothing.
+        if size <= limits::FILE_BYTES_MAX as u64 {
+            let blob = self.repository.find_blob(id).map_err(|error| damaged(self.commit, &error))?;
+            self.tree.snapshot.modules = Modules::read(&blob.data, self.path);
         }
         Ok(())
     }

@@ -69,6 +69,24 @@ async fn paths_modes_ids_and_wanted_bytes() {
 }
 
 #[tokio::test]
+async fn submodules_have_a_line() {
+    let repo = Repo::new();
+    let head = repo.commit("fleet/a.yaml", "a: 1\n");
+    let entry = format!("160000,{head},fleet/vendor");
+    repo.git(&["update-index", "--add", "--cacheinfo", &entry]);
+    repo.write(".gitmodules", "[submodule \"vendor\"]\n\tpath = fleet/vendor\n\turl = https://h/vendor\n");
+    repo.git(&["add", ".gitmodules"]);
+    repo.git(&["commit", "-q", "-m", "a submodule"]);
+    let (mirror, head) = fetched(&repo).await;
+    for (path, file, name) in [("", ".gitmodules", "fleet/vendor"), ("fleet", "../.gitmodules", "vendor")] {
+        let found = read(&mirror.source.dir, &head, path, |_, _| false).await.unwrap().snapshot;
+        assert_eq!(found.files[name].mode, Mode::Submodule);
+        assert_eq!(found.modules.file, file);
+        assert_eq!(found.modules.lines, [(name.to_owned(), 2)].into());
+    }
+}
+
+#[tokio::test]
 async fn a_snapshot_is_filled_without_another_walk() {
     let repo = Repo::new();
     repo.write("a.yaml", "a");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, bail, ensure};
-use hub_core::snapshot::{File, Mode, Snapshot};
+use hub_core::snapshot::{File, GIT_MODULES, Mode, Modules, Snapshot};
 use proto_model::{Digest, Health, Sync};
 
 /// Commits, one after another.
@@ -136,6 +136,9 @@ impl Case {
     fn close(&mut self, open: &mut Option<(Mode, String, String)>) -> anyhow::Result<()> {
         if let Some((mode, path, content)) = open.take() {
             let id = Digest::of(content.as_bytes()).to_string();
+            if path == GIT_MODULES {
+                self.last()?.snapshot.modules = Modules::read(content.as_bytes(), "");
+            }
             let bytes = Some(content.into_bytes().into());
             self.last()?.snapshot.files.insert(path, File { id, mode, bytes });
         }

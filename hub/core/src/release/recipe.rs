@@ -384,7 +384,11 @@ impl Plain {
                 Defect { file, line, message, bundle, note: false }
             };
             match entry.mode {
-                Mode::Submodule => found.defects.push(defect("is a submodule, which is not read; exclude it")),
+                Mode::Submodule => {
+                    let message = "is a submodule, which is not read; exclude it";
+                    let (file, line, message) = maker.snapshot.modules.place(file, message);
+                    found.defects.push(Defect { file, line, message, bundle: None, note: false });
+                }
                 Mode::Unnamed => found.defects.push(defect(UNNAMED)),
                 Mode::Symlink => {
                     let link = defect("is a symbolic link, which is not followed; exclude it");

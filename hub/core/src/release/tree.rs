@@ -74,7 +74,11 @@ impl<'a> Reader<'a> {
                     self.files.insert(path.clone(), file.id.clone());
                 }
                 Mode::Symlink => self.defect(path, 0, "is a symbolic link, which is not followed: put the file here"),
-                Mode::Submodule => self.defect(path, 0, "is a submodule, which is not read: copy what it holds"),
+                Mode::Submodule => {
+                    let message = "is a submodule, which is not read: copy what it holds";
+                    let (file, line, message) = self.snapshot.modules.place(path, message);
+                    self.defect(&file, line, &message);
+                }
                 Mode::Unnamed => self.defect(path, 0, "its name is no name for a file: rename it"),
             }
         }

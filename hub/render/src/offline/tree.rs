@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hub_core::snapshot::{File, Mode, Snapshot, path_of};
+use hub_core::snapshot::{File, GIT_MODULES, Mode, Modules, Snapshot, path_of};
 use proto_model::limits;
 
 /// Why a tree cannot be read.
@@ -68,7 +68,23 @@ pub(super) fn paths(root: &Path) -> Result<Snapshot, TreeError> {
             }
         }
     }
+    if snapshot.files.values().any(|file| file.mode == Mode::Submodule) {
+        snapshot.modules = modules(root);
+    }
     Ok(snapshot)
+}
+
+/// Where the repository that a folder lies in names its submodules. What cannot be read names none.
+fn modules(root: &Path) -> Modules {
+    let Ok(root) = root.canonicalize() else { return Modules::default() };
+    let Some(repository) = root.ancestors().find(|above| above.join(".git").exists()) else {
+        return Modules::default();
+    };
+    let folder = root.strip_prefix(repository).unwrap_or(Path::new("")).to_string_lossy();
+    let file = repository.join(GIT_MODULES);
+    let is_small = fs::metadata(&file).is_ok_and(|found| found.len() <= limits::FILE_BYTES_MAX as u64);
+    let bytes = if is_small { fs::read(&file).unwrap_or_default() } else { Vec::new() };
+    Modules::read(&bytes, &folder)
 }
 
 /// Reads some files. Those over the limit stay without content, as in the hub.
