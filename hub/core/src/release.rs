@@ -10,6 +10,7 @@
 
 mod combine;
 pub mod early;
+mod forbidden;
 mod goals;
 pub mod health;
 mod input;
@@ -24,6 +25,7 @@ mod variables;
 mod wanted;
 
 pub use combine::{Clusters, Combination, Tools};
+pub use forbidden::forbidden;
 pub use goals::{
     BundleGoals, Checked, ClusterFacts, Goals, Inputs, Last, PairContent, Rendering, Renderings, goals, goals_after,
 };

@@ -2,15 +2,16 @@
 //! here is what the hub would say of a commit with these files.
 
 pub mod plan;
+mod role;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use hub_core::catalog::{Cache, Catalog, Defect, Guard, full_name, parse};
+use hub_core::catalog::{Cache, Catalog, Defect, Guard, full_name, parse_within};
 use hub_core::release::{
-    ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, Rendering, Renderings, Resolved, Wanted, goals,
-    layers, unused, wanted,
+    ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, Rendering, Renderings, Resolved, VariantMeta,
+    Wanted, forbidden, goals, layers, unused, wanted,
 };
 use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};
@@ -21,15 +22,14 @@ use serde_json::Value as Json;
 
 use crate::manifests::Rendered;
 use crate::renderer::Renderer;
+pub use role::{Role, RoleError, SOURCE};
 pub use tree::TreeError;
 
-/// The name that a source has where no hub gives it one.
-pub const SOURCE: &str = "main";
-
-/// A working tree as the hub would read it. Its clusters are those that it declares, without the
-/// labels that tokens would add.
+/// A working tree as the hub would read it. Its clusters are those that it declares, or the root
+/// whose source it is, without the labels that tokens would add.
 #[derive(Debug)]
 pub struct Offline {
+    role: Role,
     catalog: Catalog,
     wanted: Wanted,
     clusters: Vec<ClusterFacts>,
@@ -76,15 +76,15 @@ impl Offline {
     ///
     /// # Errors
     /// The folder cannot be read, or has more than `limits::TREE_PATHS_MAX` files.
-    pub fn load(path: &Path, renderer: &Renderer) -> Result<Self, TreeError> {
+    pub fn load(path: &Path, role: &Role, renderer: &Renderer) -> Result<Self, TreeError> {
         let mut snapshot = tree::paths(path)?;
         let declarations: BTreeSet<String> =
             snapshot.files.keys().filter(|path| is_declaration(path)).cloned().collect();
         tree::read(path, &mut snapshot, declarations)?;
         loop {
-            let asks = Self::asks(&snapshot, renderer);
+            let asks = Self::asks(&snapshot, role, renderer);
             if asks.is_empty() {
-                return Ok(Self::after(&snapshot, None, renderer));
+                return Ok(Self::after(&snapshot, role, None, renderer));
             }
             tree::read(path, &mut snapshot, asks)?;
         }
@@ -93,8 +93,9 @@ impl Offline {
     /// The files of which the content is needed and was not asked for yet. Once there are none,
     /// [`Offline::after`] sees everything.
     #[must_use]
-    pub fn asks(snapshot: &Snapshot, renderer: &Renderer) -> BTreeSet<String> {
-        let catalog = parse(snapshot, SOURCE, None, &mut Cache::default()).catalog;
+    pub fn asks(snapshot: &Snapshot, role: &Role, renderer: &Renderer) -> BTreeSet<String> {
+        let parsed = parse_within(snapshot, &role.source, role.may.as_ref(), None, &mut Cache::default());
+        let catalog = parsed.catalog;
         let wanted = wanted(&catalog, snapshot, &renderer.kube_version);
         if !wanted.asks.is_empty() {
             return wanted.asks;
@@ -106,16 +107,17 @@ impl Offline {
     /// What follows from a snapshot of which all files were read that are asked for, where `last`
     /// was the catalog before.
     #[must_use]
-    pub fn after(snapshot: &Snapshot, last: Option<&Catalog>, renderer: &Renderer) -> Self {
-        let parsed = parse(snapshot, SOURCE, last, &mut Cache::default());
+    pub fn after(snapshot: &Snapshot, role: &Role, last: Option<&Catalog>, renderer: &Renderer) -> Self {
+        let parsed = parse_within(snapshot, &role.source, role.may.as_ref(), last, &mut Cache::default());
         let wanted = wanted(&parsed.catalog, snapshot, &renderer.kube_version);
         let mut defects: BTreeSet<Defect> = parsed.defects.into_iter().collect();
         defects.extend(wanted.defects.iter().cloned());
         let clusters: Vec<ClusterFacts> = (0..)
-            .zip(&parsed.catalog.clusters)
+            .zip(&role.fleet(&parsed.catalog).clusters)
             .map(|(number, (name, item))| ClusterFacts { number, name: name.clone(), labels: item.labels.clone() })
             .collect();
         let mut offline = Self {
+            role: role.clone(),
             catalog: parsed.catalog,
             wanted,
             clusters,
@@ -124,6 +126,10 @@ impl Offline {
             defects,
         };
         offline.render_all(snapshot, renderer);
+        if offline.clusters.is_empty() {
+            let forbidden = forbidden(&offline.catalog, &offline.metas());
+            offline.defects.extend(forbidden);
+        }
         offline
     }
 
@@ -132,7 +138,7 @@ impl Offline {
         let mut renderings = Renderings::default();
         let tools = renderer.tools();
         loop {
-            let common = Common::of([&self.catalog]);
+            let common = self.common();
             let (catalog, wanted, clusters) = (&self.catalog, &self.wanted, &*self.clusters);
             let inputs = Inputs { catalog, common: &common, wanted, clusters, renderings: &renderings, tools: &tools };
             let goals = goals(inputs, &Guard::default());
@@ -158,14 +164,17 @@ impl Offline {
         }
     }
 
+    /// What the clusters are given: by the root first.
+    fn common(&self) -> Common<'_> {
+        Common::of(self.role.root.as_deref().into_iter().chain([&self.catalog]))
+    }
+
     /// All that is wrong with the tree, and what is worth knowing, by file and line.
     #[must_use]
     pub fn lint(&self) -> Vec<Defect> {
         let mut found = self.defects.clone();
         self.unused_clusters(&mut found);
-        let metas = self.rendered.iter();
-        let metas = metas.map(|(full, all)| (full.as_str(), all.values().map(|one| &one.meta).collect())).collect();
-        found.extend(unused(&self.catalog, &metas));
+        found.extend(unused(&self.catalog, &self.metas()));
         for (full, item) in &self.catalog.bundles {
             let note = |path: &str, message: &str| item.defect(path, message).as_note();
             if let Some(goal) = self.goals.bundles.get(full)
@@ -205,13 +214,19 @@ impl Offline {
         }
     }
 
+    /// What can be told of all renderings, by full name of the bundle.
+    fn metas(&self) -> BTreeMap<&str, Vec<&VariantMeta>> {
+        let metas = self.rendered.iter();
+        metas.map(|(full, all)| (full.as_str(), all.values().map(|one| &one.meta).collect())).collect()
+    }
+
     /// The objects that a cluster would get of a bundle, bound, in the order of the variant.
     ///
     /// # Errors
     /// There is no such bundle or cluster, the bundle is not deployed there, or something is wrong
     /// with it.
     pub fn render(&self, bundle: &str, cluster: &str) -> Result<Vec<Json>, OfflineError> {
-        let full = full_name(SOURCE, bundle);
+        let full = full_name(&self.role.source, bundle);
         let cluster = self.cluster(cluster)?;
         self.check_good(&full)?;
         let not_deployed = || OfflineError::NotDeployed { bundle: full.clone(), cluster: cluster.name.clone() };
@@ -242,13 +257,13 @@ impl Offline {
     /// # Errors
     /// There is no such bundle or cluster.
     pub fn variables(&self, bundle: &str, cluster: &str) -> Result<BTreeMap<String, Option<Resolved>>, OfflineError> {
-        let full = full_name(SOURCE, bundle);
+        let full = full_name(&self.role.source, bundle);
         let cluster = self.cluster(cluster)?;
         let Some(item) = self.catalog.bundles.get(&full) else {
             return Err(self.no_bundle(&full));
         };
         let index: Index = self.clusters.iter().map(|one| (one.number, &one.labels)).collect();
-        let common = Common::of([&self.catalog]);
+        let common = self.common();
         let layers: Layers<'_> = layers(&common, item, &index);
         let mut names: BTreeSet<&str> = item.spec.variables.keys().map(String::as_str).collect();
         if names.remove("cluster") {
@@ -313,8 +328,9 @@ impl Offline {
 
     fn no_bundle(&self, full: &str) -> OfflineError {
         let names = self.catalog.bundles.keys().chain(self.catalog.held.keys());
-        let known: Vec<&str> = names.filter_map(|name| name.strip_prefix(SOURCE)?.strip_prefix('/')).collect();
-        let own = full.strip_prefix(&format!("{SOURCE}/")).unwrap_or(full);
+        let known: Vec<&str> =
+            names.filter_map(|name| name.strip_prefix(&*self.role.source)?.strip_prefix('/')).collect();
+        let own = full.strip_prefix(&format!("{}/", self.role.source)).unwrap_or(full);
         OfflineError::Unknown(unknown("bundle", own, &known))
     }
 }

@@ -27,7 +27,7 @@ pub use print::print;
 use std::sync::Arc;
 
 use hub_core::catalog::Catalog;
-use hub_render::offline::Offline;
+use hub_render::offline::{Offline, Role};
 use hub_render::{Options, Programs, Renderer};
 
 /// What the hub makes of a case: each commit in turn, after the last good catalog of the one
@@ -42,7 +42,7 @@ pub fn run(text: &str) -> anyhow::Result<String> {
     let mut before: Option<Offline> = None;
     let mut follower = case.has_fleet.then(fleet::Follower::new);
     for (number, commit) in (1_u32..).zip(case.commits) {
-        let tree = Offline::after(&commit.snapshot, last.as_ref(), &renderer());
+        let tree = Offline::after(&commit.snapshot, &Role::default(), last.as_ref(), &renderer());
         out.push_str(&format!("## commit {}\n", commit.words));
         match &mut follower {
             Some(follower) => follower.follow(&format!("c{number}"), &commit, &tree, &mut out)?,

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use hub_render::Renderer;
-use hub_render::offline::Offline;
+use hub_render::offline::{Offline, Role};
 
 #[test]
 fn the_example_has_no_defects() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/retail");
-    let tree = Offline::load(&folder, &Renderer::default())?;
+    let tree = Offline::load(&folder, &Role::default(), &Renderer::default())?;
     let found = tree.lint();
     let defects: Vec<String> = found.iter().filter(|found| !found.note).map(ToString::to_string).collect();
     ensure!(defects.is_empty(), "{}", defects.join("\n"));

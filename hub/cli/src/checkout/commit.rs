@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use hub_core::snapshot::is_declaration;
 use hub_render::Renderer;
-use hub_render::offline::Offline;
+use hub_render::offline::{Offline, Role};
 
 /// Where a folder lies in its repository.
 #[derive(Debug)]
@@ -35,14 +35,14 @@ pub fn place(folder: &Path) -> Result<Place> {
 ///
 /// # Errors
 /// There is no such commit, or it cannot be read.
-pub async fn load(place: &Place, reference: &str, renderer: &Renderer) -> Result<(String, Offline)> {
+pub async fn load(place: &Place, reference: &str, role: &Role, renderer: &Renderer) -> Result<(String, Offline)> {
     let commit = hub_git::resolve(&place.repository, reference).await?;
     let tree = hub_git::read(&place.repository, &commit, &place.path, |path, _| is_declaration(path)).await?;
     let mut snapshot = tree.snapshot;
     loop {
-        let asks = Offline::asks(&snapshot, renderer);
+        let asks = Offline::asks(&snapshot, role, renderer);
         if asks.is_empty() {
-            return Ok((commit, Offline::after(&snapshot, None, renderer)));
+            return Ok((commit, Offline::after(&snapshot, role, None, renderer)));
         }
         // What is too large has no content afterwards, and whoever needs it says so.
         hub_git::fill(&place.repository, &mut snapshot, &asks).await?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use hub_core::catalog::Defect;
 use hub_render::offline::Offline;
 
-use crate::checkout::Renders;
+use crate::checkout::{Renders, Seen, hint};
 use crate::fleet::status::defect_line;
 use crate::output::table::{Look, Tone};
 use crate::output::{self, Output, document};
@@ -19,6 +19,8 @@ pub struct Arguments {
     #[arg(default_value = ".")]
     path: PathBuf,
     #[command(flatten)]
+    seen: Seen,
+    #[command(flatten)]
     renders: Renders,
     #[command(flatten)]
     output: Output,
@@ -29,7 +31,8 @@ pub struct Arguments {
 /// # Errors
 /// The folder cannot be read.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let offline = Offline::load(&arguments.path, &arguments.renders.renderer())?;
+    let role = arguments.seen.role()?;
+    let offline = Offline::load(&arguments.path, &role, &arguments.renders.renderer())?;
     let found = offline.lint();
     let lint = document::Lint {
         bundles: offline.catalog().bundles.len() + offline.catalog().held.len(),
@@ -37,7 +40,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         defects: found.iter().map(defect).collect(),
     };
     arguments.output.show(&lint, |look| text(&lint, look))?;
-    output::tell(&summary(&lint));
+    output::tell(&format!("{}; {}", summary(&lint), role.words()));
+    hint(&role, &offline);
     let is_fine = lint.defects.iter().all(|defect| defect.note);
     Ok(if is_fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use hub_core::release::lock::{LOCK_FILE, Lock, Locked, Origin};
-use hub_render::offline::Offline;
+use hub_render::offline::{Offline, Role};
 use proto_model::Digest;
 
 use super::Renders;
@@ -31,7 +31,7 @@ pub struct Arguments {
 /// The folder or its lock cannot be read, or a chart cannot be fetched: then nothing is written.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let renderer = arguments.renders.renderer();
-    let offline = Offline::load(&arguments.path, &renderer)?;
+    let offline = Offline::load(&arguments.path, &Role::default(), &renderer)?;
     let path = arguments.path.join(LOCK_FILE);
     let before = match std::fs::read(&path) {
         Ok(bytes) => Lock::read(&bytes).map_err(|(line, why)| anyhow!("{}:{line}: {why}", path.display()))?,

@@ -11,7 +11,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hub_render::offline::{Offline, Role, RoleError};
 use hub_render::{Charts, KUBE_VERSION, Options, Programs, Renderer};
+
+use crate::output;
 
 /// What renders here; with the same arguments, a hub renders the same.
 #[derive(clap::Args)]
@@ -53,6 +56,41 @@ impl Renders {
                 charts.with_credentials(move |name| hub_git::access(&folder, name).map_err(|error| error.to_string()));
         }
         Renderer { kube_version: self.kube_version.clone(), programs: Arc::new(programs), charts }
+    }
+}
+
+/// As which source a folder is read.
+#[derive(clap::Args)]
+pub struct Seen {
+    /// A folder with the declarations of the root source; the Source of --as alone is enough, and with its clusters
+    /// more is seen
+    #[arg(long, value_name = "DIR", requires = "name")]
+    root: Option<PathBuf>,
+    /// Read the files as this source, within what its Source in --root lets it do; left out: as the root source
+    #[arg(long = "as", value_name = "NAME", requires = "root")]
+    name: Option<String>,
+}
+
+impl Seen {
+    /// Reads what the root declares, where it is given.
+    ///
+    /// # Errors
+    /// It cannot be read, or declares no such source.
+    pub fn role(&self) -> Result<Role, RoleError> {
+        match (&self.root, &self.name) {
+            (Some(root), Some(name)) => Role::of(root, name),
+            _ => Ok(Role::default()),
+        }
+    }
+}
+
+/// Files without clusters are likely those of a further source, which may do less.
+fn hint(role: &Role, read: &Offline) {
+    if *role == Role::default() && read.clusters().is_empty() && !read.catalog().bundles.is_empty() {
+        output::tell(
+            "no cluster is declared here: a further source is read with --root DIR --as NAME, where DIR declares it, \
+             and may do what its Source says",
+        );
     }
 }
 

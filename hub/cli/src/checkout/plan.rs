@@ -10,7 +10,7 @@ use hub_render::offline::plan::{self, What};
 
 use super::lint::defect;
 use super::plan_text::{markdown, summary, text};
-use super::{Renders, commit};
+use super::{Renders, Seen, commit, hint};
 use crate::output;
 use crate::output::plan as document;
 use crate::output::table::Look;
@@ -39,6 +39,8 @@ pub struct Arguments {
     #[arg(long)]
     exit_code: bool,
     #[command(flatten)]
+    seen: Seen,
+    #[command(flatten)]
     renders: Renders,
 }
 
@@ -60,15 +62,15 @@ enum Form {
 /// # Errors
 /// The folder or the commits cannot be read.
 pub async fn run(arguments: Arguments) -> Result<ExitCode> {
-    let renderer = arguments.renders.renderer();
+    let (role, renderer) = (arguments.seen.role()?, arguments.renders.renderer());
     let place = commit::place(&arguments.source)?;
-    let (against, before) = commit::load(&place, &arguments.against, &renderer).await?;
+    let (against, before) = commit::load(&place, &arguments.against, &role, &renderer).await?;
     let (commit, after) = match &arguments.commit {
         Some(reference) => {
-            let (commit, tree) = commit::load(&place, reference, &renderer).await?;
+            let (commit, tree) = commit::load(&place, reference, &role, &renderer).await?;
             (Some(commit), tree)
         }
-        None => (None, Offline::load(&arguments.source, &renderer)?),
+        None => (None, Offline::load(&arguments.source, &role, &renderer)?),
     };
     let plan = document(plan::plan(&before, &after), against, commit);
     output::write(&match arguments.format {
@@ -77,9 +79,11 @@ pub async fn run(arguments: Arguments) -> Result<ExitCode> {
         Form::Json => output::json(&plan)?,
         Form::Yaml => output::yaml(&plan)?,
     })?;
-    if arguments.format == Form::Text {
-        output::tell(&summary(&plan));
+    match arguments.format {
+        Form::Text => output::tell(&format!("{}; {}", summary(&plan), role.words())),
+        Form::Markdown | Form::Json | Form::Yaml => output::tell(&role.words()),
     }
+    hint(&role, &after);
     Ok(exit_code(&plan, arguments.exit_code))
 }
 

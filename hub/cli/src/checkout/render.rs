@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use hub_render::offline::{Offline, OfflineError};
 
-use crate::checkout::Renders;
+use crate::checkout::{Renders, Seen};
 use crate::error::Error;
 use crate::output::{self, yaml};
 
@@ -22,6 +22,8 @@ pub struct Arguments {
     /// The folder that the source reads
     #[arg(long, value_name = "PATH", default_value = ".")]
     source: PathBuf,
+    #[command(flatten)]
+    seen: Seen,
     #[command(flatten)]
     renders: Renders,
     /// How to write the objects
@@ -43,7 +45,7 @@ enum Form {
 /// # Errors
 /// There is no such bundle or cluster, or the bundle has a defect.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let offline = Offline::load(&arguments.source, &arguments.renders.renderer())?;
+    let offline = Offline::load(&arguments.source, &arguments.seen.role()?, &arguments.renders.renderer())?;
     let objects = offline.render(&arguments.bundle, &arguments.cluster).map_err(explain)?;
     let text = match arguments.format {
         Form::Yaml => {

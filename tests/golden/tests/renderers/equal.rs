@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use hub_core::release::lock::Origin;
 use hub_core::release::{Chart, How};
 use hub_render::Renderer;
-use hub_render::offline::Offline;
+use hub_render::offline::{Offline, Role};
 use proto_model::{Digest, Value, Variables};
 use serde_json::{Deserializer, Value as Json, json};
 use tests_tools::fleet::run;
@@ -285,7 +285,7 @@ pub(crate) fn a_tree_of_bundles_as_the_hub_reads_it() -> Result<()> {
     }
     std::fs::write(place.path().join("drover.yaml"), declarations)?;
     let renderer = Renderer { programs: Arc::new(programs()?), ..Renderer::default() };
-    let tree = Offline::load(place.path(), &renderer)?;
+    let tree = Offline::load(place.path(), &Role::default(), &renderer)?;
     let defects: Vec<String> = tree.lint().iter().filter(|one| !one.note).map(ToString::to_string).collect();
     ensure!(defects.is_empty(), "{}", defects.join("\n"));
     ensure!(tree.lint().iter().any(|one| one.note && one.message.contains("test of the chart")), "tests are listed");
