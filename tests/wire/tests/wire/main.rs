@@ -13,6 +13,7 @@ mod messages;
 mod rendering;
 mod restart;
 mod services;
+mod signed;
 mod slow;
 mod sources;
 mod up;
