@@ -63,6 +63,17 @@ pub enum FetchError {
         /// What is wrong and what to do.
         why: String,
     },
+    /// The server names another place. It is not asked: credentials would go there.
+    #[error(
+        "{url} redirects to {to}, and redirects are not followed, since the credentials would go where they lead: if \
+         that is the right place, make it the source's URL"
+    )]
+    Moved {
+        /// The URL.
+        url: String,
+        /// Where it leads, without user and password.
+        to: String,
+    },
     /// The server did not answer as a server does.
     #[error("{url} cannot be reached: {why}")]
     Unreachable {
@@ -88,6 +99,17 @@ pub enum FetchError {
         /// The URL.
         url: String,
         /// The limit, in bytes of packs.
+        max: u64,
+    },
+    /// It needs more memory than a process that fetches may have. What it brought was removed.
+    #[error(
+        "{url} needs more than {max} bytes of memory to be fetched: find the file that is so large (small as it may be \
+         compressed), and put it elsewhere"
+    )]
+    TooMuchMemory {
+        /// The URL.
+        url: String,
+        /// The limit, in bytes.
         max: u64,
     },
     /// The server's answer makes no sense, or its objects do not.
@@ -198,7 +220,8 @@ pub enum ReadError {
     },
     /// Whether one commit descends from the other lies beyond the history that was fetched.
     #[error(
-        "whether {new} descends from {old} is not known: it lies further back than the {max} commits that are looked at"
+        "whether {new} descends from {old} is not known: it lies further back than what is looked at, up to {max} \
+         commits and what one fetch may cost"
     )]
     HistoryTooLong {
         /// The older commit.

@@ -9,11 +9,15 @@ use gix::credentials::protocol::{Context, Outcome};
 use gix::progress::Discard;
 use gix::protocol::transport::client::blocking_io::Transport;
 use gix::protocol::transport::client::blocking_io::http;
+use gix::protocol::transport::client::blocking_io::http::options::FollowRedirects;
 use gix::remote::fetch::{RefMap, Shallow, Tags};
 use gix::remote::{Connection, Direction, ref_map};
 use gix::sec::identity::Account;
 use hub_core::access::Login;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use proto_model::limits;
+use reqwest::blocking::ClientBuilder;
+use reqwest::header::{AUTHORIZATION, HeaderValue, LOCATION};
+use reqwest::redirect::Policy;
 
 use crate::credentials::Credentials;
 use crate::error::{FetchError, causes, explain};
@@ -22,6 +26,8 @@ use crate::ssh::Ssh;
 
 /// Branches that are named where a ref is missing.
 const HINTS_MAX: usize = 5;
+/// Where below its URL a server tells its refs.
+const REFS: &str = "/info/refs?service=git-upload-pack";
 
 /// A repository to talk to.
 pub(crate) struct Remote<'a> {
@@ -35,7 +41,7 @@ pub(crate) struct Remote<'a> {
 pub(crate) struct Target {
     /// What to ask for: a full name or an id.
     pub(crate) spec: String,
-    /// The commit, as far as the server says: a tag may be left to peel.
+    /// What it names: a commit, or a tag. Of two tags of one commit, one may be signed.
     pub(crate) id: ObjectId,
 }
 
@@ -52,8 +58,11 @@ impl<'a> Remote<'a> {
 
     /// Settings that the repository which is fetched into is opened with, as `key=value`.
     pub(crate) fn settings(&self) -> Vec<String> {
-        let Some(ssh) = &self.ssh else { return Vec::new() };
-        vec![format!("core.sshCommand={}", ssh.command()), "ssh.variant=ssh".to_owned()]
+        let mut settings = vec![format!("gitoxide.objects.allocLimit={}", limits::FETCH_OBJECT_BYTES_MAX)];
+        if let Some(ssh) = &self.ssh {
+            settings.extend([format!("core.sshCommand={}", ssh.command()), "ssh.variant=ssh".to_owned()]);
+        }
+        settings
     }
 
     /// What the ref names on the server now.
@@ -72,7 +81,7 @@ impl<'a> Remote<'a> {
         let refs = self.list(repository, &specs, true).map_err(|error| self.failure(&error))?;
         for name in names {
             let found = refs.mappings.iter().find(|m| m.remote.as_name().is_some_and(|n| n == name.as_str()));
-            if let Some(id) = found.and_then(|mapping| mapping.remote.peeled_id()) {
+            if let Some(id) = found.and_then(|mapping| mapping.remote.as_id()) {
                 return Ok(Target { spec: name.clone(), id: id.to_owned() });
             }
         }
@@ -132,29 +141,21 @@ impl<'a> Remote<'a> {
             // gix answers a server that asks with a user and password alone, and over plain HTTP with
             // nothing. To this machine itself that is no danger.
             let header = login.take_if(|login| *loopback || matches!(login, Login::Bearer(_)));
-            let options = http::Options { backend: Some(self.backend(header)), ..http::Options::default() };
+            let options = http::Options {
+                backend: Some(self.backend(header)),
+                // What we prove ourselves with is for the server that was named.
+                follow_redirects: FollowRedirects::None,
+                ..http::Options::default()
+            };
             connection = connection.with_transport_options(Box::new(options));
         }
         Ok(connection.with_credentials(move |action| Ok(answer(action, login.as_ref()))))
     }
 
-    /// Whom the client trusts, what it proves itself with, and what it says with every request; gix
-    /// follows no redirect then.
+    /// Whom the client trusts, what it proves itself with, and what it says with every request.
     fn backend(&self, header: Option<Login>) -> Arc<Mutex<dyn Any + Send + Sync>> {
-        let authorities = self.credentials.and_then(|credentials| credentials.authorities.clone());
-        let identity = self.credentials.and_then(|credentials| credentials.identity.clone());
-        let mut backend = http::reqwest::Options {
-            configure_client: Some(Box::new(move |mut client| {
-                if let Some(authorities) = &authorities {
-                    client = client.tls_certs_only(authorities.iter().cloned());
-                }
-                if let Some(identity) = &identity {
-                    client = client.identity(identity.clone());
-                }
-                Ok(client)
-            })),
-            configure_request: None,
-        };
+        let mut backend =
+            http::reqwest::Options { configure_client: Some(Box::new(self.client())), configure_request: None };
         if let Some(login) = header {
             backend.configure_request = Some(Box::new(move |request| {
                 if let Ok(mut value) = HeaderValue::from_str(&login.header()) {
@@ -165,6 +166,41 @@ impl<'a> Remote<'a> {
             }));
         }
         Arc::new(Mutex::new(backend))
+    }
+
+    /// Whom a client trusts, and the certificate that it shows.
+    fn client(&self) -> impl FnMut(ClientBuilder) -> gix::Result<ClientBuilder> + Send + Sync + 'static {
+        let authorities = self.credentials.and_then(|credentials| credentials.authorities.clone());
+        let identity = self.credentials.and_then(|credentials| credentials.identity.clone());
+        move |mut client| {
+            if let Some(authorities) = &authorities {
+                client = client.tls_certs_only(authorities.iter().cloned());
+            }
+            if let Some(identity) = &identity {
+                client = client.identity(identity.clone());
+            }
+            Ok(client)
+        }
+    }
+
+    /// Where a server leads that did not answer as Git does: gix does not say it.
+    fn moved(&self) -> Option<String> {
+        let Location::Http { url, .. } = self.location else { return None };
+        let client = self.client()(ClientBuilder::new()).ok()?.redirect(Policy::none());
+        let asked = format!("{}{REFS}", url.trim_end_matches('/'));
+        let mut request = client.build().ok()?.get(&asked);
+        if let Some(login) = self.credentials.and_then(|credentials| credentials.login.as_ref()) {
+            let mut value = HeaderValue::from_str(&login.header()).ok()?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
+        let answer = request.send().ok()?;
+        let to = answer.headers().get(LOCATION).filter(|_| answer.status().is_redirection())?;
+        // It may be said from where it was asked for.
+        let mut to = answer.url().join(to.to_str().ok()?).ok()?;
+        let is_plain = to.set_username("").and_then(|()| to.set_password(None)).is_ok();
+        let to: String = to.as_str().chars().take(limits::URL_BYTES_MAX).collect();
+        is_plain.then(|| to.strip_suffix(REFS).unwrap_or(&to).to_owned())
     }
 
     /// What an error of a conversation means to whoever configured the source.
@@ -200,6 +236,14 @@ impl<'a> Remote<'a> {
                  credentials; otherwise"
             );
             return FetchError::Refused { url, why };
+        }
+        if error.is_resource_exhausted() {
+            return FetchError::TooMuchMemory { url, max: limits::FETCH_OBJECT_BYTES_MAX as u64 };
+        }
+        if says(&all, &["'smart' protocol"])
+            && let Some(to) = self.moved()
+        {
+            return FetchError::Moved { url, to };
         }
         if says(&all, &["status 404", "'smart' protocol"]) {
             return FetchError::NotARepository { url, why: format!(" ({why})") };

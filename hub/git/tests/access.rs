@@ -8,7 +8,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use common::{Answer, Mirror, Repo, fetch, fetcher, serve, serve_over};
 use hub_git::{FetchError, Fetcher};
@@ -105,6 +105,32 @@ async fn https_with_a_token_and_a_private_ca() {
     mirror.credentials("s3cret");
     let trusting = fetcher().env("SSL_CERT_FILE", &file);
     assert_eq!(trusting.fetch(&mirror.source).await.unwrap().commit, head);
+}
+
+/// A server that is let answer for a while must not get what is meant for the one that was named.
+#[tokio::test]
+async fn a_redirect_is_not_followed_and_another_server_learns_no_login() {
+    let (authority, logins) = (Authority::new(), Arc::new(Mutex::new(Vec::new())));
+    let nosy = authority.serve(Answer::Nosy(Arc::clone(&logins)), None);
+    let ca = authority.pem();
+    let to = format!("https://localhost:{}", nosy.port());
+    let over_tls = over_https(authority.serve(Answer::Elsewhere(to.clone()), None));
+    let plain = Mirror::of(&format!("http://{}/.git", serve(Answer::Elsewhere(to.clone()))), "main");
+    for mut mirror in [over_tls, plain] {
+        let basic = [("username", "me"), ("password", "s3cret"), ("ca.pem", &ca)];
+        for folder in [
+            &basic[..],
+            &[("token", "s3cret"), ("ca.pem", &ca)],
+            &[("bearerToken", "s3cret"), ("ca.pem", &ca)],
+            &[("ca.pem", &ca)],
+        ] {
+            mirror.folder(folder);
+            let error = fetch(&mirror.source).await.unwrap_err();
+            let expected = FetchError::Moved { url: mirror.source.url.clone(), to: format!("{to}/.git") };
+            assert_eq!(error, expected, "{error}");
+        }
+    }
+    assert_eq!(*logins.lock().unwrap(), [""; 0], "nobody was asked there");
 }
 
 #[tokio::test]

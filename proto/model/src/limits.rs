@@ -376,6 +376,17 @@ pub const HISTORY_COMMITS_MAX: usize = 100_000;
 pub const FETCH_BYTES_MAX: u64 = 1 << 30;
 /// Address space of a process that fetches, in bytes; it maps the packs of a mirror.
 pub const FETCH_ADDRESS_BYTES_MAX: u64 = 12 << 30;
+/// What a process that fetches may hold in memory, in bytes; mapped packs aside.
+pub const FETCH_MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// Largest object that is fetched, in bytes as it is unpacked.
+pub const FETCH_OBJECT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What the hub takes to unpack one object of a mirror, with those that it is stored as a
+/// difference of, in bytes.
+pub const UNPACK_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Largest tree, and largest commit, of Git that the hub reads, in bytes.
+pub const TREE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Age after which a history that cost too much is looked through again, in seconds.
+pub const HISTORY_RETRY_SECS: u64 = 600;
 /// Bytes of packs in a mirror before it is fetched anew.
 pub const MIRROR_BYTES_MAX: u64 = 3 << 30;
 /// Packs of a mirror before it is fetched anew.
@@ -479,6 +490,10 @@ const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
 // A fresh mirror, with the accepted head, must not be too large again; both are mapped meanwhile.
 const _: () = assert!(2 * FETCH_BYTES_MAX < MIRROR_BYTES_MAX);
 const _: () = assert!(2 * (MIRROR_BYTES_MAX + FETCH_BYTES_MAX) <= FETCH_ADDRESS_BYTES_MAX);
+const _: () = assert!(2 * (FETCH_OBJECT_BYTES_MAX as u64) < FETCH_MEMORY_BYTES_MAX);
+// A file and what it is a difference of lie there side by side, with the differences.
+const _: () = assert!(4 * FILE_BYTES_MAX <= UNPACK_BYTES_MAX && 4 * TREE_BYTES_MAX <= UNPACK_BYTES_MAX);
+const _: () = assert!(UNPACK_BYTES_MAX <= FETCH_OBJECT_BYTES_MAX);
 const _: () = assert!(RENDER_MEMORY_BYTES_MAX < RENDER_ADDRESS_BYTES_MAX);
 const _: () = assert!(RENDER_COMPLAINT_SHOWN_BYTES_MAX < RENDER_COMPLAINT_BYTES_MAX);
 const _: () = assert!(TREE_PATHS_MAX <= INPUT_FILES_PER_SOURCE_MAX);

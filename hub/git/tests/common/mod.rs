@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use hub_git::{FetchError, Fetched, Fetcher, Source};
@@ -162,6 +162,10 @@ pub(crate) enum Answer {
     Hang,
     /// The same bytes, whatever was asked.
     Bytes(&'static [u8]),
+    /// That what was asked for lies below another URL.
+    Elsewhere(String),
+    /// That somebody must log in; and it notes the logins that it is shown, empty where there was none.
+    Nosy(Arc<Mutex<Vec<String>>>),
 }
 
 /// What goes wrong when content is asked for.
@@ -231,6 +235,8 @@ pub(crate) fn serve_over(
     address
 }
 
+const ASKS: &[u8] = b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 fn respond(stream: &mut dyn Stream, answer: &Answer) {
     let Some(request) = Request::read(stream) else { return };
     let response = match answer {
@@ -238,6 +244,15 @@ fn respond(stream: &mut dyn Stream, answer: &Answer) {
             thread::park();
         },
         Answer::Bytes(bytes) => bytes.to_vec(),
+        Answer::Elsewhere(base) => {
+            let to = format!("{base}{}?{}", request.path, request.query);
+            format!("HTTP/1.1 301 Moved\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .into_bytes()
+        }
+        Answer::Nosy(logins) => {
+            logins.lock().unwrap().push(request.headers.get("authorization").cloned().unwrap_or_default());
+            ASKS.to_vec()
+        }
         Answer::Faulty { root, fault } => {
             let response = request.run_backend(root);
             let asks = request.body.windows(13).any(|part| part == b"command=fetch");
@@ -246,9 +261,7 @@ fn respond(stream: &mut dyn Stream, answer: &Answer) {
         Answer::Git { root, asks } => {
             let sent = request.headers.get("authorization").map(String::as_str);
             match asks {
-                Some(asks) if sent != Some(asks) => {
-                    b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()
-                }
+                Some(asks) if sent != Some(asks) => ASKS.to_vec(),
                 _ => request.run_backend(root),
             }
         }
