@@ -183,8 +183,9 @@ fn time(raw: &[u8], header: &[u8]) -> i64 {
     words.split_whitespace().next().and_then(|secs| secs.parse().ok()).unwrap_or(0)
 }
 
-/// Whether the object `id` was signed by one of the keys: the commit, or an annotated tag on the way
-/// to it. A tag fetched by its name must be the one of this name.
+/// Whether the object `id` that `spec` names was signed by one of the keys: the commit, or, where a
+/// tag is followed, that tag itself under its own name. A tag that another one leads to, or that is on a
+/// branch, proves nothing: whoever may push could give any signed release another name.
 pub(crate) fn head(
     repository: &gix::Repository,
     id: ObjectId,
@@ -199,15 +200,17 @@ pub(crate) fn head(
         match object.kind {
             Kind::Tag => {
                 let tag = object.try_to_tag_ref().map_err(|error| unreadable(id, &explain(&error)))?;
-                let asked = spec.strip_prefix("refs/tags/").filter(|_| depth == 0);
-                let judged = match asked.filter(|asked| tag.name != asked.as_bytes()) {
-                    Some(_) => Err(Distrust::OtherTag(tag.name.to_string())),
-                    None => Signed::tag(&object.data).and_then(|signed| keys.verify(&signed, now)),
-                };
-                match judged {
-                    Ok(()) => return Ok(()),
-                    Err(Distrust::Unsigned) => {}
-                    Err(why) => tagged = tagged.or(Some((format!("tag {id}"), why))),
+                if let Some(asked) = spec.strip_prefix("refs/tags/").filter(|_| depth == 0) {
+                    let judged = if tag.name == asked.as_bytes() {
+                        Signed::tag(&object.data).and_then(|signed| keys.verify(&signed, now))
+                    } else {
+                        Err(Distrust::OtherTag(tag.name.to_string()))
+                    };
+                    match judged {
+                        Ok(()) => return Ok(()),
+                        Err(Distrust::Unsigned) => {}
+                        Err(why) => tagged = Some((format!("tag {id}"), why)),
+                    }
                 }
                 id = tag.target();
             }
@@ -323,6 +326,11 @@ mod tests {
         assert!(matches!(expired, Err(Distrust::Expired(_))), "{expired:?}");
         let revoked = judge(REVOKED, signed!("gpg-gone.commit"), NOW);
         assert!(matches!(revoked, Err(Distrust::Revoked(_))), "{revoked:?}");
+        // A key that stands there twice, as it was before and with its revocation.
+        for keys in [[GONE, REVOKED], [REVOKED, GONE]] {
+            let revoked = judge(&keys.concat(), signed!("gpg-gone.commit"), NOW);
+            assert!(matches!(revoked, Err(Distrust::Revoked(_))), "{revoked:?}");
+        }
         // Signed in what is still to come.
         let early = judge(RSA, signed!("gpg-rsa.commit"), 1_700_000_000);
         assert!(matches!(early, Err(Distrust::Bad(_))), "{early:?}");
