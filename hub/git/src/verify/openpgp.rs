@@ -32,23 +32,27 @@ pub(super) fn verify(keys: &[Key], signature: &str, payload: &[u8], now: i64) ->
     if !signature.hash_alg().is_some_and(is_strong) {
         return Err(Distrust::Unsupported("its hash is weaker than SHA-256".to_owned()));
     }
-    let mut tried = None;
+    let mut judged = Vec::new();
     for key in keys {
         let subkeys = key.public_subkeys.iter().filter(|subkey| is_named(&signature, &subkey.key));
         for subkey in subkeys {
-            match signature.verify(&subkey.key, payload) {
-                Ok(()) => return judge(key, Some(subkey), &signature, now),
-                Err(error) => tried = Some(bad(error)),
-            }
+            let good = signature.verify(&subkey.key, payload).map_err(bad);
+            judged.push(good.and_then(|()| judge(key, keys, Some(subkey), &signature, now)));
         }
         if is_named(&signature, &key.primary_key) {
-            match signature.verify(&key.primary_key, payload) {
-                Ok(()) => return judge(key, None, &signature, now),
-                Err(error) => tried = Some(bad(error)),
-            }
+            let good = signature.verify(&key.primary_key, payload).map_err(bad);
+            judged.push(good.and_then(|()| judge(key, keys, None, &signature, now)));
         }
     }
-    Err(tried.unwrap_or_else(|| Distrust::UnknownKey(issuer(&signature))))
+    verdict(judged, || issuer(&signature))
+}
+
+/// A key may stand there more than once, as it was before and as it is now: where one copy says that
+/// it was revoked, it was; else one that is good is enough.
+fn verdict(judged: Vec<Result<(), Distrust>>, issuer: impl FnOnce() -> String) -> Result<(), Distrust> {
+    let is_revoked = |one: &Result<(), Distrust>| matches!(one, Err(Distrust::Revoked(_)));
+    let decides = judged.iter().position(is_revoked).or_else(|| judged.iter().position(Result::is_ok)).unwrap_or(0);
+    judged.into_iter().nth(decides).unwrap_or_else(|| Err(Distrust::UnknownKey(issuer())))
 }
 
 fn is_strong(hash: HashAlgorithm) -> bool {
@@ -78,11 +82,19 @@ fn issuer(signature: &Signature) -> String {
     fingerprint.or_else(id).unwrap_or_else(|| "without a name".to_owned())
 }
 
-/// Whether the key that made a good signature may sign.
-fn judge(key: &Key, subkey: Option<&SignedPublicSubKey>, signature: &Signature, now: i64) -> Result<(), Distrust> {
+/// Whether the key that made a good signature may sign. `all` may hold other copies of it.
+fn judge(
+    key: &Key,
+    all: &[Key],
+    subkey: Option<&SignedPublicSubKey>,
+    signature: &Signature,
+    now: i64,
+) -> Result<(), Distrust> {
     let primary = &key.primary_key;
     let name = || subkey.map_or_else(|| primary.fingerprint(), |subkey| subkey.key.fingerprint()).to_string();
-    if key.details.revocation_signatures.iter().any(|revocation| revocation.verify_key(primary).is_ok()) {
+    let copies = all.iter().filter(|copy| copy.primary_key.fingerprint() == primary.fingerprint());
+    let mut revocations = copies.flat_map(|copy| &copy.details.revocation_signatures);
+    if revocations.any(|revocation| revocation.verify_key(primary).is_ok()) {
         return Err(Distrust::Revoked(name()));
     }
     let about = about(key).ok_or_else(|| Distrust::Bad("its key says nothing about itself".to_owned()))?;
