@@ -7,21 +7,19 @@
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::{Signal, getpgrp, getpid, kill_current_process_group};
 
 use crate::error::FetchError;
 use crate::mirror;
 use crate::source::{Fetched, Request};
+use crate::watch;
 
 /// The first argument of a program that is to be the child.
 pub const CHILD_ARG: &str = "__git-fetch";
 /// What the answer's line begins with; other lines are no answer.
 pub(crate) const ANSWER: &str = "drover-git-fetch ";
 
-/// Time between looks at how much was fetched.
-const LOOK: Duration = Duration::from_millis(100);
 /// Exit code of a child whose parent is gone.
 const ORPHAN: i32 = 3;
 
@@ -42,31 +40,16 @@ pub fn child_run() -> ExitCode {
     }
     end_with_parent();
     let Ok(request) = serde_json::from_str::<Request>(&request) else { return ExitCode::FAILURE };
-    end_at_limit(&request);
-    let answer = mirror::fetch(&request);
+    let standing = watch::begin(&request);
+    let answer = mirror::fetch(&request, &standing);
     if say(&answer) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Gives an answer. Of two, the parent takes the first.
-fn say(answer: &Result<Fetched, FetchError>) -> bool {
+pub(crate) fn say(answer: &Result<Fetched, FetchError>) -> bool {
     let Ok(line) = serde_json::to_string(answer) else { return false };
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{ANSWER}{line}").and_then(|()| out.flush()).is_ok()
-}
-
-/// Ends the fetch once it brought more than it may: how much comes is the server's to say.
-fn end_at_limit(request: &Request) {
-    let (dir, max) = (request.source.dir.clone(), request.limits.fetch_bytes_max);
-    let answer = Err(FetchError::TooLarge { url: request.source.url.clone(), max });
-    let before = mirror::bytes(&dir);
-    thread::spawn(move || {
-        while mirror::bytes(&dir) <= before.saturating_add(max) {
-            thread::sleep(LOOK);
-        }
-        say(&answer);
-        mirror::clear(&dir);
-        std::process::exit(0);
-    });
 }
 
 fn end_with_parent() {

@@ -2,7 +2,7 @@
 //! its answer.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub struct Fetcher {
     env: Vec<(OsString, OsString)>,
     deadline: Duration,
     limits: Limits,
+    private: Option<PathBuf>,
 }
 
 impl Default for Fetcher {
@@ -61,13 +62,15 @@ impl Fetcher {
     pub fn new(program: impl Into<OsString>, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         let args = args.into_iter().map(Into::into).collect();
         let deadline = Duration::from_secs(limits::FETCH_SECS_MAX);
-        Self { program: program.into(), args, env: Vec::new(), deadline, limits: Limits::default() }
+        let (limits, private) = (Limits::default(), None);
+        Self { program: program.into(), args, env: Vec::new(), deadline, limits, private }
     }
 
     /// Another deadline.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self.limits.deadline_millis = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         self
     }
 
@@ -84,6 +87,21 @@ impl Fetcher {
     #[must_use]
     pub fn mirror_bytes_max(mut self, bytes: u64) -> Self {
         self.limits.mirror_bytes_max = bytes;
+        self
+    }
+
+    /// Another limit of what the child may hold in memory, in bytes, in place of
+    /// [`limits::FETCH_MEMORY_BYTES_MAX`].
+    #[must_use]
+    pub fn memory_bytes_max(mut self, bytes: u64) -> Self {
+        self.limits.memory_bytes_max = bytes;
+        self
+    }
+
+    /// A directory of which the child sees nothing but the source's own, wherever it lies.
+    #[must_use]
+    pub fn private(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.private = Some(dir.into());
         self
     }
 
@@ -124,7 +142,8 @@ impl Fetcher {
         };
         prepare(&source.dir, &location).await?;
         let mut child = self.start(&source, &location)?;
-        let request = Request { source, limits: self.limits };
+        let private = self.private.as_deref().map(absolute).transpose()?;
+        let request = Request { source, limits: self.limits, private };
         match timeout(self.deadline, ask(&mut child.0, &request, &location)).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -237,6 +256,6 @@ fn failed(source: &Source, why: &str) -> FetchError {
     FetchError::Child { url: source.url.clone(), why: why.to_owned() }
 }
 
-fn absolute(path: &Path) -> Result<std::path::PathBuf, FetchError> {
+fn absolute(path: &Path) -> Result<PathBuf, FetchError> {
     std::path::absolute(path).map_err(|error| FetchError::Mirror { dir: path.to_owned(), why: error.to_string() })
 }

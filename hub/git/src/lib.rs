@@ -31,6 +31,7 @@ mod schedule;
 mod source;
 mod ssh;
 mod verify;
+mod watch;
 
 pub use child::{CHILD_ARG, child_main, child_run};
 pub use credentials::{WEBHOOK, access, credentials_folder};

@@ -19,8 +19,9 @@ use crate::credentials::Credentials;
 use crate::error::{FetchError, explain};
 use crate::history::{Descent, descent};
 use crate::remote::{Remote, Target};
-use crate::source::{Fetched, Location, Reference, Request, Source};
+use crate::source::{Fetched, Limits, Location, Reference, Request, Source};
 use crate::verify::{self, Keys};
+use crate::watch::Standing;
 
 const NAME: &str = "mirror.git";
 /// One that is being fetched, to take the place of the other.
@@ -31,6 +32,11 @@ const OLD: &str = "old.git";
 const HEAD: &str = "refs/drover/head";
 /// The accepted head, where it had to be fetched for itself.
 const ACCEPTED: &str = "refs/drover/accepted";
+/// A head and an accepted one of which looking for how they are related cost too much.
+const UNKNOWN: &str = "unknown";
+/// How far back a new head of a server is fetched at first, in commits: an ordinary push or merge. Not
+/// as far as what is there already: a server that never had that, or forgot it, would send all it has.
+const NEW_HEAD_COMMITS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
 /// How much further back each step looks for the accepted head, in commits; together they stay
 /// within `limits::HISTORY_COMMITS_MAX`.
 const DEEPEN: [u32; 4] = [50, 500, 5_000, 50_000];
@@ -51,9 +57,11 @@ fn open_at(git: &Path) -> gix::Result<gix::Repository> {
     gix::open_opts(git, trusted().open_path_as_is(true))
 }
 
-/// It is ours, whoever the files belong to; no other configuration is read.
+/// It is ours, whoever the files belong to; no other configuration is read. What is in it is a
+/// stranger's: small as it lies there, it could unpack to anything.
 fn trusted() -> gix::open::Options {
-    gix::open::Options::isolated().with(gix::sec::Trust::Full)
+    let limit = format!("gitoxide.objects.allocLimit={}", limits::UNPACK_BYTES_MAX);
+    gix::open::Options::isolated().with(gix::sec::Trust::Full).config_overrides([limit])
 }
 
 /// The commit that was fetched last, where it and its tree are there.
@@ -63,8 +71,13 @@ pub(crate) fn held(repository: &gix::Repository) -> Option<ObjectId> {
     repository.has_object(tree).then_some(commit.id)
 }
 
+/// What the ref that was fetched last names: a commit, or a tag.
+fn named(repository: &gix::Repository) -> Option<ObjectId> {
+    repository.try_find_reference(HEAD).ok()??.target().try_id().map(ToOwned::to_owned)
+}
+
 /// Fetches a source into its mirror. Runs in the child.
-pub(crate) fn fetch(request: &Request) -> Result<Fetched, FetchError> {
+pub(crate) fn fetch(request: &Request, standing: &Standing) -> Result<Fetched, FetchError> {
     let source = &request.source;
     let location = Location::parse(&source.url)?;
     let reference = Reference::parse(&location.url(), &source.reference)?;
@@ -81,18 +94,12 @@ pub(crate) fn fetch(request: &Request) -> Result<Fetched, FetchError> {
     }
     let git = recovered(&source.dir)?;
     // From here on foreign bytes are read.
-    confine::to(&source.dir, &location);
+    confine::to(&source.dir, &location, request.private.as_deref());
     let visit = Visit { source, reference, remote, keys };
-    let (packs, bytes) = size(&git);
-    if packs > request.limits.mirror_packs_max || bytes > request.limits.mirror_bytes_max {
-        let fresh = source.dir.join(FRESH);
-        match visit.again(&git, &fresh) {
-            Ok(fetched) => return Ok(fetched),
-            // What there is still serves, and says what is wrong if the source is.
-            Err(_) => remove(&fresh)?,
-        }
-    }
-    visit.fetch(&git)
+    let (fetched, target) = visit.fetch(&git, &request.limits)?;
+    standing.set(&fetched);
+    visit.relate(&git, &target, &fetched.commit)?;
+    Ok(fetched)
 }
 
 /// One visit to a source.
@@ -104,31 +111,45 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
+    /// Brings the mirror up to date, or another in its place.
+    fn fetch(&self, git: &Path, limits: &Limits) -> Result<(Fetched, Target), FetchError> {
+        let (packs, bytes) = size(git);
+        if packs > limits.mirror_packs_max || bytes > limits.mirror_bytes_max {
+            let fresh = self.source.dir.join(FRESH);
+            match self.again(git, &fresh) {
+                Ok(fetched) => return Ok(fetched),
+                // What there is still serves, and says what is wrong if the source is.
+                Err(_) => remove(&fresh)?,
+            }
+        }
+        self.take(git)
+    }
+
     /// Brings a mirror up to date.
-    fn fetch(&self, git: &Path) -> Result<Fetched, FetchError> {
+    fn take(&self, git: &Path) -> Result<(Fetched, Target), FetchError> {
         let repository = self.open_or_make(git)?;
         let before = held(&repository);
         let target = self.remote.resolve(&repository, &self.reference, &self.source.reference)?;
-        if before != Some(target.id) {
-            // A local repository is whole anyway; of a server's, the newest commit is enough until
-            // somebody asks what it descends from.
-            let first = before.is_none() && !matches!(self.remote.location, Location::Local(_));
-            let shallow = if first { Shallow::DepthAtRemote(NonZeroU32::MIN) } else { Shallow::NoChange };
+        if before.is_none() || named(&repository) != Some(target.id) {
+            let shallow = match self.remote.location {
+                // It is whole anyway.
+                Location::Local(_) => Shallow::NoChange,
+                // Of a server's, the newest commit is enough until somebody asks what it descends from.
+                _ if before.is_none() => Shallow::DepthAtRemote(NonZeroU32::MIN),
+                _ if repository.is_shallow().unwrap_or(true) => Shallow::DepthAtRemote(NEW_HEAD_COMMITS),
+                _ => Shallow::NoChange,
+            };
             self.remote.receive(&repository, &target, HEAD, shallow)?;
         }
         let commit = self.head(git)?;
         if let Some(keys) = &self.keys {
             verify(git, &target, keys)?;
         }
-        if let Some(accepted) = self.accepted() {
-            self.deepen(git, &target, accepted, commit)?;
-            self.bring(git, accepted)?;
-        }
-        Ok(Fetched { commit: commit.to_string(), unchanged: before == Some(commit) })
+        Ok((Fetched { commit: commit.to_string(), unchanged: before == Some(commit) }, target))
     }
 
     /// Fetches everything anew into a mirror that takes the place of the old one.
-    fn again(&self, git: &Path, fresh: &Path) -> Result<Fetched, FetchError> {
+    fn again(&self, git: &Path, fresh: &Path) -> Result<(Fetched, Target), FetchError> {
         remove(fresh)?;
         let before = open_at(git).ok().and_then(|repository| held(&repository)).map(|id| id.to_string());
         if let Some(accepted) = self.accepted() {
@@ -139,12 +160,25 @@ impl Visit<'_> {
             let depth = Shallow::DepthAtRemote(NonZeroU32::MIN);
             Remote::new(&old, None)?.receive(&repository, &target, ACCEPTED, depth)?;
         }
-        let fetched = self.fetch(fresh)?;
+        let (fetched, target) = self.take(fresh)?;
         let old = self.source.dir.join(OLD);
         let swap = fs::rename(git, &old).and_then(|()| fs::rename(fresh, git));
         swap.map_err(|error| unusable(git, &error.to_string()))?;
         remove(&old)?;
-        Ok(Fetched { unchanged: before.as_ref() == Some(&fetched.commit), ..fetched })
+        Ok((Fetched { unchanged: before.as_ref() == Some(&fetched.commit), ..fetched }, target))
+    }
+
+    /// Brings what it takes to tell how the head and the accepted one are related.
+    fn relate(&self, git: &Path, target: &Target, commit: &str) -> Result<(), FetchError> {
+        let (Some(accepted), Ok(id)) = (self.accepted(), ObjectId::from_hex(commit.as_bytes())) else { return Ok(()) };
+        if is_left_unknown(self.source, commit) {
+            return Ok(());
+        }
+        self.bring(git, accepted)?;
+        if !self.deepen(git, target, accepted, id)? {
+            leave_unknown(self.source, commit);
+        }
+        Ok(())
     }
 
     fn accepted(&self) -> Option<ObjectId> {
@@ -160,22 +194,22 @@ impl Visit<'_> {
         })
     }
 
-    /// Fetches history until it shows whether `commit` descends from `accepted`, or the limit is
-    /// reached: then it stays unknown, and whoever asks is told so.
-    fn deepen(&self, git: &Path, target: &Target, accepted: ObjectId, commit: ObjectId) -> Result<(), FetchError> {
-        for commits in DEEPEN {
+    /// Fetches history until it shows whether `commit` descends from `accepted`. Where it does not
+    /// within the limit, that stays unknown, which counts as no.
+    fn deepen(&self, git: &Path, target: &Target, accepted: ObjectId, commit: ObjectId) -> Result<bool, FetchError> {
+        for commits in DEEPEN.into_iter().map(Some).chain([None]) {
             // Opened anew: where history is cut has changed.
             let repository = self.open(git)?;
-            match descent(&repository, accepted, commit) {
-                Ok(Descent::Unknown) => self.remote.receive(&repository, target, HEAD, Shallow::Deepen(commits))?,
-                Ok(Descent::Yes | Descent::No) => break,
-                Err(error) => return Err(unusable(git, &explain(&error))),
+            let found = descent(&repository, accepted, commit).map_err(|error| unusable(git, &explain(&error)))?;
+            match commits.filter(|_| found == Descent::Unknown && repository.is_shallow().unwrap_or(true)) {
+                Some(commits) => self.remote.receive(&repository, target, HEAD, Shallow::Deepen(commits))?,
+                None => return Ok(found != Descent::Unknown),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
-    /// Brings the accepted head where history did not: after a rewind, into a new mirror, what
+    /// Brings the accepted head where it is missing: after a rewind, into a new mirror, what
     /// clusters run must still be readable. A server may have forgotten it, or give no commits by
     /// id: whoever reads it is told then.
     fn bring(&self, git: &Path, accepted: ObjectId) -> Result<(), FetchError> {
@@ -218,11 +252,27 @@ impl Visit<'_> {
 /// Whether the head is signed by somebody who may: the commit, or the tag that was fetched.
 fn verify(git: &Path, target: &Target, keys: &Keys) -> Result<(), FetchError> {
     let repository = open_at(git).map_err(|error| unusable(git, &explain(&error)))?;
-    let head = repository.find_reference(HEAD).map_err(|error| unusable(git, &explain(&error)))?;
-    let id = head.target().try_id().map(ToOwned::to_owned);
-    let id = id.ok_or_else(|| unusable(git, "its head names no object"))?;
+    let id = named(&repository).ok_or_else(|| unusable(git, "its head names no object"))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     verify::head(&repository, id, &target.spec, keys, i64::try_from(now).unwrap_or(i64::MAX))
+}
+
+/// Notes that it cost too much to look for how a head and the accepted one are related.
+pub(crate) fn leave_unknown(source: &Source, commit: &str) {
+    // Without it, it is only looked for again.
+    let _ = fs::write(source.dir.join(UNKNOWN), pair(source, commit));
+}
+
+/// Whether that was noted a short while ago.
+fn is_left_unknown(source: &Source, commit: &str) -> bool {
+    let path = source.dir.join(UNKNOWN);
+    let age = fs::metadata(&path).and_then(|found| found.modified()).map(|at| at.elapsed().unwrap_or_default());
+    age.is_ok_and(|age| age.as_secs() < limits::HISTORY_RETRY_SECS)
+        && fs::read_to_string(&path).is_ok_and(|noted| noted == pair(source, commit))
+}
+
+fn pair(source: &Source, commit: &str) -> String {
+    format!("{} {commit}", source.accepted.as_deref().unwrap_or_default())
 }
 
 /// Where the mirror of a source lies, after what a killed child left was put right: one that was

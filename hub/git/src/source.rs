@@ -33,6 +33,8 @@ pub struct Source {
 pub(crate) struct Request {
     pub(crate) source: Source,
     pub(crate) limits: Limits,
+    /// A directory of which nothing but the source's own may be read.
+    pub(crate) private: Option<PathBuf>,
 }
 
 /// How much a fetch may cost.
@@ -40,6 +42,10 @@ pub(crate) struct Request {
 pub(crate) struct Limits {
     /// What one fetch may bring, in bytes of packs.
     pub(crate) fetch_bytes_max: u64,
+    /// What the process may hold in memory, in bytes.
+    pub(crate) memory_bytes_max: u64,
+    /// Time until the process is killed, in milliseconds.
+    pub(crate) deadline_millis: u64,
     /// A mirror that is larger is made anew.
     pub(crate) mirror_bytes_max: u64,
     /// A mirror with more packs is made anew.
@@ -50,6 +56,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             fetch_bytes_max: limits::FETCH_BYTES_MAX,
+            memory_bytes_max: limits::FETCH_MEMORY_BYTES_MAX,
+            deadline_millis: limits::FETCH_SECS_MAX * 1000,
             mirror_bytes_max: limits::MIRROR_BYTES_MAX,
             mirror_packs_max: limits::MIRROR_PACKS_MAX,
         }
@@ -199,7 +207,7 @@ impl Reference {
 }
 
 /// What follows the user and password of a URL.
-fn without_user(url: &str) -> &str {
+pub(crate) fn without_user(url: &str) -> &str {
     url.rsplit_once('@').map_or(url, |(_, rest)| rest)
 }
 

@@ -365,3 +365,29 @@ async fn the_process_that_fetches_reads_and_writes_its_own() {
     assert_eq!(noted(&mirror, "stolen"), "", "what is not the source's cannot be read");
     assert!(!target.exists(), "nothing is written outside the mirror");
 }
+
+/// A repository of this machine may lead anywhere, but not to the hub's keys.
+#[tokio::test]
+async fn the_hubs_directory_is_closed_to_the_process_that_fetches() {
+    let repo = Repo::new();
+    repo.commit("a.yaml", "one");
+    let mirror = Mirror::main(&repo);
+    let hub = mirror.dir.path();
+    fs::create_dir_all(hub.join("keys")).unwrap();
+    fs::write(hub.join("keys/secret"), "s3cret").unwrap();
+    let (programs, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(elsewhere.path().join("shared"), "objects").unwrap();
+    let (hidden, shared) = (hub.join("keys/secret"), elsewhere.path().join("shared"));
+    let script = format!(
+        "#!/bin/sh\ncd \"$HOME\"\ncat '{}' >stolen\ncat '{}' >shared\nexit 1\n",
+        hidden.display(),
+        shared.display()
+    );
+    let program = programs.path().join("git-upload-pack");
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.path().display(), std::env::var("PATH").unwrap());
+    assert!(fetcher().private(hub).env("PATH", path).fetch(&mirror.source).await.is_err());
+    assert_eq!((noted(&mirror, "shared").as_str(), noted(&mirror, "stolen").as_str()), ("objects", ""));
+    assert!(fetcher().private(hub).fetch(&mirror.source).await.is_ok());
+}

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::{Answer, Fault, Mirror, Repo, fetch, fetcher, git, serve, still_reads};
 use hub_core::snapshot::Mode;
-use hub_git::{FetchError, fill, is_descendant, read};
+use hub_git::{FetchError, ReadError, fill, is_descendant, read};
 use proto_model::limits;
 
 #[test]
@@ -189,6 +189,74 @@ async fn a_repository_that_is_larger_than_the_limit() {
     let bytes: u64 = packs.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
     assert!(bytes < 100_000, "what was fetched in vain is removed: {bytes} bytes");
     const { assert!(limits::FETCH_BYTES_MAX == 1 << 30) };
+}
+
+/// A repository whose `main` has a history of what does not compress, 200 KB a commit.
+fn with_heavy_history(commits: u32) -> Repo {
+    let repo = Repo::new();
+    for n in 0..commits {
+        let noise: Vec<u8> = (0..50_000_u32)
+            .flat_map(|i| ((i + n * 50_000).wrapping_mul(2_654_435_761) ^ (i << 7)).to_le_bytes())
+            .collect();
+        std::fs::write(repo.path().join("noise"), noise).unwrap();
+        repo.commit("a.yaml", &n.to_string());
+    }
+    repo
+}
+
+/// Where it costs too much to look for the old head, it stays unknown; the new one is there.
+#[tokio::test]
+async fn a_history_that_is_too_large_or_too_slow_leaves_the_new_head() {
+    let repo = with_heavy_history(40);
+    let unrelated = "0123456789012345678901234567890123456789".to_owned();
+    let limited = fetcher().bytes_max(2_000_000);
+    let answer = Answer::Git { root: repo.path().to_owned(), asks: None };
+    let mut mirror = Mirror::of(&format!("http://{}/.git", serve(answer)), "main");
+    mirror.source.accepted = Some(unrelated.clone());
+    let head = limited.fetch(&mirror.source).await.unwrap();
+    assert_eq!(head.commit, repo.head());
+    let known = is_descendant(&mirror.source.dir, &unrelated, &head.commit).await;
+    assert!(matches!(known, Err(ReadError::HistoryTooLong { .. })), "{known:?}");
+    still_reads(&mirror, &head.commit).await;
+    // It is not looked for again, which would cost as much each time.
+    mirror.source.url =
+        format!("http://{}/.git", serve(Answer::Faulty { root: repo.path().to_owned(), fault: Fault::Hang }));
+    assert!(limited.fetch(&mirror.source).await.unwrap().unchanged);
+
+    // It takes too long, with another mirror.
+    let mut mirror = Mirror::main(&repo);
+    let answer = Answer::Git { root: repo.path().to_owned(), asks: None };
+    mirror.source.url = format!("http://{}/.git", serve(answer));
+    let head = fetch(&mirror.source).await.unwrap().commit;
+    mirror.source.accepted = Some(unrelated.clone());
+    mirror.source.url =
+        format!("http://{}/.git", serve(Answer::Faulty { root: repo.path().to_owned(), fault: Fault::Hang }));
+    let fetched = fetcher().deadline(Duration::from_secs(3)).fetch(&mirror.source).await.unwrap();
+    assert_eq!((fetched.commit, fetched.unchanged), (head, true));
+}
+
+/// A megabyte that becomes more than a process may hold.
+#[tokio::test]
+async fn a_file_that_unpacks_to_more_than_is_held() {
+    let mut turned = Turned::new().await;
+    let file = std::fs::File::create(turned.repo.path().join("zeros")).unwrap();
+    file.set_len(limits::FETCH_OBJECT_BYTES_MAX as u64 + 1).unwrap();
+    turned.repo.commit("b.yaml", "x");
+    turned.meets(Answer::Git { root: turned.repo.path().to_owned(), asks: None });
+    let error = fetch(&turned.mirror.source).await.unwrap_err();
+    let max = limits::FETCH_OBJECT_BYTES_MAX as u64;
+    assert_eq!(error, FetchError::TooMuchMemory { url: turned.mirror.source.url.clone(), max });
+    still_reads(&turned.mirror, &turned.good).await;
+}
+
+/// However it came to need it.
+#[tokio::test]
+async fn a_fetch_that_needs_more_memory_than_it_may() {
+    let mut turned = Turned::new().await;
+    turned.fails(Fault::Slow);
+    let error = fetcher().memory_bytes_max(1_000_000).fetch(&turned.mirror.source).await.unwrap_err();
+    assert_eq!(error, FetchError::TooMuchMemory { url: turned.mirror.source.url.clone(), max: 1_000_000 });
+    still_reads(&turned.mirror, &turned.good).await;
 }
 
 #[tokio::test]

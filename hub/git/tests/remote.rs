@@ -107,6 +107,52 @@ async fn history_is_fetched_only_as_far_as_it_is_needed() {
     assert_eq!(is_descendant(&mirror.source.dir, &head, &rewound).await, Ok(false));
 }
 
+/// A server that never had the old head, or forgot it, has nothing in common with the mirror: it
+/// would send all that it has.
+#[tokio::test]
+async fn a_forced_push_of_one_commit_brings_no_whole_history() {
+    let repo = Repo::new();
+    // More than the steps back before it is clear that the old head is in none of them.
+    for n in 0..200 {
+        repo.commit("a.yaml", &n.to_string());
+    }
+    let mut mirror = over_http(git(&repo, None));
+    let old = fetch(&mirror.source).await.unwrap().commit;
+    for text in ["amended", "once more"] {
+        repo.write("a.yaml", text);
+        repo.git(&["commit", "-q", "-a", "--amend", "-m", "amended"]);
+        repo.git(&["reflog", "expire", "--expire=all", "--all"]);
+        repo.git(&["gc", "-q", "--prune=now"]);
+        assert_eq!(fetch(&mirror.source).await.unwrap().commit, repo.head());
+        assert!(count(&mirror) < 10, "{} commits", count(&mirror));
+    }
+    // As far as it takes to know.
+    mirror.source.accepted = Some(old.clone());
+    assert_eq!(fetch(&mirror.source).await.unwrap().commit, repo.head());
+    assert_eq!(is_descendant(&mirror.source.dir, &old, &repo.head()).await, Ok(false));
+}
+
+/// What a merge or a few commits at once bring is seen without a further question.
+#[tokio::test]
+async fn a_push_is_fetched_at_once() {
+    let repo = Repo::new();
+    for n in 0..20 {
+        repo.commit("a.yaml", &n.to_string());
+    }
+    let mut mirror = over_http(git(&repo, None));
+    for n in 0..3 {
+        let old = fetch(&mirror.source).await.unwrap().commit;
+        mirror.source.accepted = Some(old.clone());
+        repo.git(&["checkout", "-q", "-B", "topic"]);
+        repo.commit("b.yaml", &n.to_string());
+        repo.git(&["checkout", "-q", "main"]);
+        repo.git(&["merge", "-q", "--no-ff", "--no-edit", "topic"]);
+        assert_eq!(fetch(&mirror.source).await.unwrap().commit, repo.head());
+        assert_eq!(is_descendant(&mirror.source.dir, &old, &repo.head()).await, Ok(true));
+        assert!(count(&mirror) < 12, "{} commits", count(&mirror));
+    }
+}
+
 /// Commits that a mirror holds.
 fn count(mirror: &Mirror) -> usize {
     common::git(&mirror.git_dir(), &["rev-list", "--count", "refs/drover/head"]).parse().unwrap()
@@ -172,7 +218,7 @@ fn the_child_ends_with_its_parent() {
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let request = format!(
-        r#"{{"source":{{"url":"{}","reference":"main","dir":"{}","credentials":null,"signers":null,"accepted":null}},"limits":{{"fetch_bytes_max":1000,"mirror_bytes_max":1000,"mirror_packs_max":1}}}}"#,
+        r#"{{"source":{{"url":"{}","reference":"main","dir":"{}","credentials":null,"signers":null,"accepted":null}},"limits":{{"fetch_bytes_max":1000,"memory_bytes_max":1000000000,"deadline_millis":60000,"mirror_bytes_max":1000,"mirror_packs_max":1}},"private":null}}"#,
         mirror.source.url,
         mirror.source.dir.display()
     );

@@ -88,3 +88,40 @@ async fn a_signed_tag_counts_for_its_commit() {
     repo.git(&["tag", "-f", "-a", "-m", "not signed itself", "v3", &signed]);
     assert_eq!(fetch(&signed_by(&repo, "v3", SIGNER).source).await.unwrap().commit, signed);
 }
+
+/// Whoever may push tags could give any signed release another name, or put it on a branch.
+#[tokio::test]
+async fn a_tag_within_another_or_on_a_branch_counts_for_nothing() {
+    let repo = repo();
+    let commit = put(&repo, "commit", "unsigned.commit", "refs/heads/main");
+    let signed = put(&repo, "tag", "ssh.tag", "refs/tags/v1");
+    let unsigned = Err(FetchError::Unverified { object: format!("commit {commit}"), why: Distrust::Unsigned });
+    repo.git(&["tag", "-a", "-m", "not signed itself", "release", &signed]);
+    assert_eq!(fetch(&signed_by(&repo, "release", SIGNER).source).await, unsigned);
+    // Git itself puts no tag on a branch.
+    std::fs::write(repo.path().join(".git/refs/heads/release"), format!("{signed}\n")).unwrap();
+    repo.git(&["update-ref", "refs/other/release", &signed]);
+    for reference in ["refs/heads/release", "refs/other/release", &signed] {
+        assert_eq!(fetch(&signed_by(&repo, reference, SIGNER).source).await, unsigned, "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn a_tag_that_was_signed_anew_on_the_same_commit_is_fetched() {
+    let repo = repo();
+    let commit = put(&repo, "commit", "unsigned.commit", "refs/heads/main");
+    repo.git(&["tag", "-a", "-m", "not signed yet", "v1", &commit]);
+    let server = common::serve(common::Answer::Git { root: repo.path().to_owned(), asks: None });
+    let local = signed_by(&repo, "v1", SIGNER);
+    let mut remote = signed_by(&repo, "v1", SIGNER);
+    remote.source.url = format!("http://{server}/.git");
+    for mirror in [&local, &remote] {
+        let error = fetch(&mirror.source).await.unwrap_err();
+        assert!(matches!(error, FetchError::Unverified { why: Distrust::Unsigned, .. }), "{error}");
+    }
+    put(&repo, "tag", "ssh.tag", "refs/tags/v1");
+    for mirror in [&local, &remote] {
+        assert_eq!(fetch(&mirror.source).await.unwrap().commit, commit);
+        assert!(fetch(&mirror.source).await.unwrap().unchanged);
+    }
+}

@@ -169,6 +169,7 @@ pub async fn start(args: Run) -> anyhow::Result<Running> {
 /// # Errors
 /// As [`start`].
 pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> {
+    let fetcher = fetcher.private(&args.dir);
     let dir = Dir::new(&args.dir);
     let (lock, identity, store) = spawn_blocking({
         let dir = dir.clone();

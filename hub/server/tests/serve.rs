@@ -319,6 +319,25 @@ async fn a_rewind_waits_for_its_approval() {
     world.status_until(|status| status.sources[0].commit == first).await;
 }
 
+/// Here the history ends before it shows; elsewhere it is too long, or too large.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_whose_history_is_not_known_waits_as_a_rewind() {
+    let world = world().await;
+    let other = world.temp.path().join("other");
+    common::git(&other, &["clone", "-q", &world.repo().to_string_lossy(), "."]);
+    common::git(&other, &["checkout", "-q", "--orphan", "again"]);
+    common::git(&other, &["commit", "-q", "-m", "one"]);
+    common::git(&other, &["commit", "-q", "--allow-empty", "-m", "two"]);
+    let head = common::git(&other, &["rev-parse", "HEAD"]);
+    let url = format!("file://{}", other.display());
+    common::git(&world.repo(), &["fetch", "-q", "--depth", "1", &url, "again"]);
+    common::git(&world.repo(), &["reset", "-q", "--hard", "FETCH_HEAD"]);
+    world.status_until(|status| status.sources[0].rewind_commit == head).await;
+    let approve = ApproveRewind { source: "main".into(), head: head.clone() };
+    world.execute("rewind", Operator::ApproveRewind(approve)).await.unwrap();
+    world.status_until(|status| status.sources[0].commit == head).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_commit_never_replaces_a_good_one() {
     let world = world().await;

@@ -209,15 +209,26 @@ impl Follower {
         }
         info!(source = self.spec.name, %commit, "saw a new head");
         if let Some(accepted) = accepted.filter(|accepted| *accepted != commit) {
-            let descends = hub_git::is_descendant(self.preparer.mirror(), &accepted, &commit).await;
-            if !descends.map_err(|error| error.to_string())? && !self.is_approved(&commit) {
+            let rewind = self.rewind(&accepted, &commit).await?;
+            if let Some(reason) = rewind.filter(|_| !self.is_approved(&commit)) {
                 if !self.spec.follows_rewinds {
-                    return self.hold(commit, accepted).await;
+                    return self.hold(commit, accepted, &reason).await;
                 }
-                warn!(source = self.spec.name, %commit, %accepted, "the source was rewound, and is followed as declared");
+                warn!(source = self.spec.name, %commit, %accepted, reason, "the source was rewound, and is followed as declared");
             }
         }
         self.give(commit).await
+    }
+
+    /// Why a head counts as a rewind. What is not known must not pass for a descendant, nor keep the
+    /// source where it is for ever.
+    async fn rewind(&self, accepted: &str, commit: &str) -> Result<Option<String>, String> {
+        match hub_git::is_descendant(self.preparer.mirror(), accepted, commit).await {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some(format!("{commit} does not descend from {accepted}"))),
+            Err(unknown @ hub_git::ReadError::HistoryTooLong { .. }) => Ok(Some(unknown.to_string())),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// A rewind that waited is over once the source is at the accepted head again.
@@ -235,13 +246,13 @@ impl Follower {
         approved(self.hub.state().fleet(), self) == Some(commit)
     }
 
-    /// A head that is no descendant of the accepted one waits for an operator's word.
-    async fn hold(&mut self, commit: String, accepted: String) -> Result<(), String> {
+    /// A head that is not known to descend from the accepted one waits for an operator's word.
+    async fn hold(&mut self, commit: String, accepted: String, reason: &str) -> Result<(), String> {
         let state = self.hub.state();
         let known = state.fleet().sources.get(&self.spec.name);
         let rewind = known.and_then(|source| source.rewind.as_ref());
         if rewind.is_none_or(|rewind| rewind.commit != commit) {
-            warn!(source = self.spec.name, %commit, %accepted, "the source was rewound: held");
+            warn!(source = self.spec.name, %commit, %accepted, reason, "the source was rewound: held");
             let command = Command::Rewind { source: self.spec.name.clone(), commit };
             self.hub.leader.command(command).await.map_err(|refused| refused.to_string())?;
         }
