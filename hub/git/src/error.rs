@@ -218,6 +218,14 @@ pub enum ReadError {
         /// The limit.
         max: usize,
     },
+    /// Its trees, or it itself, are larger than any that people make.
+    #[error("commit {commit} is not read: {why}; keep it smaller")]
+    TooLarge {
+        /// The commit.
+        commit: String,
+        /// What is too large, and the limit.
+        why: String,
+    },
     /// Whether one commit descends from the other lies beyond the history that was fetched.
     #[error(
         "whether {new} descends from {old} is not known: it lies further back than what is looked at, up to {max} \

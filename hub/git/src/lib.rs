@@ -38,6 +38,6 @@ pub use credentials::{WEBHOOK, access, credentials_folder};
 pub use error::{Distrust, FetchError, ReadError};
 pub use fetcher::{Fetcher, fetch};
 pub use history::{CommitInfo, commit_info, is_descendant, resolve};
-pub use read::{Tree, fill, read};
+pub use read::{Tree, fill, read, sizes};
 pub use schedule::{Failure, Place, Schedule};
 pub use source::{Fetched, Signers, Source, place};

@@ -1,12 +1,13 @@
 //! A commit's tree as a value.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use gix::ObjectId;
 use gix::objs::tree::EntryKind;
 use hub_core::catalog::Defect;
-use hub_core::snapshot::{File, GIT_MODULES, Mode, Modules, Snapshot, path_of};
+use hub_core::snapshot::{File, GIT_MODULES, Mode, Modules, Snapshot, is_declaration, path_of};
 use proto_model::limits;
 
 use crate::error::ReadError;
@@ -24,7 +25,9 @@ pub struct Tree {
 
 /// Reads the tree of a commit below the folder `path` (empty for all of it): every path with its
 /// Git id and mode, and the content of the files that `want` names. `want` sees the path relative
-/// to the folder, with `/`, and the entry without content.
+/// to the folder, with `/`, and the entry without content. A declaration that is larger than
+/// [`limits::DECLARATION_BYTES_MAX`], or with which they come to more than
+/// [`limits::DECLARATIONS_BYTES_MAX`], has no content afterwards: whoever parses it says so.
 ///
 /// `dir` is the directory of a [`crate::Source`], or of any repository of this machine, with or
 /// without a work tree.
@@ -41,7 +44,10 @@ pub async fn read(
     let (commit, path) = (commit.to_owned(), path.to_owned());
     on_mirror(dir.to_owned(), move |repository| {
         let id = parse(&commit)?;
-        let found = repository.find_commit(id).map_err(|_| ReadError::NoCommit { commit: commit.clone() })?;
+        let missing = |_| ReadError::NoCommit { commit: commit.clone() };
+        let size = repository.find_header(id).map_err(missing)?.size();
+        within(size, limits::TREE_BYTES_MAX).map_err(|why| unfit(&commit, &format!("it {why}")))?;
+        let found = repository.find_commit(id).map_err(missing)?;
         let root = found.tree_id().map_err(|error| damaged(&commit, &error))?.detach();
         let mut reader = Reader { repository, commit: &commit, path: &path, tree: Tree::default(), trees: 0 };
         let folder = reader.folder(root)?;
@@ -76,8 +82,9 @@ pub async fn fill(
     let commit = snapshot.commit.clone();
     let (filled, defects) = on_mirror(dir.to_owned(), move |repository| {
         let (mut filled, mut defects) = (Vec::with_capacity(wanted.len()), Vec::new());
+        let mut blobs = Blobs::new(repository, &commit);
         for (path, mut file) in wanted {
-            match content(repository, &commit, &path, &mut file)? {
+            match blobs.read(&path, &mut file)? {
                 None => filled.push((path, file)),
                 Some(defect) if defects.len() < limits::DEFECTS_MAX => defects.push(defect),
                 Some(_) => {}
@@ -90,26 +97,83 @@ pub async fn fill(
     Ok(defects)
 }
 
-/// Reads one file; a defect where it is too large.
-fn content(
-    repository: &gix::Repository,
-    commit: &str,
-    path: &str,
-    file: &mut File,
-) -> Result<Option<Defect>, ReadError> {
-    if matches!(file.mode, Mode::Submodule | Mode::Unnamed) {
-        return Ok(None);
+/// The sizes in bytes of the files of a snapshot that `paths` names, without reading them; of what
+/// is no file, or not in the snapshot, there is none.
+///
+/// # Errors
+/// Where an object is not in the mirror or damaged.
+pub async fn sizes(
+    dir: &Path,
+    snapshot: &Snapshot,
+    paths: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Result<BTreeMap<String, u64>, ReadError> {
+    let of = |path: &str| snapshot.files.get(path).filter(|file| has_content(file)).map(|file| file.id.clone());
+    let paths = paths.into_iter().filter_map(|path| Some((path.as_ref().to_owned(), of(path.as_ref())?)));
+    let wanted: BTreeMap<String, String> = paths.collect();
+    let commit = snapshot.commit.clone();
+    on_mirror(dir.to_owned(), move |repository| {
+        let blobs = Blobs::new(repository, &commit);
+        wanted.into_iter().map(|(path, id)| Ok((path, blobs.size(parse(&id)?)?))).collect()
+    })
+    .await
+}
+
+fn has_content(file: &File) -> bool {
+    !matches!(file.mode, Mode::Submodule | Mode::Unnamed)
+}
+
+/// Contents, each read once, under however many paths it stands.
+struct Blobs<'a> {
+    repository: &'a gix::Repository,
+    commit: &'a str,
+    read: HashMap<ObjectId, Arc<[u8]>>,
+}
+
+impl<'a> Blobs<'a> {
+    fn new(repository: &'a gix::Repository, commit: &'a str) -> Self {
+        Self { repository, commit, read: HashMap::new() }
     }
-    let id = parse(&file.id)?;
-    let size = repository.find_header(id).map_err(|error| damaged(commit, &error))?.size();
-    let max = limits::FILE_BYTES_MAX;
-    if size > max as u64 {
-        let message = format!("the file has {size} bytes, and at most {max} are read: split it");
-        return Ok(Some(Defect { file: path.to_owned(), line: 0, message, bundle: None, note: false }));
+
+    fn size(&self, id: ObjectId) -> Result<u64, ReadError> {
+        self.repository.find_header(id).map(|header| header.size()).map_err(|error| damaged(self.commit, &error))
     }
-    let mut blob = repository.find_blob(id).map_err(|error| damaged(commit, &error))?;
-    file.bytes = Some(Arc::from(blob.take_data()));
-    Ok(None)
+
+    /// Reads one file; a defect where it is too large.
+    fn read(&mut self, path: &str, file: &mut File) -> Result<Option<Defect>, ReadError> {
+        if !has_content(file) {
+            return Ok(None);
+        }
+        let id = parse(&file.id)?;
+        if let Some(known) = self.read.get(&id) {
+            file.bytes = Some(Arc::clone(known));
+            return Ok(None);
+        }
+        let defect = |message| Defect { file: path.to_owned(), line: 0, message, bundle: None, note: false };
+        if let Err(why) = within(self.size(id)?, limits::FILE_BYTES_MAX) {
+            return Ok(Some(defect(format!("the file {why}: split it"))));
+        }
+        let mut blob = match self.repository.find_blob(id) {
+            Ok(blob) => blob,
+            Err(error) if error.is_resource_exhausted() => {
+                let why = "the file is stored as a difference of one that is too large to unpack: add it anew";
+                return Ok(Some(defect(why.to_owned())));
+            }
+            Err(error) => return Err(damaged(self.commit, &error)),
+        };
+        let bytes: Arc<[u8]> = Arc::from(blob.take_data());
+        self.read.insert(id, Arc::clone(&bytes));
+        file.bytes = Some(bytes);
+        Ok(None)
+    }
+}
+
+/// Why something is not read.
+fn within(size: u64, max: usize) -> Result<(), String> {
+    if size > max as u64 { Err(format!("has {size} bytes, and at most {max} are read")) } else { Ok(()) }
+}
+
+fn unfit(commit: &str, why: &str) -> ReadError {
+    ReadError::TooLarge { commit: commit.to_owned(), why: why.to_owned() }
 }
 
 struct Reader<'a> {
@@ -121,11 +185,11 @@ struct Reader<'a> {
     trees: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn folder(&self, mut tree: ObjectId) -> Result<ObjectId, ReadError> {
         let missing = || ReadError::NoFolder { commit: self.commit.to_owned(), path: self.path.to_owned() };
         for name in self.path.split('/').filter(|name| !name.is_empty() && *name != ".") {
-            let found = self.repository.find_tree(tree).map_err(|error| damaged(self.commit, &error))?;
+            let found = self.tree(tree)?;
             let entry = found.find_entry(name).ok_or_else(missing)?;
             if entry.kind() != EntryKind::Tree {
                 return Err(missing());
@@ -142,7 +206,7 @@ impl Reader<'_> {
             if self.trees > limits::TREE_PATHS_MAX {
                 return Err(self.too_many());
             }
-            let tree = self.repository.find_tree(id).map_err(|error| damaged(self.commit, &error))?;
+            let tree = self.tree(id)?;
             for entry in tree.iter() {
                 let entry = entry.map_err(|error| damaged(self.commit, &error))?;
                 let (path, is_name) = path_of(&prefix, entry.filename());
@@ -167,10 +231,29 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Looks at a tree, where it is one that a folder could have.
+    fn tree(&self, id: ObjectId) -> Result<gix::Tree<'a>, ReadError> {
+        let size = self.repository.find_header(id).map_err(|error| damaged(self.commit, &error))?.size();
+        within(size, limits::TREE_BYTES_MAX).map_err(|why| unfit(self.commit, &format!("one of its folders {why}")))?;
+        self.repository.find_tree(id).map_err(|error| damaged(self.commit, &error))
+    }
+
     fn contents(&mut self, want: &impl Fn(&str, &File) -> bool) -> Result<(), ReadError> {
+        let mut blobs = Blobs::new(self.repository, self.commit);
+        let mut room = limits::DECLARATIONS_BYTES_MAX as u64;
         for (path, file) in &mut self.tree.snapshot.files {
-            if want(path, file)
-                && let Some(defect) = content(self.repository, self.commit, path, file)?
+            if !has_content(file) || !want(path, file) {
+                continue;
+            }
+            if is_declaration(path) {
+                let size = blobs.size(parse(&file.id)?)?;
+                if size > limits::DECLARATION_BYTES_MAX as u64 || size > room {
+                    continue;
+                }
+                // Each path counts: each is parsed.
+                room -= size;
+            }
+            if let Some(defect) = blobs.read(path, file)?
                 && self.tree.defects.len() < limits::DEFECTS_MAX
             {
                 self.tree.defects.push(defect);
@@ -184,7 +267,7 @@ impl Reader<'_> {
         if !self.tree.snapshot.files.values().any(|file| file.mode == Mode::Submodule) {
             return Ok(());
         }
-        let found = self.repository.find_tree(root).map_err(|error| damaged(self.commit, &error))?;
+        let found = self.tree(root)?;
         let Some(entry) = found.find_entry(GIT_MODULES).filter(|entry| entry.mode().is_blob()) else {
             return Ok(());
         };

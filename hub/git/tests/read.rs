@@ -7,10 +7,11 @@ mod common;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::sync::Arc;
 
 use common::{Mirror, Repo, fetch, git};
 use hub_core::snapshot::Mode;
-use hub_git::{ReadError, fill, read, resolve};
+use hub_git::{ReadError, fill, read, resolve, sizes};
 use proto_model::limits;
 
 #[test]
@@ -196,4 +197,56 @@ async fn a_tree_that_multiplies_itself_meets_the_limit() {
         let error = read(&mirror.source.dir, &head, "", |_, _| false).await.unwrap_err();
         assert!(matches!(error, ReadError::TooManyPaths { .. }), "{error}");
     }
+}
+
+/// One object under many paths: a few kilobytes in Git, and gigabytes in memory.
+#[tokio::test]
+async fn declarations_meet_a_limit_together_and_equal_ones_are_read_once() {
+    let repo = Repo::new();
+    repo.write("0/drover.yaml", &" ".repeat(limits::DECLARATION_BYTES_MAX + 1));
+    for n in 100..200 {
+        repo.write(&format!("{n}/drover.yaml"), &" ".repeat(limits::DECLARATION_BYTES_MAX));
+    }
+    repo.commit("small/drover.yaml", "");
+    let (mirror, head) = fetched(&repo).await;
+    let tree = read(&mirror.source.dir, &head, "", |_, _| true).await.unwrap();
+    let files = &tree.snapshot.files;
+    assert!(tree.snapshot.read("0/drover.yaml").is_none());
+    assert!(tree.snapshot.read("small/drover.yaml").is_some(), "what has room is read");
+    let held: Vec<_> = (100..200).filter_map(|n| files[&format!("{n}/drover.yaml")].bytes.as_ref()).collect();
+    assert_eq!(held.len(), limits::DECLARATIONS_BYTES_MAX / limits::DECLARATION_BYTES_MAX);
+    assert!(held.iter().all(|bytes| Arc::ptr_eq(bytes, held[0])));
+
+    let mut filled = read(&mirror.source.dir, &head, "", |_, _| false).await.unwrap().snapshot;
+    let paths = ["100/drover.yaml", "101/drover.yaml", "absent"];
+    let known = sizes(&mirror.source.dir, &filled, paths).await.unwrap();
+    assert_eq!(known.values().collect::<Vec<_>>(), [&(limits::DECLARATION_BYTES_MAX as u64); 2]);
+    assert!(filled.files.values().all(|file| file.bytes.is_none()), "sizes are known without reading");
+    fill(&mirror.source.dir, &mut filled, paths).await.unwrap();
+    let [one, other, _] = paths.map(|path| filled.read(path));
+    assert!(one.is_some() && Arc::ptr_eq(one.unwrap(), other.unwrap()));
+}
+
+/// What stands in a commit and its trees is not read before it is known to be of a sane size.
+#[tokio::test]
+async fn a_huge_commit_or_tree_is_refused_by_its_header() {
+    let repo = Repo::new();
+    repo.commit("a.yaml", "x");
+    let blob = repo.git(&["rev-parse", "main:a.yaml"]);
+    let raw: Vec<u8> = (0..blob.len() / 2).map(|n| u8::from_str_radix(&blob[2 * n..2 * n + 2], 16).unwrap()).collect();
+    // One entry with a name of many megabytes.
+    let mut tree = b"100644 ".to_vec();
+    tree.resize(limits::TREE_BYTES_MAX, b'n');
+    tree.push(0);
+    tree.extend(raw);
+    std::fs::write(repo.path().join(".git/tree"), tree).unwrap();
+    let tree = repo.git(&["hash-object", "-t", "tree", "--literally", "-w", ".git/tree"]);
+    let commit = repo.git(&["commit-tree", "-m", "x", &tree]);
+    let error = read(repo.path(), &commit, "", |_, _| false).await.unwrap_err();
+    assert!(matches!(error, ReadError::TooLarge { .. }) && error.to_string().contains("folders"), "{error}");
+
+    std::fs::write(repo.path().join(".git/message"), "m".repeat(limits::TREE_BYTES_MAX)).unwrap();
+    let commit = repo.git(&["commit-tree", "-F", ".git/message", "main^{tree}"]);
+    let error = read(repo.path(), &commit, "", |_, _| false).await.unwrap_err();
+    assert!(matches!(error, ReadError::TooLarge { .. }), "{error}");
 }

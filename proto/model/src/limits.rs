@@ -114,6 +114,10 @@ pub const OBJECT_BYTES_MAX: usize = 1_572_864;
 pub const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Largest file of declarations (`drover.yaml`), in bytes.
 pub const DECLARATION_BYTES_MAX: usize = 1024 * 1024;
+/// The declarations of one source together, in bytes, each file counted.
+pub const DECLARATIONS_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The files of one source that say how bundles are made (kustomizations, charts) together, in bytes.
+pub const FOLLOWED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Paths in the tree of one commit.
 pub const TREE_PATHS_MAX: usize = 200_000;
 /// Length of one path in the tree of a commit, in bytes.
@@ -128,6 +132,11 @@ pub const KUSTOMIZATION_FOLDERS_MAX: usize = 1_000;
 pub const RENDERINGS_PER_BUNDLE_MAX: usize = 1_000;
 /// Renderings under way at once, at most one a core.
 pub const RENDERINGS_AT_ONCE_MAX: usize = 8;
+/// Files that are held in memory for renderings of one source under way, in bytes: what the largest
+/// bundle may have, and the file that shows that it has more.
+pub const RENDER_BATCH_BYTES_MAX: usize = BUNDLE_BYTES_MAX + FILE_BYTES_MAX;
+/// Files that are held in memory for renderings of all sources under way, in KiB.
+pub const RENDER_BATCHES_KIB_MAX: usize = 256 * 1024;
 /// Nesting of a YAML or JSON document.
 pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// Nodes that the aliases of one YAML file may expand to.
@@ -487,6 +496,8 @@ const _: () = assert!(
         <= SYNC_MESSAGE_BYTES_MAX
 );
 const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
+const _: () = assert!(DECLARATION_BYTES_MAX <= DECLARATIONS_BYTES_MAX && FILE_BYTES_MAX <= FOLLOWED_BYTES_MAX);
+const _: () = assert!(RENDER_BATCH_BYTES_MAX / 1024 <= RENDER_BATCHES_KIB_MAX);
 // A fresh mirror, with the accepted head, must not be too large again; both are mapped meanwhile.
 const _: () = assert!(2 * FETCH_BYTES_MAX < MIRROR_BYTES_MAX);
 const _: () = assert!(2 * (MIRROR_BYTES_MAX + FETCH_BYTES_MAX) <= FETCH_ADDRESS_BYTES_MAX);

@@ -117,7 +117,14 @@ fn read_file(file: &File, cache: &Cache) -> Result<Arc<FileRead>, String> {
                 .map(|documents| documents.iter().filter(|one| !one.root.is_null()).map(document::read).collect());
             Ok(Arc::new(FileRead { documents }))
         }
-        _ => Err(format!("is larger than {max} bytes; split it")),
+        Some(_) => Err(format!("is larger than {max} bytes; split it")),
+        None => {
+            let all = limits::DECLARATIONS_BYTES_MAX;
+            Err(format!(
+                "is larger than {max} bytes, or one too many of this source's declarations, which may be {all} bytes \
+                 together; split it, or move some to another source"
+            ))
+        }
     }
 }
 

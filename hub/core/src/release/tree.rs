@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use proto_model::limits;
+
 use super::input::InputFile;
 use crate::catalog::Defect;
 use crate::snapshot::{File, Mode, Snapshot};
@@ -90,8 +92,12 @@ impl<'a> Reader<'a> {
             return Some(Arc::clone(bytes));
         }
         if self.snapshot.asked.contains(path) {
-            let max = proto_model::limits::FILE_BYTES_MAX;
-            self.defect(path, 0, &format!("is larger than {max} bytes, or cannot be read; split it"));
+            let (max, all) = (limits::FILE_BYTES_MAX, limits::FOLLOWED_BYTES_MAX);
+            let message = format!(
+                "is larger than {max} bytes, or one too many of the files of this source that say how bundles are \
+                 made, which may be {all} bytes together; split it"
+            );
+            self.defect(path, 0, &message);
         } else {
             self.asks.insert(path.to_owned());
         }
