@@ -3,6 +3,7 @@
 //! join, leave or get other labels.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use hub_core::catalog::{Catalog, Defect, Guard};
@@ -66,6 +67,8 @@ pub(super) struct Publisher {
     dirty: BTreeSet<String>,
     /// Sources of which the head could not be published; they are tried again.
     failed: BTreeSet<String>,
+    /// The source that had its turn last.
+    turn: String,
     /// The clusters that the last goals were made for.
     clusters: OrdMap<String, Cluster>,
     /// Commands on their way, and the source that they speak of.
@@ -94,6 +97,7 @@ impl Publisher {
             heads: BTreeMap::new(),
             dirty: BTreeSet::new(),
             failed: BTreeSet::new(),
+            turn: String::new(),
             clusters: OrdMap::new(),
             under_way: None,
             pending: None,
@@ -146,6 +150,7 @@ impl Publisher {
         self.look_at(&state.fleet().clusters);
         // One that has nothing to say must not keep the others waiting.
         while let Some(source) = self.ready() {
+            self.turn.clone_from(&source);
             let made = self.commands_of(source, state).await?;
             if made.is_some() {
                 return Ok(made);
@@ -158,7 +163,7 @@ impl Publisher {
     /// it, others would get wrong variables.
     fn ready(&self) -> Option<String> {
         let is_ready = |source: &&String| *source == ROOT || self.heads.contains_key(ROOT);
-        self.dirty.iter().find(is_ready).cloned()
+        in_turn(&self.dirty, &self.turn).find(is_ready).cloned()
     }
 
     /// What one source has to say; it is dirty no more, but where clusters must be declared first.
@@ -285,6 +290,13 @@ impl Publisher {
             self.dirty.extend(self.heads.keys().cloned());
         }
     }
+}
+
+/// The sources after the one that had its turn last, and then from the first: one that always has news
+/// keeps nobody else waiting.
+fn in_turn<'a>(sources: &'a BTreeSet<String>, last: &'a str) -> impl Iterator<Item = &'a String> {
+    let after = (Bound::Excluded(last), Bound::Unbounded);
+    sources.range::<str, _>(after).chain(sources.range::<str, _>((Bound::Unbounded, Bound::Included(last))))
 }
 
 fn is_ours(command: &Command) -> bool {
@@ -438,4 +450,19 @@ fn store(prepared: &Prepared, goals: Goals, defects: &Defects, bodies: &Bodies) 
         // What is the same stays what it is as well.
         held: goals.held.into_keys().chain(goals.same).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_has_its_turn() {
+        let sources: BTreeSet<String> = ["a", "b", "main"].map(str::to_owned).into();
+        let turns = |last: &str| in_turn(&sources, last).map(|name| &**name).collect::<Vec<_>>().join(" ");
+        assert_eq!(turns(""), "a b main");
+        assert_eq!(turns("a"), "b main a");
+        assert_eq!(turns("main"), "a b main");
+        assert_eq!(turns("gone"), "main a b");
+    }
 }
