@@ -132,11 +132,14 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
                 None
             }
         };
+        let dice = jitter_millis(1 << 20) as f64 / f64::from(1 << 20);
         if let Some(more) = more {
-            follower.give_more(&more).await;
+            if let Err(reason) = follower.give_more(&more).await {
+                // The next look gives the whole head again.
+                schedule.failed(millis(), &reason, dice);
+            }
             continue;
         }
-        let dice = jitter_millis(1 << 20) as f64 / f64::from(1 << 20);
         let looked = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             looked = follower.look() => looked,
@@ -278,16 +281,21 @@ impl Follower {
     }
 
     /// Clusters came that need other renderings of the same head.
-    async fn give_more(&mut self, missing: &[RenderInput]) {
+    async fn give_more(&mut self, missing: &[RenderInput]) -> Result<(), String> {
         if missing.is_empty() {
-            return;
+            return Ok(());
         }
         match self.preparer.prepare_more(missing).await {
             Ok(None) => {}
             // A leader that is gone needs nothing.
             Ok(Some(prepared)) => drop(self.hub.leader.prepared(prepared).await),
-            Err(reason) => warn!(source = self.spec.name, reason, "the head cannot be rendered for other clusters"),
+            Err(reason) => {
+                warn!(source = self.spec.name, reason, "the head cannot be rendered for other clusters");
+                self.given = None;
+                return Err(reason);
+            }
         }
+        Ok(())
     }
 
     fn tell(&self, error: Option<&String>) {
