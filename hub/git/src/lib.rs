@@ -40,4 +40,4 @@ pub use fetcher::{Fetcher, fetch};
 pub use history::{CommitInfo, commit_info, is_descendant, resolve};
 pub use read::{Tree, fill, read, sizes};
 pub use schedule::{Failure, Place, Schedule};
-pub use source::{Fetched, Signers, Source, place};
+pub use source::{Fetched, Signers, Source, host, place};

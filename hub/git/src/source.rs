@@ -106,6 +106,20 @@ pub fn place(url: &str) -> Place {
     }
 }
 
+/// The host of a URL, in small letters and without its port; empty for this machine, and where a URL
+/// means nothing.
+#[must_use]
+pub fn host(url: &str) -> String {
+    let url = match Location::parse(url) {
+        Ok(Location::Http { url, .. } | Location::Ssh { url }) => url,
+        Ok(Location::Local(_)) | Err(_) => return String::new(),
+    };
+    let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+    let authority = without_user(rest.split('/').next().unwrap_or_default());
+    let end = if authority.starts_with('[') { authority.find(']').map(|at| at + 1) } else { authority.find(':') };
+    authority[..end.unwrap_or(authority.len())].to_ascii_lowercase()
+}
+
 impl Location {
     pub(crate) fn parse(url: &str) -> Result<Self, FetchError> {
         let refuse = |url: &str, why: &str| FetchError::Unsupported { url: url.to_owned(), why: why.to_owned() };
@@ -250,6 +264,20 @@ mod tests {
         }
         assert_eq!(parse("git+ssh://git@example.com/a"), ssh("ssh://git@example.com/a"));
         assert_eq!(place("./a:b"), Place::Local);
+    }
+
+    #[test]
+    fn hosts() {
+        for (url, expected) in [
+            ("https://Git.example.com:8443/a/b.git", "git.example.com"),
+            ("ssh://git@git.example.com:2222/a", "git.example.com"),
+            ("git@git.example.com:a/b.git", "git.example.com"),
+            ("http://[::1]:9/x", "[::1]"),
+            ("/srv/git", ""),
+            ("nonsense://x", ""),
+        ] {
+            assert_eq!(host(url), expected, "{url}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ use crate::log::{Applied, Raft, Replicated, State};
 use crate::metrics::{self, Metrics};
 use crate::node::Node;
 use crate::rate::Rate;
-use crate::source::{self, Places, Pokes, Spec};
+use crate::source::{self, Places, Pokes, Room, Spec};
 use crate::tls::{self, Acceptor, Certificate};
 use crate::{collect, control, enroll, hooks, sync};
 
@@ -62,7 +62,9 @@ pub struct Hub {
     /// Enrolments that are let through.
     pub enrolments: Rate,
     /// Room for fetches under way, beside that of the root source.
-    pub fetches: Semaphore,
+    pub fetches: Room,
+    /// Room for files that renderings under way read, in KiB.
+    pub rendering: Semaphore,
     /// The sources that are followed.
     pub pokes: Pokes,
     /// Turns true when the hub stops.
@@ -198,7 +200,8 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
         metrics: Arc::clone(&metrics),
         attaches: Rate::new(limits::ATTACHES_PER_SEC_MAX, Instant::now()),
         enrolments: Rate::new(limits::ENROLMENTS_PER_SEC_MAX, Instant::now()),
-        fetches: Semaphore::new(limits::FETCHES_MAX),
+        fetches: Room::default(),
+        rendering: Semaphore::new(limits::RENDER_BATCHES_KIB_MAX as usize),
         pokes: Pokes::default(),
         stop: stopped.clone(),
     });

@@ -408,6 +408,8 @@ pub const POLL_LOCAL_SECS: u64 = 1;
 pub const SOURCES_MAX: usize = 100;
 /// Fetches of sources under way at once, beside that of the root source.
 pub const FETCHES_MAX: usize = 16;
+/// Fetches of sources from one host under way at once.
+pub const FETCHES_PER_HOST_MAX: usize = 4;
 /// Keys that may sign the commits of one source.
 pub const SIGNERS_PER_SOURCE_MAX: usize = 100;
 /// Globs of namespaces, or custom kinds, of one source.
@@ -497,9 +499,10 @@ const _: () = assert!(
 );
 const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
 const _: () = assert!(DECLARATION_BYTES_MAX <= DECLARATIONS_BYTES_MAX && FILE_BYTES_MAX <= FOLLOWED_BYTES_MAX);
-const _: () = assert!(RENDER_BATCH_BYTES_MAX / 1024 <= RENDER_BATCHES_KIB_MAX);
+const _: () = assert!(RENDER_BATCH_BYTES_MAX / 1024 <= RENDER_BATCHES_KIB_MAX as usize);
 // A fresh mirror, with the accepted head, must not be too large again; both are mapped meanwhile.
 const _: () = assert!(2 * FETCH_BYTES_MAX < MIRROR_BYTES_MAX);
+const _: () = assert!(2 * FETCHES_PER_HOST_MAX < FETCHES_MAX);
 const _: () = assert!(2 * (MIRROR_BYTES_MAX + FETCH_BYTES_MAX) <= FETCH_ADDRESS_BYTES_MAX);
 const _: () = assert!(2 * (FETCH_OBJECT_BYTES_MAX as u64) < FETCH_MEMORY_BYTES_MAX);
 // A file and what it is a difference of lie there side by side, with the differences.

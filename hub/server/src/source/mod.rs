@@ -4,6 +4,7 @@
 mod manage;
 mod poke;
 mod prepare;
+mod room;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use prepare::Preparer;
 
 pub use manage::{Places, manage};
 pub use poke::{Followed, Pokes};
+pub use room::Room;
 
 /// Name of the source that `drover-hub` is started with.
 pub const ROOT: &str = "main";
@@ -198,7 +200,7 @@ impl Follower {
         // The root waits for nobody: others that hang must not keep it from being mended.
         let _room = match self.spec.name == ROOT {
             true => None,
-            false => self.hub.fetches.acquire().await.ok(),
+            false => self.hub.fetches.enter(&hub_git::host(&self.spec.url)).await,
         };
         self.fetcher.fetch(&source).await.map_err(|error| error.to_string())
     }
