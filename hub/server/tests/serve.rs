@@ -9,7 +9,7 @@ use common::{World, csr};
 use hub_server::identity::{self, Authority, Name};
 use proto_model::ask::{Answer, BundleDiff, Change, FieldDiff, ObjectDiff};
 use proto_model::delta::{Refusal, ToHub, ToSpoke};
-use proto_model::{GroupKind, Identity};
+use proto_model::{GroupKind, Identity, limits};
 use proto_wire::control::control_client::ControlClient;
 use proto_wire::control::execute_request::Command as Operator;
 use proto_wire::control::{
@@ -317,6 +317,22 @@ async fn a_rewind_waits_for_its_approval() {
     let approve = ApproveRewind { source: "main".into(), head: first.clone() };
     world.execute("rewind", Operator::ApproveRewind(approve)).await.unwrap();
     world.status_until(|status| status.sources[0].commit == first).await;
+}
+
+/// One object under many names: kilobytes in Git, and gigabytes where each is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn declarations_of_more_than_fits_are_defects_with_their_files() {
+    let world = world().await;
+    let spaces = " ".repeat(limits::DECLARATION_BYTES_MAX);
+    let paths: Vec<String> =
+        (0..limits::DECLARATIONS_BYTES_MAX / spaces.len()).map(|n| format!("x{n:03}/drover.yaml")).collect();
+    let files: Vec<(&str, &str)> = paths.iter().map(|path| (&**path, &*spaces)).collect();
+    let commit = world.commit(&files);
+    let status = world.status_until(|status| status.sources[0].commit == commit).await;
+    let said: Vec<&str> = status.sources[0].defects.iter().map(|defect| &*defect.file).collect();
+    // Those of the fleet itself are small and come first, so that the last one has no room.
+    assert_eq!(said, [&**paths.last().unwrap()], "{:?}", status.sources[0].defects);
+    assert!(status.sources[0].defects[0].message.contains("together"), "{:?}", status.sources[0].defects);
 }
 
 /// Here the history ends before it shows; elsewhere it is too long, or too large.

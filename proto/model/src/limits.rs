@@ -136,7 +136,7 @@ pub const RENDERINGS_AT_ONCE_MAX: usize = 8;
 /// bundle may have, and the file that shows that it has more.
 pub const RENDER_BATCH_BYTES_MAX: usize = BUNDLE_BYTES_MAX + FILE_BYTES_MAX;
 /// Files that are held in memory for renderings of all sources under way, in KiB.
-pub const RENDER_BATCHES_KIB_MAX: usize = 256 * 1024;
+pub const RENDER_BATCHES_KIB_MAX: u32 = 256 * 1024;
 /// Nesting of a YAML or JSON document.
 pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// Nodes that the aliases of one YAML file may expand to.

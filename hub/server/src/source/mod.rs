@@ -1,6 +1,7 @@
 //! Follows a source: fetches it when it is due, holds a rewind, and hands each new head, read and
 //! rendered, to the leader.
 
+mod batch;
 mod manage;
 mod poke;
 mod prepare;

@@ -19,6 +19,7 @@ use proto_model::{Digest, Object, limits};
 use tokio::task::spawn_blocking;
 
 use super::Spec;
+use super::batch::{Batch, batches, first_within};
 use crate::bodies::Bodies;
 use crate::hub::Hub;
 use crate::leader::{Defects, Noted, Prepared, assignable};
@@ -70,6 +71,8 @@ impl Preparer {
         let (mut snapshot, parsed) = self.parse(tree.snapshot).await?;
         let catalog = Arc::new(parsed.catalog);
         let wanted = self.wanted(&catalog, &mut snapshot).await?;
+        // Each rendering reads its own.
+        empty(&mut snapshot);
         let tools = self.hub.renderer.tools();
         let clusters = expected(state.fleet(), &catalog);
         let inputs = inputs(&catalog, &wanted.recipes, &clusters, &tools);
@@ -108,6 +111,7 @@ impl Preparer {
                 Ok(Some(self.keep(prepared, snapshot)))
             }
             Err(reason) => {
+                empty(&mut snapshot);
                 self.head = Some((last, snapshot));
                 Err(reason)
             }
@@ -119,9 +123,7 @@ impl Preparer {
         prepared.defects.extend(failed.flatten().chain(self.unfetched.values()).cloned());
         prepared.defects.sort();
         prepared.defects.dedup();
-        for file in snapshot.files.values_mut() {
-            file.bytes = None;
-        }
+        empty(&mut snapshot);
         let prepared = Arc::new(prepared);
         self.head = Some((Arc::clone(&prepared), snapshot));
         prepared
@@ -141,6 +143,7 @@ impl Preparer {
 
     /// The recipes; whatever files they follow from are read on the way.
     async fn wanted(&self, catalog: &Arc<Catalog>, snapshot: &mut Snapshot) -> Result<release::Wanted, String> {
+        let mut room = limits::FOLLOWED_BYTES_MAX as u64;
         loop {
             let (known, catalog) = (std::mem::take(snapshot), Arc::clone(catalog));
             let renderer = Arc::clone(&self.hub.renderer);
@@ -153,15 +156,23 @@ impl Preparer {
             if wanted.asks.is_empty() {
                 return Ok(wanted);
             }
-            self.fill(snapshot, &wanted.asks).await?;
+            // What was asked for and has no content is too large, and whoever needs it says so.
+            snapshot.asked.extend(wanted.asks.iter().cloned());
+            let sizes = self.sizes(snapshot, &wanted.asks).await?;
+            let (paths, left) = first_within(wanted.asks, &sizes, room);
+            room = left;
+            self.fill(snapshot, &paths).await?;
         }
     }
 
     async fn fill(&self, snapshot: &mut Snapshot, paths: &BTreeSet<String>) -> Result<(), String> {
-        // What is too large has no content afterwards, and whoever needs it says so.
-        hub_git::fill(&self.mirror, snapshot, paths).await.map_err(|error| error.to_string())?;
-        snapshot.asked.extend(paths.iter().cloned());
-        Ok(())
+        hub_git::fill(&self.mirror, snapshot, paths).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// The sizes of the files among these that are small enough to be read.
+    async fn sizes(&self, snapshot: &Snapshot, paths: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, String> {
+        let sizes = hub_git::sizes(&self.mirror, snapshot, paths).await.map_err(|error| error.to_string())?;
+        Ok(sizes.into_iter().filter(|(_, size)| *size <= limits::FILE_BYTES_MAX as u64).collect())
     }
 
     /// Renders what is not known yet; gives what is worth knowing of all of it.
@@ -202,14 +213,34 @@ impl Preparer {
             return Ok(());
         }
         let files = missing.iter().flat_map(|input| input.files.iter().map(|file| file.path.clone())).collect();
-        self.fill(snapshot, &files).await?;
+        let sizes = self.sizes(snapshot, &files).await?;
+        for batch in batches(missing, &sizes, limits::BUNDLE_BYTES_MAX as u64, limits::RENDER_BATCH_BYTES_MAX as u64) {
+            self.render_batch(batch, snapshot, renderings).await?;
+        }
+        Ok(())
+    }
+
+    /// Renders a part; its files are in memory only meanwhile.
+    async fn render_batch(
+        &mut self,
+        batch: Batch,
+        snapshot: &mut Snapshot,
+        renderings: &mut Renderings,
+    ) -> Result<(), String> {
+        let Batch { inputs, paths, bytes, .. } = batch;
+        // Other sources have files in memory, too. What there is room for is more than one part.
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let room = self.hub.rendering.acquire_many(kib.min(limits::RENDER_BATCHES_KIB_MAX)).await;
+        self.fill(snapshot, &paths).await?;
         let (hub, all) = (Arc::clone(&self.hub), std::mem::take(snapshot));
         let work = spawn_blocking(move || {
-            let results = render_all(&missing, &all, &hub);
+            let results = render_all(&inputs, &all, &hub);
             (all, results)
         });
         let (all, results) = work.await.map_err(|_| panicked("rendering"))?;
         *snapshot = all;
+        empty(snapshot);
+        drop(room);
         for (input, result) in results {
             match result? {
                 Became::Rendered(rendering, notes) => {
@@ -241,6 +272,13 @@ impl Preparer {
         let put = spawn_blocking(move || bodies.put(&[(digest, Kind::Catalog, &body)]));
         put.await.map_err(|_| panicked("storing"))?.map_err(|error| error.to_string())?;
         Ok(digest)
+    }
+}
+
+/// Lets go of all content.
+fn empty(snapshot: &mut Snapshot) {
+    for file in snapshot.files.values_mut() {
+        file.bytes = None;
     }
 }
 
