@@ -37,6 +37,8 @@ pub struct Offline {
     rendered: BTreeMap<String, BTreeMap<Digest, Rendered>>,
     goals: Goals,
     defects: BTreeSet<Defect>,
+    /// Whether every declaration could be read.
+    is_whole: bool,
 }
 
 /// Why a bundle cannot be shown for a cluster.
@@ -77,14 +79,27 @@ impl Offline {
     /// # Errors
     /// The folder cannot be read, or has more than `limits::TREE_PATHS_MAX` files.
     pub fn load(path: &Path, role: &Role, renderer: &Renderer) -> Result<Self, TreeError> {
+        Self::load_after(path, role, None, renderer)
+    }
+
+    /// The same where a hub has read another state before: of what is defective now it keeps the last good form.
+    ///
+    /// # Errors
+    /// Those of [`Offline::load`].
+    pub fn load_after(
+        path: &Path,
+        role: &Role,
+        last: Option<&Catalog>,
+        renderer: &Renderer,
+    ) -> Result<Self, TreeError> {
         let mut snapshot = tree::paths(path)?;
         let declarations: BTreeSet<String> =
             snapshot.files.keys().filter(|path| is_declaration(path)).cloned().collect();
         tree::read(path, &mut snapshot, declarations)?;
         loop {
-            let asks = Self::asks(&snapshot, role, renderer);
+            let asks = Self::asks(&snapshot, role, last, renderer);
             if asks.is_empty() {
-                return Ok(Self::after(&snapshot, role, None, renderer));
+                return Ok(Self::after(&snapshot, role, last, renderer));
             }
             tree::read(path, &mut snapshot, asks)?;
         }
@@ -93,8 +108,8 @@ impl Offline {
     /// The files of which the content is needed and was not asked for yet. Once there are none,
     /// [`Offline::after`] sees everything.
     #[must_use]
-    pub fn asks(snapshot: &Snapshot, role: &Role, renderer: &Renderer) -> BTreeSet<String> {
-        let parsed = parse_within(snapshot, &role.source, role.may.as_ref(), None, &mut Cache::default());
+    pub fn asks(snapshot: &Snapshot, role: &Role, last: Option<&Catalog>, renderer: &Renderer) -> BTreeSet<String> {
+        let parsed = parse_within(snapshot, &role.source, role.may.as_ref(), last, &mut Cache::default());
         let catalog = parsed.catalog;
         let wanted = wanted(&catalog, snapshot, &renderer.kube_version);
         if !wanted.asks.is_empty() {
@@ -110,6 +125,7 @@ impl Offline {
     pub fn after(snapshot: &Snapshot, role: &Role, last: Option<&Catalog>, renderer: &Renderer) -> Self {
         let parsed = parse_within(snapshot, &role.source, role.may.as_ref(), last, &mut Cache::default());
         let wanted = wanted(&parsed.catalog, snapshot, &renderer.kube_version);
+        let is_whole = parsed.defects.iter().all(|defect| defect.note);
         let mut defects: BTreeSet<Defect> = parsed.defects.into_iter().collect();
         defects.extend(wanted.defects.iter().cloned());
         let clusters: Vec<ClusterFacts> = (0..)
@@ -124,6 +140,7 @@ impl Offline {
             rendered: BTreeMap::new(),
             goals: Goals::default(),
             defects,
+            is_whole,
         };
         offline.render_all(snapshot, renderer);
         if offline.clusters.is_empty() {
@@ -270,6 +287,12 @@ impl Offline {
             names.extend(self.used(&full).into_iter().filter(|name| name.starts_with("cluster.")));
         }
         Ok(names.into_iter().map(|name| (name.to_owned(), layers.resolve(name, cluster))).collect())
+    }
+
+    /// Whether every declaration could be read, so that what none names is named by none.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The catalog.

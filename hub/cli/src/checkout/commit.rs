@@ -31,18 +31,25 @@ pub fn place(folder: &Path) -> Result<Place> {
     bail!("{}: lies in no Git repository; --source names a folder of a checkout", folder.display())
 }
 
-/// A commit and what the hub would make of it.
+/// A commit and what a hub would make of it that has read another one before, where one is given.
 ///
 /// # Errors
 /// There is no such commit, or it cannot be read.
-pub async fn load(place: &Place, reference: &str, role: &Role, renderer: &Renderer) -> Result<(String, Offline)> {
+pub async fn load(
+    place: &Place,
+    reference: &str,
+    role: &Role,
+    before: Option<&Offline>,
+    renderer: &Renderer,
+) -> Result<(String, Offline)> {
+    let last = before.map(Offline::catalog);
     let commit = hub_git::resolve(&place.repository, reference).await?;
     let tree = hub_git::read(&place.repository, &commit, &place.path, |path, _| is_declaration(path)).await?;
     let mut snapshot = tree.snapshot;
     loop {
-        let asks = Offline::asks(&snapshot, role, renderer);
+        let asks = Offline::asks(&snapshot, role, last, renderer);
         if asks.is_empty() {
-            return Ok((commit, Offline::after(&snapshot, role, None, renderer)));
+            return Ok((commit, Offline::after(&snapshot, role, last, renderer)));
         }
         // What is too large has no content afterwards, and whoever needs it says so.
         hub_git::fill(&place.repository, &mut snapshot, &asks).await?;

@@ -54,8 +54,17 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
         charts.push(Locked { origin, digest });
     }
-    for gone in before.charts.iter().filter(|one| !charts.iter().any(|kept| kept.origin == one.origin)) {
-        output::write(&format!("removed {}\n", gone.origin.words()))?;
+    let gone: Vec<&Locked> =
+        before.charts.iter().filter(|one| !charts.iter().any(|kept| kept.origin == one.origin)).collect();
+    if !offline.is_whole() {
+        // A pin that were dropped would come back with whatever the registry has by then.
+        output::tell("some declarations are defective, and their charts are not looked at: `drover lint` lists them");
+        charts.extend(gone.into_iter().cloned());
+        charts.sort_by(|one, other| one.origin.cmp(&other.origin));
+    } else {
+        for one in gone {
+            output::write(&format!("removed {}\n", one.origin.words()))?;
+        }
     }
     let (number, lock) = (count(charts.len() as u64, "chart"), Lock { charts });
     if lock.charts.is_empty() && before.charts.is_empty() {
@@ -87,9 +96,6 @@ fn origins(offline: &Offline) -> Result<BTreeMap<Origin, Option<String>>> {
                 bail!("{}:{line}: {why}", item.file);
             }
         }
-    }
-    if !offline.catalog().held.is_empty() {
-        output::tell("some declarations are defective, and their charts are not looked at: `drover lint` lists them");
     }
     Ok(found)
 }

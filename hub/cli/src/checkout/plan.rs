@@ -64,13 +64,13 @@ enum Form {
 pub async fn run(arguments: Arguments) -> Result<ExitCode> {
     let (role, renderer) = (arguments.seen.role()?, arguments.renders.renderer());
     let place = commit::place(&arguments.source)?;
-    let (against, before) = commit::load(&place, &arguments.against, &role, &renderer).await?;
+    let (against, before) = commit::load(&place, &arguments.against, &role, None, &renderer).await?;
     let (commit, after) = match &arguments.commit {
         Some(reference) => {
-            let (commit, tree) = commit::load(&place, reference, &role, &renderer).await?;
+            let (commit, tree) = commit::load(&place, reference, &role, Some(&before), &renderer).await?;
             (Some(commit), tree)
         }
-        None => (None, Offline::load(&arguments.source, &role, &renderer)?),
+        None => (None, Offline::load_after(&arguments.source, &role, Some(before.catalog()), &renderer)?),
     };
     let plan = document(plan::plan(&before, &after), against, commit);
     output::write(&match arguments.format {

@@ -7,8 +7,10 @@ use anyhow::Result;
 use clap::ValueEnum;
 use hub_render::offline::{Offline, OfflineError};
 
+use crate::checkout::lint::defect;
 use crate::checkout::{Renders, Seen};
 use crate::error::Error;
+use crate::fleet::status::defect_line;
 use crate::output::{self, yaml};
 
 /// Arguments of `drover render`.
@@ -46,7 +48,7 @@ enum Form {
 /// There is no such bundle or cluster, or the bundle has a defect.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let offline = Offline::load(&arguments.source, &arguments.seen.role()?, &arguments.renders.renderer())?;
-    let objects = offline.render(&arguments.bundle, &arguments.cluster).map_err(explain)?;
+    let objects = offline.render(&arguments.bundle, &arguments.cluster).map_err(|error| explain(error, &offline))?;
     let text = match arguments.format {
         Form::Yaml => {
             let documents: Result<Vec<String>> = objects.iter().map(yaml).collect();
@@ -58,14 +60,25 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn explain(error: OfflineError) -> anyhow::Error {
+fn explain(error: OfflineError, offline: &Offline) -> anyhow::Error {
     match error {
+        OfflineError::Unknown(message) if !offline.is_whole() => {
+            let next = "some declarations are defective, it may be one of them: `drover lint` lists them";
+            Error::NotFound(format!("{message}\n{next}")).into()
+        }
         OfflineError::Unknown(message) => {
             let next = "--source names the folder that declares bundles and clusters; a cluster that has its labels from \
                         a token alone is known to the hub only";
             Error::NotFound(format!("{message}\n{next}")).into()
         }
-        OfflineError::Held { .. } => anyhow::anyhow!("{error}\n`drover lint` lists all that is wrong"),
+        OfflineError::Held { ref defects, .. } => {
+            let lines: String = defects
+                .iter()
+                .map(defect)
+                .map(|one| format!("\n{}", defect_line(&one.file, one.line, &one.message)))
+                .collect();
+            anyhow::anyhow!("{error}{lines}\n`drover lint` lists all that is wrong")
+        }
         error => error.into(),
     }
 }

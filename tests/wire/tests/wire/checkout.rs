@@ -61,3 +61,61 @@ fn what_the_hub_would_refuse_of_a_team_is_seen_before_the_merge() -> Result<()> 
     ensure!(drover(&team, &["lint", "--as", "team"])?.status.code() == Some(2), "--as needs --root");
     Ok(())
 }
+
+#[test]
+fn what_is_defective_now_keeps_its_last_form_in_a_plan() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let repo = Repo::new(dir.path().join("root"))?;
+    let cluster =
+        "apiVersion: drover.dev/v1alpha1\nkind: Cluster\nmetadata: {name: a}\nspec: {variables: {level: info}}\n";
+    let bound = "variables: {level: {default: warn}}, targets";
+    repo.write("drover.yaml", &format!("{cluster}---\n{}", APP.replace("targets", bound)))?;
+    repo.write("app/app.yaml", &config_map("app", "${level}"))?;
+    repo.commit("what is good")?;
+    let broken = cluster.replace("spec: {", "spec: {labels: x, ");
+    repo.write("drover.yaml", &format!("{broken}---\n{}", APP.replace("targets", bound)))?;
+    let plan = drover(&repo, &["plan", "--against", "main"])?;
+    let text = String::from_utf8_lossy(&plan.stdout);
+    ensure!(plan.status.code() == Some(1), "the defect is told: {text}");
+    ensure!(
+        text.contains("unknown field \"labels\"") && !text.contains("warn"),
+        "the cluster keeps what it had: {text}"
+    );
+
+    // Whoever asks for what that cluster gets is told why nobody knows it.
+    let render = drover(&repo, &["render", "app", "--cluster", "a"])?;
+    let said = String::from_utf8_lossy(&render.stderr);
+    ensure!(!render.status.success() && said.contains("some declarations are defective"), "{said}");
+    let held = APP.replace("path: app", "pathh: app");
+    repo.write("drover.yaml", &format!("{cluster}---\n{held}"))?;
+    let render = drover(&repo, &["render", "app", "--cluster", "a"])?;
+    let said = String::from_utf8_lossy(&render.stderr);
+    ensure!(!render.status.success() && said.contains("drover.yaml:9: ") && said.contains("pathh"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_lock_keeps_the_pins_of_what_cannot_be_read() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let repo = Repo::new(dir.path().join("root"))?;
+    let lock = format!(
+        "apiVersion: drover.dev/v1alpha1\nkind: Lock\ncharts:\n- repo: https://charts.example.com\n  chart: web\n  \
+         version: 1.2.3\n  digest: sha256:{}\n",
+        "ab".repeat(32)
+    );
+    let chart = "render: {helm: {repo: \"https://charts.example.com\", chart: web, version: 1.2.3}}, targets";
+    repo.write("drover.lock", &lock)?;
+    repo.write("drover.yaml", &APP.replace("path: app, ", "pathh: app, ").replace("targets", chart))?;
+    let locked = drover(&repo, &["lock"])?;
+    let said = String::from_utf8_lossy(&locked.stderr).into_owned() + &String::from_utf8_lossy(&locked.stdout);
+    ensure!(locked.status.success() && said.contains("some declarations are defective"), "{said}");
+    ensure!(!said.contains("removed"), "{said}");
+    ensure!(std::fs::read_to_string(repo.dir().join("drover.lock"))?.contains("1.2.3"), "the pin is there");
+    // What is well and names no chart gives its pin up.
+    repo.write("drover.yaml", APP)?;
+    repo.write("app/app.yaml", &config_map("app", "one"))?;
+    let locked = drover(&repo, &["lock"])?;
+    let said = String::from_utf8_lossy(&locked.stdout);
+    ensure!(locked.status.success() && said.contains("removed"), "{said}");
+    Ok(())
+}
