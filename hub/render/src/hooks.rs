@@ -69,7 +69,10 @@ pub(crate) fn map(placed: Vec<Placed>, defects: &mut Vec<Defect>) -> Mapped {
                 note_kept_definition(&one, &mut notes);
                 kept.push((one, None));
             }
-            Fate::Hook(phase, order) => kept.push((one, Some((phase, order)))),
+            Fate::Hook(phase, order) => {
+                note_upgrade_only(&one, &mut notes);
+                kept.push((one, Some((phase, order))));
+            }
             Fate::LeftOut(why) => {
                 let message = format!("{} is left out: {why}", one.words());
                 notes.push(one.defect(["metadata", "annotations"], message).as_note());
@@ -116,6 +119,21 @@ fn note_kept_definition(one: &Placed, notes: &mut Vec<Defect>) {
             one.words()
         );
         notes.push(one.defect(["metadata", "annotations", HELM_KEEP], message).as_note());
+    }
+}
+
+/// There is no release whose first install could be told from an upgrade.
+fn note_upgrade_only(one: &Placed, notes: &mut Vec<Defect>) {
+    let has_other = [HOOK, ARGO_HOOK].iter().any(|annotation| text(&one.node, annotation).is_some());
+    let Some(hook) = text(&one.node, HELM_HOOK).filter(|_| !has_other) else { return };
+    let installs = ["pre-install", "post-install", "crd-install"];
+    if !hook.split(',').any(|word| installs.contains(&word.trim())) {
+        let message = format!(
+            "{}: {HELM_HOOK}: {hook} runs where the bundle is new in a cluster, too, where Helm would not run it; see \
+             that it does no harm there",
+            one.words()
+        );
+        notes.push(one.defect(["metadata", "annotations", HELM_HOOK], message).as_note());
     }
 }
 

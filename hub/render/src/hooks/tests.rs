@@ -56,6 +56,22 @@ fn what_has_no_place_is_left_out_and_listed() {
     }
 }
 
+/// There is no first install here: what is only for upgrades runs at the first time, too.
+#[test]
+fn hooks_of_upgrades_alone_are_noted() {
+    for (annotations, notes) in [
+        ("helm.sh/hook: pre-upgrade", 1),
+        ("helm.sh/hook: 'post-upgrade, pre-upgrade'", 1),
+        ("helm.sh/hook: 'pre-upgrade, pre-install'", 0),
+        ("helm.sh/hook: post-install", 0),
+        ("helm.sh/hook: pre-upgrade, argocd.argoproj.io/hook: PreSync", 0),
+    ] {
+        let (objects, found, defects) = mapped(&object("Job", annotations));
+        assert!(objects.len() == 1 && defects.is_empty() && found.len() == notes, "{annotations}: {found:?}");
+        assert!(found.iter().all(|one| one.contains("where the bundle is new")), "{found:?}");
+    }
+}
+
 #[test]
 fn hooks_that_nobody_knows_are_defects() {
     for annotations in [
