@@ -47,7 +47,9 @@ pub(super) struct Request {
 pub(super) struct Online {
     /// Files and folders that it may read.
     pub(super) read: Vec<PathBuf>,
-    /// Its environment.
+    /// Its environment. The child has it already; among its arguments everybody on the machine could read
+    /// the password of a proxy.
+    #[serde(skip)]
     pub(super) variables: Vec<(String, String)>,
 }
 

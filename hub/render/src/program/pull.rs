@@ -58,7 +58,8 @@ impl Programs {
         } else {
             String::new()
         };
-        Err(without_secret(why, access) + &next)
+        // Cut only now: half of a secret would not be found.
+        Err(crate::output::shown(&without_secret(why, access)) + &next)
     }
 
     fn pulled(&self, origin: &Origin, access: Option<&Access>) -> Result<Vec<u8>, Failure> {
@@ -160,9 +161,18 @@ fn online() -> Online {
     let variables = NETWORK_VARIABLES.iter();
     let variables: Vec<(String, String)> =
         variables.filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect();
-    let named = variables.iter().filter(|(name, _)| name.starts_with("SSL_")).map(|(_, path)| PathBuf::from(path));
-    let read = NETWORK_FILES.iter().map(PathBuf::from).chain(named).collect();
+    let read = NETWORK_FILES.iter().map(PathBuf::from).chain(authorities(&variables)).collect();
     Online { read, variables }
+}
+
+/// The files and folders that say whom to trust; of folders there may be a list.
+fn authorities(variables: &[(String, String)]) -> Vec<PathBuf> {
+    let paths = |(name, value): &(String, String)| match name.as_str() {
+        "SSL_CERT_FILE" => vec![PathBuf::from(value)],
+        "SSL_CERT_DIR" => value.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
+        _ => Vec::new(),
+    };
+    variables.iter().flat_map(paths).collect()
 }
 
 /// What Helm says first, without the word that it begins with.
@@ -282,5 +292,20 @@ mod tests {
         assert!(distrust(&repo, Some(&access())).ends_with("ca.pem of credentials charts (/c/charts)"));
         let told = without_secret("said hunter2 and YWRhOmh1bnRlcjI=".into(), Some(&access()));
         assert_eq!(told, "said *** and ***");
+    }
+
+    #[test]
+    fn what_the_environment_says_of_trust_and_proxies() {
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let variables = vec![
+            variable("SSL_CERT_FILE", "/a/ca.pem"),
+            variable("SSL_CERT_DIR", "/b::/c"),
+            variable("HTTPS_PROXY", "http://user:hunter2@proxy:3128"),
+        ];
+        let read = authorities(&variables);
+        assert_eq!(read, ["/a/ca.pem", "/b", "/c"].map(PathBuf::from));
+        // The request is an argument, which everybody on the machine can read.
+        let said = serde_json::to_string(&Online { read, variables }).unwrap_or_default();
+        assert!(said.contains("/b") && !said.contains("hunter2"), "{said}");
     }
 }
