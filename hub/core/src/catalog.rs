@@ -25,6 +25,7 @@ pub mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proto_model::limits;
 use serde::{Deserialize, Serialize};
 
 pub use amount::{Amount, Span};
@@ -164,6 +165,16 @@ impl Defect {
         Self { bundle: Some(bundle.into()), ..self }
     }
 
+    /// The same defect as it is kept and shown: on one line, without control characters, and of a length
+    /// that can be read, whatever the file says that it quotes.
+    #[must_use]
+    pub fn shown(mut self) -> Self {
+        const MAX: usize = limits::DEFECT_BYTES_MAX;
+        (self.file, self.message) = (shown(&self.file, MAX), shown(&self.message, MAX));
+        self.bundle = self.bundle.map(|bundle| shown(&bundle, MAX));
+        self
+    }
+
     /// The same words as a note.
     #[must_use]
     pub fn as_note(self) -> Self {
@@ -180,6 +191,20 @@ impl std::fmt::Display for Defect {
             (file, line) => write!(f, "{file}:{line}: {kind}: {}", self.message),
         }
     }
+}
+
+/// A text for people: without control characters, and cut in its middle where it is longer than so many
+/// bytes, since what matters stands at either end.
+#[must_use]
+pub fn shown(text: &str, bytes_max: usize) -> String {
+    const CUT: &str = " … ";
+    let clean = |part: &str| part.replace(char::is_control, " ");
+    if text.len() <= bytes_max {
+        return clean(text);
+    }
+    let half = bytes_max.saturating_sub(CUT.len()) / 2;
+    let (head, tail) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
+    format!("{}{CUT}{}", clean(&text[..head]), clean(&text[tail..]))
 }
 
 /// A full name from a source and a name that may itself be full.

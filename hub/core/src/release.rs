@@ -8,6 +8,7 @@
 //! **Invariant:** a bundle of which anything is wrong is in `held`, and its goal stays what it
 //! was. A bundle that is neither in `bundles` nor in `held` is no longer declared.
 
+mod chart;
 mod combine;
 pub mod early;
 mod forbidden;
@@ -17,6 +18,7 @@ mod input;
 mod kustomization;
 pub mod lock;
 pub mod meta;
+mod patch;
 mod recipe;
 pub mod scope;
 mod tree;
@@ -31,10 +33,11 @@ pub use goals::{
 };
 pub use input::{Chart, Helm, How, InputFile, RENDERER_VERSION, RenderInput};
 pub use meta::{ObjectMeta, VariantMeta};
+pub use patch::Patch;
 pub use recipe::Recipe;
 pub use unused::unused;
 pub use variables::{Common, Layer, Layers, Resolved, layers, needed_variables};
-pub use wanted::{Wanted, wanted};
+pub use wanted::{Turns, Wanted, wanted};
 
 #[cfg(test)]
 #[path = "release/tests.rs"]

@@ -128,6 +128,12 @@ pub const VARIANT_OBJECTS_MAX: usize = 10_000;
 pub const BUNDLE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Folders that one kustomization may be made of.
 pub const KUSTOMIZATION_FOLDERS_MAX: usize = 1_000;
+/// Bases of bases in one kustomization: how far one folder may name the next.
+pub const KUSTOMIZATION_DEPTH_MAX: usize = 64;
+/// Patches of one bundle, its overrides included.
+pub const PATCHES_PER_BUNDLE_MAX: usize = 500;
+/// Files that the patches of one bundle name, in bytes, each counted as often as it is named.
+pub const PATCH_BYTES_PER_BUNDLE_MAX: usize = 4 * 1024 * 1024;
 /// Different renderings of one bundle: combinations of target, overrides and early variables.
 pub const RENDERINGS_PER_BUNDLE_MAX: usize = 1_000;
 /// Renderings under way at once, at most one a core.
@@ -161,8 +167,18 @@ pub const RENDER_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const RENDER_FILES_OPEN_MAX: u64 = 1_024;
 /// Time between two looks at the memory of Helm or Kustomize, in milliseconds.
 pub const RENDER_POLL_MILLIS: u64 = 10;
+/// Time before a rendering that failed for a reason that may pass is tried again, in seconds; doubles
+/// each time.
+pub const RENDER_RETRY_SECS_MIN: u64 = 10;
+/// Longest time before such a rendering is tried again, in seconds.
+pub const RENDER_RETRY_SECS_MAX: u64 = 900;
 /// Files of one chart, its subcharts included.
 pub const CHART_FILES_MAX: usize = 10_000;
+/// Charts within charts, whether in folders of their own or packed.
+pub const CHART_DEPTH_MAX: usize = 10;
+/// Paths looked at to find the files of one chart and of those that it depends on, each folder counted
+/// for each.
+pub const CHART_LOOKED_PATHS_MAX: usize = 10 * CHART_FILES_MAX;
 
 /// Files that the renderings of one source's bundles read, each counted for each.
 pub const INPUT_FILES_PER_SOURCE_MAX: usize = 2_000_000;
@@ -190,6 +206,8 @@ pub const DEFECTS_MAX: usize = 200;
 pub const DEFECTS_PER_BUNDLE_MAX: usize = 50;
 /// Notes on renderings, such as tests that were left out, that are kept of one head.
 pub const RENDER_NOTES_MAX: usize = 500;
+/// Length of a defect's words, in bytes, and of the name of its file. They quote what files say.
+pub const DEFECT_BYTES_MAX: usize = 1_024;
 /// Variables bound by one bundle.
 pub const VARIABLES_PER_BUNDLE_MAX: usize = 200;
 /// Variables of one cluster, or of one variable set.

@@ -9,7 +9,7 @@ use proto_model::limits;
 use super::check::{Finding, Weight};
 use super::document::{self, Item, Kind, Read};
 use super::spec::May;
-use super::{Catalog, Declared, Defect, across, full_name};
+use super::{Catalog, Declared, Defect, across, full_name, shown};
 use crate::snapshot::{File, Snapshot, is_declaration};
 use crate::yaml;
 
@@ -348,7 +348,7 @@ impl<'a> State<'a> {
         if let Some(last) = self.last.bundles.get(&full) {
             self.catalog.bundles.insert(full.clone(), last.clone());
         }
-        self.catalog.held.insert(full, why);
+        self.catalog.held.insert(full, shown(&why, limits::DEFECT_BYTES_MAX));
     }
 
     /// What was kept may have been good when the source might do more.

@@ -159,8 +159,9 @@ impl Recipe {
             how,
             patches,
             early,
+            tools: tools.clone(),
         };
-        input.digest = address(&input, tools);
+        input.digest = address(&input);
         input
     }
 }
@@ -173,14 +174,15 @@ fn unfit<'a>(table: &'a Variables, needs: &'a BTreeSet<Need>) -> impl Iterator<I
     })
 }
 
-fn address(input: &RenderInput, tools: &Tools) -> Digest {
-    let RenderInput { digest: _, bundle: _, path, files, settings, how, patches, early } = input;
+fn address(input: &RenderInput) -> Digest {
+    let RenderInput { digest: _, bundle: _, path, files, settings, how, patches, early, tools } = input;
     let how = match how {
         How::Manifests => json!("manifests"),
         How::Kustomize { root } => json!({"kustomize": root, "version": tools.kustomize}),
         How::Helm(helm) => json!({"helm": helm, "version": tools.helm}),
     };
     let patched = (!patches.is_empty()).then_some(&tools.kustomize);
+    let patches: Vec<String> = patches.iter().map(|patch| patch.digest.to_string()).collect();
     let shape = json!([how, settings, path, patches, patched, early.0]);
     let head = [&b"rendering"[..], &RENDERER_VERSION.to_be_bytes()].map(<[u8]>::to_vec);
     let shape = shape.to_string().into_bytes();

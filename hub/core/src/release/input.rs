@@ -1,10 +1,14 @@
 //! What one rendering is made from.
 
+use std::sync::Arc;
+
 use proto_model::{Digest, Settings, Variables};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
+use super::combine::Tools;
 use super::lock::Origin;
+use super::patch::Patch;
 use crate::catalog::spec::Lookup;
 
 /// Rises whenever the same input would render to something else: then everything renders anew.
@@ -26,11 +30,13 @@ pub struct RenderInput {
     pub settings: Settings,
     /// What turns files into objects.
     pub how: How,
-    /// Kustomize patches, as they are written in a kustomization, run over the objects.
-    pub patches: Vec<Json>,
+    /// Kustomize patches, run over the objects in their order.
+    pub patches: Vec<Arc<Patch>>,
     /// Values of the variables that the rendering itself needs: bound in Helm's values and in what
     /// Kustomize's generators read, before any program sees them.
     pub early: Variables,
+    /// The programs that its address speaks of.
+    pub tools: Tools,
 }
 
 /// A file that is read.

@@ -69,6 +69,13 @@ impl Walk<'_> {
             let message = format!("kustomizations go in a circle: {circle} → {}", shown(folder));
             return self.reader.defect(place.file, place.line, &message);
         }
+        // Each level is one of our own stack, and of Kustomize's.
+        if self.way.len() >= limits::KUSTOMIZATION_DEPTH_MAX {
+            let max = limits::KUSTOMIZATION_DEPTH_MAX;
+            let message = format!("{} is a base of bases, more than {max} deep; flatten them", shown(folder));
+            let (file, line) = from.map_or((folder, 0), |place| (place.file, place.line));
+            return self.reader.defect(file, line, &message);
+        }
         if !self.done.insert(folder.to_owned()) {
             return;
         }

@@ -161,3 +161,17 @@ fn what_is_missing_or_elsewhere_has_a_line() {
     assert!(defects("k", &twice)[0].contains("takes only one"));
     assert!(defects("k", &[("k/kustomization.yaml", "a: [")])[0].starts_with("k/kustomization.yaml:1: defect: "));
 }
+
+/// What each folder takes of the stack is taken again by the one below.
+#[test]
+fn a_chain_of_bases_ends_at_its_limit() {
+    let file = |at: usize| (format!("k{at}/kustomization.yaml"), format!("resources:\n- ../k{}\n", at + 1));
+    let files: Vec<(String, String)> = (0..990).map(file).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (&**path, &**text)).collect();
+    assert_eq!(
+        defects("k0", &files),
+        ["k63/kustomization.yaml:2: defect: k64 is a base of bases, more than 64 deep; flatten them"]
+    );
+    let last = [&files[926..989], &[("k989/kustomization.yaml", "resources: []")]].concat();
+    assert_eq!(defects("k926", &last), [] as [&str; 0]);
+}

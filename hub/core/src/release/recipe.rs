@@ -2,15 +2,18 @@
 //! into objects, and what overrides add.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use proto_model::{Settings, limits};
 use serde_json::{Map, Value as Json};
 
+use super::chart;
 use super::early::{self, Listed, Need};
 use super::input::{Chart, Helm, How, InputFile};
 use super::kustomization;
 use super::lock::{LOCK_FILE, Lock, Origin};
+use super::patch::{Patch, Room};
 use super::tree::{Found, Reader, below, join};
 use crate::catalog::spec::{BundleSpec, HelmSpec};
 use crate::catalog::{Declared, Defect, directory};
@@ -31,7 +34,7 @@ pub struct Recipe {
     /// The way of each target, in their order; where there are no targets, that of nobody.
     pub(super) targets: Vec<usize>,
     /// Patches for every cluster.
-    pub(super) patches: Vec<Json>,
+    pub(super) patches: Vec<Arc<Patch>>,
     /// What each override adds to a rendering, in their order.
     pub(super) extras: Vec<Extra>,
 }
@@ -49,7 +52,7 @@ pub(super) struct Way {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Extra {
     pub(super) values: Map<String, Json>,
-    pub(super) patches: Vec<Json>,
+    pub(super) patches: Vec<Arc<Patch>>,
     pub(super) needs: BTreeSet<Need>,
 }
 
@@ -79,6 +82,8 @@ pub(super) struct Made {
     pub(super) asks: BTreeSet<String>,
     pub(super) defects: Vec<Defect>,
     pub(super) notes: Vec<Defect>,
+    /// Paths that were looked at for its charts.
+    pub(super) looked: usize,
 }
 
 /// What a rendering is worked out from.
@@ -104,10 +109,11 @@ impl Maker<'_> {
         let listed = settings.binds.clone();
         made.recipe = Recipe { bundle: item.full_name(), path, settings, ..Recipe::default() };
         self.ways(&listed, &mut made);
-        made.recipe.patches = self.patches("spec.patches", &item.spec.patches, &mut made);
+        let mut room = Room::default();
+        made.recipe.patches = self.patches("spec.patches", &item.spec.patches, &mut room, &mut made);
         for (at, over) in item.spec.overrides.iter().enumerate() {
             let field = format!("spec.overrides.{at}");
-            let patches = self.patches(&format!("{field}.patches"), &over.patches, &mut made);
+            let patches = self.patches(&format!("{field}.patches"), &over.patches, &mut room, &mut made);
             let needs = match early::needs(&Json::Object(over.values.clone()), &listed) {
                 Ok(needs) => needs,
                 Err(message) => {
@@ -230,6 +236,7 @@ impl Maker<'_> {
         }
         made.asks.append(&mut reader.asks);
         made.defects.append(&mut reader.defects);
+        made.looked += reader.looked;
         let render = self.item.spec.render.clone().unwrap_or_default();
         let helm = Helm {
             chart,
@@ -251,7 +258,7 @@ impl Maker<'_> {
         };
         let has_chart = join(&root, "Chart.yaml").is_some_and(|file| reader.found(&file) == Found::File);
         if has_chart {
-            take_chart(&root, reader, &mut BTreeSet::new());
+            chart::take(&root, reader);
         } else {
             let shown = if root.is_empty() { "." } else { &root };
             let message =
@@ -297,53 +304,6 @@ impl Maker<'_> {
             Err(defect) => made.defects.push(defect),
         }
         way
-    }
-
-    /// Patches as Kustomize takes them, with the files that they name put in.
-    fn patches(&self, field: &str, patches: &[Json], made: &mut Made) -> Vec<Json> {
-        let mut inlined = Vec::new();
-        let mut reader = Reader::new(self.snapshot);
-        for (at, patch) in patches.iter().enumerate() {
-            let field = format!("{field}.{at}");
-            let Some(map) = patch.as_object() else {
-                let message = "a patch is a map with `patch` or `path`, and `target`, as in a kustomization";
-                made.defects.push(self.item.defect(&field, message));
-                continue;
-            };
-            let mut map = map.clone();
-            if let Some(path) = map.remove("path") {
-                let target = path.as_str().and_then(|path| join(&made.recipe.path, path));
-                let Some(target) = target.filter(|target| reader.found(target) == Found::File) else {
-                    made.defects.push(self.item.defect(&field, format!("patch file {path} does not exist")));
-                    continue;
-                };
-                let Some(bytes) = reader.content(&target) else { continue };
-                map.insert("patch".into(), String::from_utf8_lossy(&bytes).into_owned().into());
-            }
-            inlined.push(Json::Object(map));
-        }
-        made.asks.append(&mut reader.asks);
-        made.defects.append(&mut reader.defects);
-        inlined
-    }
-}
-
-/// Takes a chart, and the charts in other folders of the source that it depends on with
-/// `repository: file://…`.
-fn take_chart(root: &str, reader: &mut Reader<'_>, done: &mut BTreeSet<String>) {
-    if !done.insert(root.to_owned()) {
-        return;
-    }
-    reader.take_folder(root);
-    let Some(file) = join(root, "Chart.yaml").filter(|file| reader.found(file) == Found::File) else { return };
-    let Some(bytes) = reader.content(&file) else { return };
-    // Helm says what is wrong with it.
-    let Some(first) = yaml::read(&bytes).ok().and_then(|all| all.into_iter().next()) else { return };
-    let Some(yaml::Data::List(dependencies)) = first.root.get("dependencies").map(|node| &node.data) else { return };
-    for repository in dependencies.iter().filter_map(|one| one.get("repository").and_then(yaml::Node::text)) {
-        if let Some(folder) = repository.strip_prefix("file://").and_then(|path| join(root, path)) {
-            take_chart(&folder, reader, done);
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use proto_model::{Digest, Value};
+use proto_model::{Digest, Value, limits};
 
 use super::*;
 use crate::catalog::{Cache, Catalog, Defect, parse};
@@ -216,6 +216,91 @@ fn what_runs_is_part_of_the_address() {
     assert_eq!(address("4.0", "1.33"), address("4.0", "1.33"));
     assert_ne!(address("4.0", "1.33"), address("4.1", "1.33"));
     assert_ne!(address("4.0", "1.33"), address("4.0", "1.34"));
+}
+
+#[test]
+fn only_a_bundle_that_asked_is_looked_at_again() {
+    let text = bundle("a", "{path: a}") + "---\n" + &bundle("b", "{path: b}");
+    let files = [
+        ("drover.yaml", &*text),
+        ("a/x.yaml", "x"),
+        ("b/kustomization.yaml", "resources: [../c]"),
+        ("c/kustomization.yaml", "resources: [../d]"),
+        ("d/kustomization.yaml", "resources: []"),
+    ];
+    let whole = snapshot(&files);
+    let catalog = catalog(&whole);
+    let (mut read, mut turns, mut asked) = (whole.clone(), Turns::default(), Vec::new());
+    read.files.values_mut().for_each(|file| file.bytes = None);
+    let last = loop {
+        let wanted = turns.next(&catalog, &read, "1.33");
+        if wanted.asks.is_empty() {
+            break wanted;
+        }
+        for path in &wanted.asks {
+            read.files.insert(path.clone(), whole.files[path].clone());
+        }
+        asked.extend(wanted.asks);
+        // What the other one is made of is known by now.
+        read.files.remove("a/x.yaml");
+    };
+    assert_eq!(asked, ["b/kustomization.yaml", "c/kustomization.yaml", "d/kustomization.yaml"]);
+    assert_eq!(last, wanted(&catalog, &whole, "1.33"), "in turns or at once");
+}
+
+#[test]
+fn charts_that_are_a_whole_repository_are_held_at_a_limit() {
+    let names = (0..60).map(|at| format!("b{at:02}"));
+    let mut text =
+        names.map(|name| bundle(&name, "{path: b, render: {helm: {chart: ../c}}}") + "---\n").collect::<String>();
+    text += &bundle("z", "{path: z}");
+    let mut snapshot =
+        snapshot(&[("drover.yaml", &text), ("c/Chart.yaml", "name: c"), ("b/x", "x"), ("z/a.yaml", "a")]);
+    let file = snapshot.files["b/x"].clone();
+    snapshot.files.extend((0..20_000).map(|at| (format!("c/{at:05}"), file.clone())));
+    let catalog = catalog(&snapshot);
+    let wanted = wanted(&catalog, &snapshot, "1.33");
+    assert_eq!((wanted.held.len(), wanted.recipes.len()), (60, 1));
+    let defect = &wanted.defects[0];
+    assert!(defect.file == "c/Chart.yaml" && defect.message.contains("more than 10000 files"), "{defect}");
+}
+
+#[test]
+fn patches_are_taken_up_to_a_limit_and_shared() {
+    let patches = |count: usize, path: &str| {
+        let list = vec![format!("{{path: {path}}}"); count].join(", ");
+        bundle(
+            "b",
+            &format!(
+                "{{path: b, patches: [{list}], targets: [{{selector: {{}}}}], \
+            overrides: [{{selector: {{matchLabels: {{l: x}}}}, patches: [{{patch: 'y'}}]}}]}}"
+            ),
+        )
+    };
+    let large = "x".repeat(limits::PATCH_BYTES_PER_BUNDLE_MAX / 10);
+    let files = |text: &str| snapshot(&[("drover.yaml", text), ("b/small", "x"), ("b/large", &large)]);
+    let of = |text: &str| combinations(&files(text), &[("l", "x"), ("l", "y")]).unwrap();
+    let two = of(&patches(10, "large"));
+    assert_eq!(two.iter().map(|one| one.input.patches.len()).collect::<Vec<_>>(), [10, 11]);
+    assert!(Arc::ptr_eq(&two[0].input.patches[3], &two[1].input.patches[3]), "nothing is copied");
+    assert_eq!((two[0].input.patches[3].line, &*two[0].input.patches[3].name), (4, "spec.patches.3 (b/large)"));
+    for (count, path) in [(11, "large"), (limits::PATCHES_PER_BUNDLE_MAX + 1, "small")] {
+        let snapshot = files(&patches(count, path));
+        let wanted = wanted(&catalog(&snapshot), &snapshot, "1.33");
+        assert_eq!((wanted.recipes.len(), wanted.defects.len()), (0, 1));
+        assert!(wanted.defects[0].message.contains("patches or"), "{:?}", wanted.defects);
+    }
+}
+
+#[test]
+fn what_a_file_says_makes_no_defect_long() {
+    let name = "n\u{7}".repeat(1_000_000);
+    let text = format!("resources: ['{}']", name.replace('\u{7}', "x"));
+    let snapshot = snapshot(&[("drover.yaml", &bundle("b", "{path: b}")), ("b/kustomization.yaml", &text)]);
+    let wanted = wanted(&catalog(&snapshot), &snapshot, "1.33");
+    let (message, held) = (&wanted.defects[0].message, &wanted.held["main/b"]);
+    assert!(message.len() <= limits::DEFECT_BYTES_MAX && message.ends_with("does not exist"), "{}", message.len());
+    assert!(held.len() < 2 * limits::DEFECT_BYTES_MAX, "{}", held.len());
 }
 
 /// Catalog, recipes and renderings of files, as if everything rendered to what its name says.

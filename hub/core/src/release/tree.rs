@@ -30,11 +30,13 @@ pub(super) struct Reader<'a> {
     /// Content that is needed and was not read yet.
     pub(super) asks: BTreeSet<String>,
     pub(super) defects: Vec<Defect>,
+    /// Paths that were looked at to take whole folders.
+    pub(super) looked: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, files: BTreeMap::new(), asks: BTreeSet::new(), defects: Vec::new() }
+        Self { snapshot, files: BTreeMap::new(), asks: BTreeSet::new(), defects: Vec::new(), looked: 0 }
     }
 
     /// What stands at a path; the empty one is the root.
@@ -68,9 +70,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes everything below a folder; links, submodules and odd names are defects.
-    pub(super) fn take_folder(&mut self, folder: &str) {
+    /// Takes everything below a folder; links, submodules and odd names are defects. `false` where
+    /// that is more than a chart may be made of: then it is not gone through to its end.
+    pub(super) fn take_folder(&mut self, folder: &str) -> bool {
         for (path, file) in below(self.snapshot, folder) {
+            if self.files.len() >= limits::CHART_FILES_MAX || self.looked >= limits::CHART_LOOKED_PATHS_MAX {
+                return false;
+            }
+            self.looked += 1;
             match file.mode {
                 Mode::Regular | Mode::Executable => {
                     self.files.insert(path.clone(), file.id.clone());
@@ -84,6 +91,7 @@ impl<'a> Reader<'a> {
                 Mode::Unnamed => self.defect(path, 0, "its name is no name for a file: rename it"),
             }
         }
+        true
     }
 
     /// The content of a file; where it was not read yet, it is asked for, and `None` comes back.
@@ -104,9 +112,12 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// Says what is wrong; beyond as many defects as are shown of a bundle there is nothing to say.
     pub(super) fn defect(&mut self, file: &str, line: u32, message: &str) {
-        let message = message.to_owned();
-        self.defects.push(Defect { file: file.to_owned(), line, message, bundle: None, note: false });
+        if self.defects.len() < limits::DEFECTS_MAX {
+            let message = message.to_owned();
+            self.defects.push(Defect { file: file.to_owned(), line, message, bundle: None, note: false }.shown());
+        }
     }
 
     /// The files that were taken.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto_model::variant::{Binds, Dependency};
 use proto_model::{Settings, limits};
 
-use super::recipe::{Maker, Recipe};
+use super::recipe::{Made, Maker, Recipe};
 use super::tree::below;
 use crate::catalog::spec::BundleSpec;
 use crate::catalog::{Catalog, Declared, Defect, directory, full_name};
@@ -28,36 +28,79 @@ pub struct Wanted {
 /// rendered for `kube_version` where their bundle says none.
 #[must_use]
 pub fn wanted(catalog: &Catalog, snapshot: &Snapshot, kube_version: &str) -> Wanted {
-    let mut borders: BTreeSet<String> = catalog.boundaries.clone();
-    borders.extend(catalog.bundles.values().filter_map(|item| directory(&item.file, &item.spec.path)));
-    let (mut wanted, mut room) = (Wanted::default(), Room::default());
-    for (full, item) in &catalog.bundles {
-        if catalog.held.contains_key(full) {
-            continue;
+    Turns::default().next(catalog, snapshot, kube_version)
+}
+
+/// The same, where files are read between one turn and the next: a bundle that asked for nothing is
+/// not looked at again, so that a long chain of files in one costs the others nothing.
+#[derive(Debug, Default)]
+pub struct Turns {
+    /// By full name of the bundle.
+    known: BTreeMap<String, Known>,
+}
+
+/// What was found out about one bundle.
+#[derive(Debug)]
+struct Known {
+    /// Paths below its folder, as far as there was room for them.
+    paths: usize,
+    /// Why it is not looked at.
+    over: Option<String>,
+    made: Option<Made>,
+}
+
+impl Turns {
+    /// What is wanted as far as it can be told, of the same catalog each time. While it asks for
+    /// files, it has nothing else.
+    pub fn next(&mut self, catalog: &Catalog, snapshot: &Snapshot, kube_version: &str) -> Wanted {
+        let mut borders: BTreeSet<String> = catalog.boundaries.clone();
+        borders.extend(catalog.bundles.values().filter_map(|item| directory(&item.file, &item.spec.path)));
+        let (mut wanted, mut room) = (Wanted::default(), Room::default());
+        let bundles = || catalog.bundles.iter().filter(|(full, _)| !catalog.held.contains_key(*full));
+        for (full, item) in bundles() {
+            let known = self.known.entry(full.clone()).or_insert_with(|| {
+                let (over, made) = (None, None);
+                Known { paths: room.paths(item, snapshot), over, made }
+            });
+            known.over = room.looks(known.paths).err();
+            if known.over.is_none() {
+                let maker = Maker { item, snapshot, borders: &borders, kube_version };
+                let whole = known.made.take().filter(|made| made.asks.is_empty());
+                let made = known.made.insert(whole.unwrap_or_else(|| maker.make(settings(item))));
+                room.looked = room.looked.saturating_add(made.looked);
+                wanted.asks.extend(made.asks.iter().cloned());
+            }
         }
-        if let Err(message) = room.looks(item, snapshot) {
-            wanted.hold(full, item.defect("spec.path", message));
-            continue;
+        if wanted.asks.is_empty() {
+            for (full, item) in bundles() {
+                if let Some(known) = self.known.remove(full) {
+                    wanted.take(full, item, known, &mut room);
+                }
+            }
         }
-        let maker = Maker { item, snapshot, borders: &borders, kube_version };
-        let made = maker.make(settings(item));
-        wanted.asks.extend(made.asks);
-        wanted.defects.extend(made.notes);
-        if let Some(first) = made.defects.first() {
-            let why = format!("{}: {}", first.file, first.message);
-            wanted.held.insert(full.clone(), why);
-            wanted.defects.extend(made.defects.into_iter().map(|defect| defect.holding(full)));
-        } else if let Err(message) = room.reads(made.recipe.files().count()) {
-            wanted.hold(full, item.defect("spec.path", message));
-        } else {
-            wanted.recipes.insert(full.clone(), made.recipe);
-        }
+        wanted
     }
-    wanted
 }
 
 impl Wanted {
+    fn take(&mut self, full: &str, item: &Declared<BundleSpec>, known: Known, room: &mut Room) {
+        if let Some(message) = known.over {
+            return self.hold(full, item.defect("spec.path", message));
+        }
+        let Some(made) = known.made else { return };
+        self.defects.extend(made.notes.into_iter().map(Defect::shown));
+        if let Some(first) = made.defects.first().cloned() {
+            self.hold(full, first);
+            self.defects.extend(made.defects.into_iter().skip(1).map(|defect| defect.shown().holding(full)));
+        } else if let Err(message) = room.reads(made.recipe.files().count()) {
+            self.hold(full, item.defect("spec.path", message));
+        } else {
+            self.recipes.insert(full.to_owned(), made.recipe);
+        }
+    }
+
     fn hold(&mut self, full: &str, defect: Defect) {
+        let defect = defect.shown();
         self.held.insert(full.to_owned(), format!("{}: {}", defect.file, defect.message));
         self.defects.push(defect.holding(full));
     }
@@ -72,12 +115,15 @@ struct Room {
 }
 
 impl Room {
-    fn looks(&mut self, item: &Declared<BundleSpec>, snapshot: &Snapshot) -> Result<(), String> {
+    /// Paths below the folder of a bundle, counted no further than to one too many.
+    fn paths(&self, item: &Declared<BundleSpec>, snapshot: &Snapshot) -> usize {
+        let Some(folder) = directory(&item.file, &item.spec.path) else { return 0 };
+        below(snapshot, &folder).take(self.left().saturating_add(1)).count()
+    }
+
+    fn looks(&mut self, paths: usize) -> Result<(), String> {
         const MAX: usize = limits::LOOKED_PATHS_PER_SOURCE_MAX;
-        let Some(folder) = directory(&item.file, &item.spec.path) else { return Ok(()) };
-        let left = MAX - self.looked;
-        let paths = below(snapshot, &folder).take(left + 1).count();
-        if paths > left {
+        if paths > self.left() {
             return Err(format!(
                 "the folders of this source's bundles hold more than {MAX} paths, those of each counted; give the \
                  bundle a smaller folder of its own"
@@ -85,6 +131,10 @@ impl Room {
         }
         self.looked += paths;
         Ok(())
+    }
+
+    fn left(&self) -> usize {
+        limits::LOOKED_PATHS_PER_SOURCE_MAX.saturating_sub(self.looked)
     }
 
     fn reads(&mut self, files: usize) -> Result<(), String> {
