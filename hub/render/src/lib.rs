@@ -2,6 +2,7 @@
 
 mod charts;
 mod content;
+mod discreet;
 pub mod document;
 mod early;
 mod helm;
@@ -16,8 +17,10 @@ pub mod program;
 mod refuse;
 mod render;
 mod renderer;
+mod unrendered;
 
 pub use charts::Charts;
 pub use manifests::Rendered;
 pub use program::{Options, Programs, Tool, child_main};
 pub use renderer::{KUBE_VERSION, Renderer};
+pub use unrendered::Unrendered;

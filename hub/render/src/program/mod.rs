@@ -10,16 +10,17 @@ mod child;
 mod pull;
 mod run;
 mod sandbox;
+mod scratch;
 mod spawn;
 mod version;
 mod work;
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use proto_model::limits;
-use tempfile::TempDir;
 
 pub use child::{CHILD_ARG, child_main};
 pub(crate) use run::Failure;
@@ -28,6 +29,7 @@ pub(crate) use work::Work;
 
 use child::{Enforced, Online, Request};
 use run::{Job, Secret, run};
+use scratch::Scratch;
 
 /// A program that renders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,28 +70,32 @@ pub struct Options {
     pub limits: Limits,
 }
 
-/// The programs that render. Each is looked for once, when it is first needed.
+/// The programs that render. Each is looked for before each run, and asked for its version whenever it is
+/// another file than before; nothing that failed is remembered.
 #[derive(Debug, Default)]
 pub struct Programs {
     options: Options,
-    scratch: OnceLock<Result<Scratch, String>>,
-    helm: OnceLock<Result<Found, String>>,
-    kustomize: OnceLock<Result<Found, String>>,
+    scratch: Mutex<Option<Arc<Scratch>>>,
+    helm: Mutex<Option<Found>>,
+    kustomize: Mutex<Option<Found>>,
     enforced: OnceLock<Enforced>,
-}
-
-/// Where runs have their folders.
-#[derive(Debug)]
-struct Scratch {
-    folder: PathBuf,
-    /// Keeps a temporary folder as long as it is needed.
-    _temporary: Option<TempDir>,
 }
 
 #[derive(Clone, Debug)]
 struct Found {
     path: PathBuf,
-    version: String,
+    stamp: Stamp,
+    /// What it says; where that will not do, why.
+    version: Result<String, String>,
+}
+
+/// What tells a file from the one that took its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    bytes: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
 }
 
 const WORK_PREFIX: &str = "work-";
@@ -103,19 +109,19 @@ impl Programs {
 
     /// Helm's version, `4.3.1`; `None` where it is missing or will not do.
     #[must_use]
-    pub fn helm_version(&self) -> Option<&str> {
-        self.found(Tool::Helm).ok().map(|found| &*found.version)
+    pub fn helm_version(&self) -> Option<String> {
+        self.found(Tool::Helm).ok().map(|(_, version)| version)
     }
 
     /// Kustomize's version, `5.8.1`; `None` where it is missing or will not do.
     #[must_use]
-    pub fn kustomize_version(&self) -> Option<&str> {
-        self.found(Tool::Kustomize).ok().map(|found| &*found.version)
+    pub fn kustomize_version(&self) -> Option<String> {
+        self.found(Tool::Kustomize).ok().map(|(_, version)| version)
     }
 
     /// Why a program cannot be used: what was looked for, where, and what to do; `None` if it can.
     #[must_use]
-    pub fn problem(&self, tool: Tool) -> Option<&str> {
+    pub fn problem(&self, tool: Tool) -> Option<String> {
         self.found(tool).err()
     }
 
@@ -136,17 +142,37 @@ impl Programs {
 
     /// An empty folder for one rendering, which goes when it is dropped.
     pub(crate) fn work(&self) -> Result<Work, Failure> {
-        let scratch = self.scratch.get_or_init(|| Scratch::make(self.options.scratch.as_deref()));
-        let scratch = scratch.as_ref().map_err(|why| Failure::Start(why.clone()))?;
+        let scratch = self.scratch().map_err(Failure::Start)?;
         Work::new(&scratch.folder, WORK_PREFIX).map_err(|error| {
+            // Somebody may have removed it; the next one makes it anew.
+            *lock(&self.scratch) = None;
             Failure::Start(format!("a folder in {} cannot be made: {error}", scratch.folder.display()))
         })
     }
 
-    /// Runs a program in the input folder of `work`; what it prints is the answer.
-    pub(crate) fn run(&self, tool: Tool, work: &Work, args: Vec<String>) -> Result<Vec<u8>, Failure> {
-        let found = self.found(tool).map_err(|problem| Failure::Start(problem.to_owned()))?;
-        self.run_file(Some(&found.path), work, args)
+    fn scratch(&self) -> Result<Arc<Scratch>, String> {
+        let mut slot = lock(&self.scratch);
+        if let Some(scratch) = &*slot {
+            return Ok(Arc::clone(scratch));
+        }
+        let made = Arc::new(Scratch::make(self.options.scratch.as_deref())?);
+        Ok(Arc::clone(slot.insert(made)))
+    }
+
+    /// Runs a program in the input folder of `work`; what it prints is the answer. Where the rendering is
+    /// addressed with a `version`, no other one is run: its output would pass for that of this one.
+    pub(crate) fn run(
+        &self,
+        tool: Tool,
+        version: Option<&str>,
+        work: &Work,
+        args: Vec<String>,
+    ) -> Result<Vec<u8>, Failure> {
+        let (path, now) = self.found(tool).map_err(Failure::Start)?;
+        if let Some(version) = version.filter(|version| *version != now) {
+            return Err(Failure::Start(format!("it was {version} and is {now} now; what it renders is told anew")));
+        }
+        self.run_file(Some(&path), work, args)
     }
 
     /// The same with the network, and with something that it reads from its standard input.
@@ -158,8 +184,8 @@ impl Programs {
         online: Online,
         stdin: Option<Secret>,
     ) -> Result<Vec<u8>, Failure> {
-        let found = self.found(tool).map_err(|problem| Failure::Start(problem.to_owned()))?;
-        self.run_with(Some(&found.path), work, args, Some(online), stdin)
+        let (path, _) = self.found(tool).map_err(Failure::Start)?;
+        self.run_with(Some(&path), work, args, Some(online), stdin)
     }
 
     fn run_file(&self, program: Option<&Path>, work: &Work, args: Vec<String>) -> Result<Vec<u8>, Failure> {
@@ -201,48 +227,49 @@ impl Programs {
         })
     }
 
-    fn found(&self, tool: Tool) -> Result<&Found, &str> {
+    /// The file of a program and its version.
+    fn found(&self, tool: Tool) -> Result<(PathBuf, String), String> {
         let (slot, given) = match tool {
             Tool::Helm => (&self.helm, &self.options.helm),
             Tool::Kustomize => (&self.kustomize, &self.options.kustomize),
         };
-        let found = slot.get_or_init(|| {
-            let path = find(tool, given.as_deref())?;
-            let version = self.ask(tool, &path).map_err(|why| format!("{} {why}", path.display()))?;
-            Ok(Found { path, version })
-        });
-        found.as_ref().map_err(String::as_str)
+        let path = find(tool, given.as_deref())?;
+        let stamp = Stamp::of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        // One asks, and the others wait for what it says.
+        let mut slot = lock(slot);
+        let known = slot.take().filter(|found| found.path == path && found.stamp == stamp);
+        let found = match known {
+            Some(found) => found,
+            None => Found { version: self.ask(tool, &path)?, stamp, path: path.clone() },
+        };
+        let version = slot.insert(found).version.clone();
+        version.map(|version| (path, version))
     }
 
-    fn ask(&self, tool: Tool, path: &Path) -> Result<String, String> {
+    /// What a program says of its version, and whether that will do. An error says nothing of the program.
+    fn ask(&self, tool: Tool, path: &Path) -> Result<Result<String, String>, String> {
         let args = version::question(tool).iter().map(|arg| (*arg).to_owned()).collect();
-        let printed = self.work().and_then(|work| self.run_file(Some(path), &work, args));
-        let printed = printed.map_err(|failure| format!("does not tell its version: {failure}"))?;
-        version::check(tool, &String::from_utf8_lossy(&printed))
+        let wrong = |why: String| format!("{} {why}", path.display());
+        match self.work().and_then(|work| self.run_file(Some(path), &work, args)) {
+            Ok(printed) => Ok(version::check(tool, &String::from_utf8_lossy(&printed)).map_err(wrong)),
+            Err(failure) => {
+                let why = wrong(format!("does not tell its version: {failure}"));
+                if failure.passes() { Err(why) } else { Ok(Err(why)) }
+            }
+        }
     }
 }
 
-impl Scratch {
-    /// What an earlier process left there goes.
-    fn make(given: Option<&Path>) -> Result<Self, String> {
-        let place = std::env::temp_dir();
-        let make = || {
-            let (folder, temporary) = match given {
-                Some(folder) => (folder.to_owned(), None),
-                None => {
-                    let made = TempDir::with_prefix_in("drover-render-", &place)?;
-                    (made.path().to_owned(), Some(made))
-                }
-            };
-            std::fs::create_dir_all(&folder)?;
-            work::empty(&folder, WORK_PREFIX)?;
-            // Programs are given absolute paths without links in them.
-            Ok(Self { folder: folder.canonicalize()?, _temporary: temporary })
-        };
-        make().map_err(|error: std::io::Error| {
-            format!("the folder {} for renderings cannot be used: {error}", given.unwrap_or(&place).display())
-        })
+impl Stamp {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self { inode: found.ino(), bytes: found.len(), modified: (found.mtime(), found.mtime_nsec()) })
     }
+}
+
+/// What a thread that panicked left is as good as before: it is written whole.
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The file of a program, without links, as a sandbox needs it.

@@ -66,6 +66,14 @@ pub(crate) enum Failure {
 /// there for everybody on the machine, or for each of its own children.
 pub(super) type Secret = Zeroizing<Vec<u8>>;
 
+impl Failure {
+    /// Whether it lies with the machine, so that the same run may do in a minute: on a machine that is
+    /// busy, time and memory run out for what is fine on any other.
+    pub(crate) const fn passes(&self) -> bool {
+        matches!(self, Self::Start(_) | Self::Time(_) | Self::Memory(_) | Self::Killed(_))
+    }
+}
+
 /// What there is to run.
 pub(super) struct Job<'a> {
     pub(super) request: Request,
