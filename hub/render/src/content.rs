@@ -12,7 +12,13 @@ use crate::manifests::{at_file, too_large, too_many_bytes};
 /// Contents by path.
 pub(crate) type Files = BTreeMap<String, Arc<[u8]>>;
 
-const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/";
+/// What is wrong with a file that is no more than a name of its content.
+pub(crate) const POINTER: &str = "is a pointer of Git LFS, which is not read; commit the file itself";
+
+/// Whether a file is a pointer of Git LFS.
+pub(crate) fn is_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs.github.com/")
+}
 
 /// The content of an input's files in their order, as far as the limits let it be read.
 pub(crate) fn within_limits<'a>(
@@ -47,9 +53,8 @@ pub(crate) fn collect(
 ) -> Result<Files, Vec<Defect>> {
     let (mut files, mut defects) = (Files::new(), Vec::new());
     for (path, bytes) in within_limits(input, read, &mut defects) {
-        if bytes.starts_with(LFS_POINTER) && is_needed(path) {
-            let message = "is a pointer of Git LFS, which is not read; commit the file itself";
-            defects.push(Defect { line: 1, ..at_file(path, message) });
+        if is_pointer(&bytes) && is_needed(path) {
+            defects.push(Defect { line: 1, ..at_file(path, POINTER) });
             continue;
         }
         files.insert(path.to_owned(), bytes);
@@ -86,11 +91,10 @@ pub(crate) fn resolve(folder: &str, written: &str) -> Option<String> {
 }
 
 /// What lies below a folder, by its path in there.
-pub(crate) fn below<'a>(files: &'a Files, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a Arc<[u8]>)> {
-    files.iter().filter_map(move |(path, bytes)| {
-        let rest = if folder.is_empty() { path } else { path.strip_prefix(folder)?.strip_prefix('/')? };
-        Some((rest, bytes))
-    })
+pub(crate) fn below<'a>(files: &'a Files, folder: &str) -> impl Iterator<Item = (&'a str, &'a Arc<[u8]>)> {
+    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    // All that begins alike stands together.
+    files.range(prefix.clone()..).map_while(move |(path, bytes)| Some((path.strip_prefix(&*prefix)?, bytes)))
 }
 
 #[cfg(test)]

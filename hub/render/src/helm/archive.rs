@@ -11,25 +11,59 @@ use tar::{Archive, EntryType};
 
 use crate::content::Files;
 
+/// What the headers of a packed chart may take beside its content, in bytes.
+const HEADERS_BYTES: usize = 64 * 1024;
+
+/// What a chart with all its subcharts may still grow by, so that not each of them may be as large as
+/// the whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    bytes: usize,
+    files: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes: limits::BUNDLE_BYTES_MAX, files: limits::CHART_FILES_MAX }
+    }
+}
+
+impl Room {
+    /// Takes a file.
+    ///
+    /// # Errors
+    /// It is too much, in words for the end of a sentence.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), String> {
+        match (self.files.checked_sub(1), self.bytes.checked_sub(bytes)) {
+            (Some(files), Some(bytes)) => {
+                *self = Self { bytes, files };
+                Ok(())
+            }
+            _ => Err(too_much()),
+        }
+    }
+}
+
+fn too_much() -> String {
+    let (files_max, bytes_max) = (limits::CHART_FILES_MAX, limits::BUNDLE_BYTES_MAX);
+    format!("with the chart and its subcharts is more than {files_max} files or {bytes_max} bytes; split it")
+}
+
 /// The files of a packed chart, by their path in the chart.
 ///
 /// # Errors
 /// What is wrong with the archive, for the end of a sentence.
-pub(super) fn unpack(bytes: &[u8]) -> Result<Files, String> {
-    unpack_within(bytes, limits::BUNDLE_BYTES_MAX)
-}
-
-fn unpack_within(bytes: &[u8], max: usize) -> Result<Files, String> {
-    // A bomb is seen by what comes out of it.
-    let room = u64::try_from(max).unwrap_or(u64::MAX).saturating_mul(2);
-    let mut archive = Archive::new(GzDecoder::new(bytes).take(room));
+pub(super) fn unpack(bytes: &[u8], room: &mut Room) -> Result<Files, String> {
+    // A bomb is seen by what comes out of it; every entry has a header beside its content.
+    let max = room.bytes.saturating_mul(2).saturating_add(HEADERS_BYTES);
+    let mut archive = Archive::new(GzDecoder::new(bytes).take(u64::try_from(max).unwrap_or(u64::MAX)));
     let bad = |error: std::io::Error| format!("is no packed chart, or is packed larger than can be read: {error}");
-    let (mut files, mut total, mut entries) = (BTreeMap::new(), 0usize, 0usize);
+    let (mut files, mut entries) = (BTreeMap::new(), 0usize);
     for entry in archive.entries().map_err(bad)? {
         let mut entry = entry.map_err(bad)?;
         entries += 1;
         if entries > limits::CHART_FILES_MAX {
-            return Err(format!("has more than {} files", limits::CHART_FILES_MAX));
+            return Err(too_much());
         }
         let path = entry.path().map_err(bad)?.into_owned();
         let inside = within(&path)?;
@@ -46,12 +80,9 @@ fn unpack_within(bytes: &[u8], max: usize) -> Result<Files, String> {
         // Every file of a chart lies in the chart's own folder.
         let Some(inside) = inside else { continue };
         let mut content = Vec::new();
-        let left = u64::try_from(max.saturating_sub(total)).unwrap_or(u64::MAX).saturating_add(1);
+        let left = u64::try_from(room.bytes).unwrap_or(u64::MAX).saturating_add(1);
         entry.by_ref().take(left).read_to_end(&mut content).map_err(bad)?;
-        total = total.saturating_add(content.len());
-        if total > max {
-            return Err(format!("unpacks to more than {max} bytes"));
-        }
+        room.take(content.len())?;
         files.insert(inside, Arc::from(content));
     }
     Ok(files)
@@ -97,9 +128,13 @@ mod tests {
         archive.into_inner().unwrap().finish().unwrap()
     }
 
+    fn whole(bytes: &[u8]) -> Result<Files, String> {
+        unpack(bytes, &mut Room::default())
+    }
+
     #[test]
     fn files_lose_the_folder_of_the_chart() {
-        let files = unpack(&packed(&[
+        let files = whole(&packed(&[
             ("app/Chart.yaml", EntryType::Regular, b"name: app"),
             ("app/templates/a.yaml", EntryType::Regular, b"x"),
         ]))
@@ -116,11 +151,19 @@ mod tests {
             ("app/x", EntryType::Link, "links are not followed"),
             ("app/x", EntryType::Fifo, "neither a file nor a folder"),
         ] {
-            let refused = unpack(&packed(&[(path, kind, b"")])).unwrap_err();
+            let refused = whole(&packed(&[(path, kind, b"")])).unwrap_err();
             assert!(refused.contains(word), "{path}: {refused}");
         }
-        assert!(unpack(b"no archive").is_err());
-        assert!(unpack(&packed(&[("app/x", EntryType::Regular, b"abc")])[..20]).is_err());
+        assert!(whole(b"no archive").is_err());
+        assert!(whole(&packed(&[("app/x", EntryType::Regular, b"abc")])[..20]).is_err());
+    }
+
+    #[test]
+    fn archives_share_one_room() {
+        let one = packed(&[("app/x", EntryType::Regular, &[0; 60_000])]);
+        let mut room = Room { bytes: 100_000, files: 10 };
+        assert!(unpack(&one, &mut room).is_ok());
+        assert!(unpack(&one, &mut room).unwrap_err().contains("is more than"));
     }
 
     #[test]
@@ -128,9 +171,12 @@ mod tests {
         let bomb =
             packed(&[("app/x", EntryType::Regular, &[0; 100_000]), ("app/y", EntryType::Regular, &[0; 100_000])]);
         assert!(bomb.len() < 20_000);
-        assert!(unpack_within(&bomb, 150_000).unwrap_err().contains("unpacks to more than 150000 bytes"));
-        assert!(unpack_within(&bomb, 50_000).unwrap_err().contains("unpacks to more than 50000 bytes"));
+        let within = |bytes| unpack(&bomb, &mut Room { bytes, files: 10 });
+        assert!(within(200_000).is_ok());
+        assert!(within(150_000).unwrap_err().contains("is more than"));
+        assert!(within(50_000).unwrap_err().contains("is more than"));
+        assert!(unpack(&bomb, &mut Room { bytes: 1_000_000, files: 1 }).is_err());
         // Cut off while it is unpacked: what follows is not even looked at.
-        assert!(unpack_within(&bomb, 10_000).is_err());
+        assert!(within(10_000).is_err());
     }
 }

@@ -1,18 +1,15 @@
 //! The files of a chart with all its subcharts, as Helm is to see them, and where each comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hub_core::catalog::Defect;
 use hub_core::yaml::{self, Data, Node};
 use proto_model::limits;
 
-use super::archive::unpack;
+use super::archive::{Room, unpack};
 use crate::content::{Files, below, join, resolve};
 use crate::manifests::at_file;
-
-/// Charts within charts.
-const DEPTH_MAX: usize = 10;
 
 /// A chart and its subcharts.
 #[derive(Debug)]
@@ -65,25 +62,31 @@ impl Chart {
             let (Place::Folder(file) | Place::Archive(file)) = root;
             return Err(vec![at_file(&file, "is no chart: it has no Chart.yaml")]);
         }
+        let mut room = Room::default();
+        if let Some(why) = chart.files.values().find_map(|bytes| room.take(bytes.len()).err()) {
+            return Err(vec![chart.defect("Chart.yaml", 0, why)]);
+        }
         let mut pending = vec![(String::new(), 0)];
         while let Some((folder, depth)) = pending.pop() {
-            if depth > DEPTH_MAX {
-                let message = format!("has charts within charts, more than {DEPTH_MAX} deep");
+            if depth > limits::CHART_DEPTH_MAX {
+                let message = format!("has charts within charts, more than {} deep", limits::CHART_DEPTH_MAX);
                 defects.push(chart.defect(&join(&folder, "Chart.yaml"), 0, message));
                 break;
             }
             chart.charts.insert(folder.clone(), declared(&chart.files, &folder));
-            if let Err(defect) = chart.unpack_in(&folder) {
+            if let Err(defect) = chart.unpack_in(&folder, &mut room) {
                 defects.push(defect);
             }
-            chart.bring_in(&folder, source);
-            if let Some(message) = chart.too_large() {
-                defects.push(chart.defect(&join(&folder, "Chart.yaml"), 0, message));
+            if let Err(defect) = chart.bring_in(&folder, source, &mut room) {
+                defects.push(defect);
                 break;
             }
             pending.extend(chart.children(&folder).into_iter().map(|child| (child, depth + 1)));
         }
-        defects.extend(chart.missing());
+        // What could not be unpacked would be missing, too.
+        if defects.is_empty() {
+            defects.extend(chart.missing());
+        }
         if defects.is_empty() { Ok(chart) } else { Err(defects) }
     }
 
@@ -140,7 +143,7 @@ impl Chart {
         names.filter(|name| !name.contains('/')).map(|name| join(&charts, name)).collect()
     }
 
-    fn unpack_in(&mut self, folder: &str) -> Result<(), Defect> {
+    fn unpack_in(&mut self, folder: &str, room: &mut Room) -> Result<(), Defect> {
         let charts = join(folder, "charts");
         let packed: Vec<String> = below(&self.files, &charts)
             .filter_map(|(name, _)| name.strip_suffix(".tgz").filter(|name| !name.contains('/')))
@@ -149,7 +152,7 @@ impl Chart {
         for name in packed {
             let (path, target) = (join(&charts, &format!("{name}.tgz")), join(&charts, &name));
             let Some(bytes) = self.files.remove(&path) else { continue };
-            let files = unpack(&bytes).map_err(|why| self.defect(&path, 0, why))?;
+            let files = unpack(&bytes, room).map_err(|why| self.defect(&path, 0, why))?;
             let at = self.defect(&path, 0, String::new()).file;
             self.places.insert(target.clone(), Place::Archive(at));
             self.files.extend(files.into_iter().map(|(inside, bytes)| (join(&target, &inside), bytes)));
@@ -158,37 +161,37 @@ impl Chart {
     }
 
     /// Copies dependencies that are folders of the same source.
-    fn bring_in(&mut self, folder: &str, source: &Files) {
-        let Some(Place::Folder(place)) = self.places.get(folder).cloned() else { return };
-        let Some(declared) = self.charts.get(folder).cloned() else { return };
-        for dependency in &declared.dependencies {
+    fn bring_in(&mut self, folder: &str, source: &Files, room: &mut Room) -> Result<(), Defect> {
+        let Some(Place::Folder(place)) = self.places.get(folder).cloned() else { return Ok(()) };
+        let Some(Declared { file, dependencies, .. }) = self.charts.get(folder).cloned() else { return Ok(()) };
+        let children = self.children(folder);
+        let mut vendored: BTreeSet<String> = children.iter().map(|child| declared(&self.files, child).name).collect();
+        for dependency in dependencies {
             let local = dependency.repository.strip_prefix("file://").and_then(|path| resolve(&place, path));
-            let Some(local) = local.filter(|_| !self.is_vendored(folder, &dependency.name)) else { continue };
+            let Some(local) = local.filter(|_| !vendored.contains(&dependency.name)) else { continue };
             let target = join(&join(folder, "charts"), &dependency.name);
-            let copies: Vec<(String, Arc<[u8]>)> =
-                below(source, &local).map(|(inside, bytes)| (join(&target, inside), bytes.clone())).collect();
-            if !copies.is_empty() {
-                self.files.extend(copies);
+            let mut is_there = false;
+            for (inside, bytes) in below(source, &local) {
+                room.take(bytes.len())
+                    .map_err(|why| self.defect(&file, dependency.line, format!("this dependency {why}")))?;
+                self.files.insert(join(&target, inside), bytes.clone());
+                is_there = true;
+            }
+            if is_there {
+                vendored.insert(declared(&self.files, &target).name);
                 self.places.insert(target, Place::Folder(local));
             }
         }
-    }
-
-    fn is_vendored(&self, folder: &str, name: &str) -> bool {
-        self.children(folder).iter().any(|child| declared(&self.files, child).name == name)
-    }
-
-    fn too_large(&self) -> Option<String> {
-        let bytes: usize = self.files.values().map(|bytes| bytes.len()).sum();
-        let (files_max, bytes_max) = (limits::CHART_FILES_MAX, limits::BUNDLE_BYTES_MAX);
-        (self.files.len() > files_max || bytes > bytes_max)
-            .then(|| format!("with its subcharts has more than {files_max} files or {bytes_max} bytes; split it"))
+        Ok(())
     }
 
     fn missing(&self) -> Vec<Defect> {
         let mut defects = Vec::new();
-        for (folder, chart) in &self.charts {
-            for dependency in chart.dependencies.iter().filter(|one| !self.is_vendored(folder, &one.name)) {
+        for (folder, chart) in self.charts.iter().filter(|(_, chart)| !chart.dependencies.is_empty()) {
+            let children = self.children(folder);
+            let name = |child: &String| self.charts.get(child).map(|one| &*one.name);
+            let vendored: BTreeSet<&str> = children.iter().filter_map(name).collect();
+            for dependency in chart.dependencies.iter().filter(|one| !vendored.contains(&*one.name)) {
                 let name = &dependency.name;
                 let message = format!(
                     "dependency {name} is not in charts/, and charts are not fetched while rendering; run \
@@ -279,6 +282,19 @@ mod tests {
         .unwrap_err();
         assert_eq!((defects[0].file.as_str(), defects[0].line, defects.len()), ("app/Chart.yaml", 4, 1));
         assert!(defects[0].message.contains("redis"), "{defects:?}");
+    }
+
+    #[test]
+    fn dependencies_together_have_one_limit() {
+        let many: String = (0..20).map(|at| format!("- {{name: lib{at}, repository: 'file://../lib'}}\n")).collect();
+        let mut list = vec![("app/Chart.yaml".to_owned(), format!("name: app\ndependencies:\n{many}"))];
+        list.push(("lib/Chart.yaml".to_owned(), "name: lib".to_owned()));
+        list.extend((0..1_000).map(|at| (format!("lib/f{at}"), String::new())));
+        let list: Vec<(&str, &str)> = list.iter().map(|(path, text)| (&**path, &**text)).collect();
+        let defects = chart(&list).unwrap_err();
+        // The tenth of them is too much, and what follows is not even copied.
+        assert_eq!((&*defects[0].file, defects[0].line), ("app/Chart.yaml", 12), "{defects:?}");
+        assert!(defects[0].message.contains("is more than 10000 files"), "{defects:?}");
     }
 
     #[test]
