@@ -75,13 +75,14 @@ pub(crate) fn finish(
     let variant =
         Variant { settings: input.settings.clone(), objects: objects.iter().map(|object| object.digest).collect() };
     let meta = VariantMeta { binds: input.settings.binds.clone(), objects: metas };
+    let notes = notes.into_iter().take(limits::DEFECTS_MAX).map(Defect::shown).collect();
     Ok(Rendered { variant, objects, meta, notes })
 }
 
 /// What is wrong, as the bundle shows it.
 pub(crate) fn held(input: &RenderInput, mut defects: Vec<Defect>) -> Vec<Defect> {
     shorten(&mut defects);
-    defects.into_iter().map(|defect| defect.holding(&input.bundle)).collect()
+    defects.into_iter().map(|defect| defect.shown().holding(&input.bundle)).collect()
 }
 
 /// All manifests of the bundle's files, in the order of the files, within the limits.

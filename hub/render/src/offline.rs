@@ -174,7 +174,7 @@ impl Offline {
                     }
                     Err(found) => {
                         renderings.failed.insert(input.digest);
-                        self.defects.extend(found);
+                        self.defects.extend(found.defects);
                     }
                 }
             }

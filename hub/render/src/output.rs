@@ -50,16 +50,8 @@ fn without_lines(node: Node) -> Node {
 
 /// A complaint for people: one line, without control characters, of a length that can be read.
 pub(crate) fn shown(text: &str) -> String {
-    let max = proto_model::limits::RENDER_COMPLAINT_SHOWN_BYTES_MAX;
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let text: String = words.join(" ").chars().filter(|letter| !letter.is_control()).collect();
-    if text.len() <= max {
-        return text;
-    }
-    // What matters stands at either end.
-    let head: String = text.chars().take(max / 2).collect();
-    let tail: Vec<char> = text.chars().rev().take(max / 2).collect();
-    format!("{head} … {}", tail.into_iter().rev().collect::<String>())
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    hub_core::catalog::shown(&text, proto_model::limits::RENDER_COMPLAINT_SHOWN_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use hub_core::catalog::Defect;
 use hub_core::release::{How, RenderInput};
 
 use crate::document::Placed;
 use crate::manifests::{self, Rendered, at_file};
 use crate::program::{Failure, Programs, Tool};
+use crate::unrendered::Unrendered;
 use crate::{helm, kustomize, patches};
 
 impl Programs {
@@ -21,7 +21,7 @@ impl Programs {
         &self,
         input: &RenderInput,
         read: impl Fn(&str) -> Option<Arc<[u8]>>,
-    ) -> Result<Rendered, Vec<Defect>> {
+    ) -> Result<Rendered, Unrendered> {
         let mut defects = Vec::new();
         let rendered = match &input.how {
             How::Manifests => Ok(manifests::placed(input, &read, &mut defects)),
@@ -36,23 +36,32 @@ impl Programs {
             patches::apply(self, input, placed)
         });
         match placed {
-            Ok(placed) => manifests::finish(input, placed, defects),
+            Ok(placed) => Ok(manifests::finish(input, placed, defects)?),
             Err(found) => {
-                defects.extend(found);
-                Err(manifests::held(input, defects))
+                // What is wrong for good is wrong whatever else is.
+                let passes = found.passes && defects.is_empty();
+                defects.extend(found.defects);
+                Err(Unrendered { defects: manifests::held(input, defects), passes })
             }
         }
     }
 
     /// Says that a bundle needs a program that cannot be used; before anything is laid out for it.
-    pub(crate) fn require(&self, tool: Tool, file: &str) -> Result<(), Vec<Defect>> {
-        self.problem(tool).map_or(Ok(()), |problem| Err(vec![at_file(file, format!("needs {tool}: {problem}"))]))
+    pub(crate) fn require(&self, tool: Tool, file: &str) -> Result<(), Unrendered> {
+        let problem = self.problem(tool);
+        problem.map_or(Ok(()), |problem| Err(Unrendered::passing(at_file(file, format!("needs {tool}: {problem}")))))
     }
 }
 
 /// What became of a run that says nothing of the bundle's own files.
-pub(crate) fn failed(tool: Tool, file: &str, failure: &Failure) -> Vec<Defect> {
-    vec![at_file(file, format!("{tool} {failure}"))]
+pub(crate) fn failed(tool: Tool, file: &str, failure: &Failure) -> Unrendered {
+    let defect = at_file(file, format!("{tool} {failure}"));
+    if failure.passes() { Unrendered::passing(defect) } else { vec![defect].into() }
+}
+
+/// What cannot be written for a program to read.
+pub(crate) fn not_laid_out(file: &str, tool: Tool, error: &std::io::Error) -> Unrendered {
+    Unrendered::passing(at_file(file, format!("cannot be laid out for {tool}: {error}")))
 }
 
 /// Manifests that a program reads again, in their order.

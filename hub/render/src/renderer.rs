@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use hub_core::catalog::Defect;
 use hub_core::release::lock::LOCK_FILE;
 use hub_core::release::{Chart, How, RenderInput, Tools};
 
 use crate::charts::Charts;
 use crate::manifests::{Rendered, at_file};
 use crate::program::Programs;
+use crate::unrendered::Unrendered;
 
 /// The Kubernetes version that charts are rendered for where nobody says one.
 pub const KUBE_VERSION: &str = "1.33";
@@ -31,11 +31,10 @@ impl Default for Renderer {
 }
 
 impl Renderer {
-    /// The versions of the programs, which are part of what addresses a rendering.
+    /// The versions of the programs, which are part of what addresses a rendering. Blocks where one is new.
     #[must_use]
     pub fn tools(&self) -> Tools {
-        let version = |version: Option<&str>| version.map(ToOwned::to_owned);
-        Tools { kustomize: version(self.programs.kustomize_version()), helm: version(self.programs.helm_version()) }
+        Tools { kustomize: self.programs.kustomize_version(), helm: self.programs.helm_version() }
     }
 
     /// Fetches the chart of an input that has one from elsewhere, unless it is kept. Blocks.
@@ -54,11 +53,13 @@ impl Renderer {
         &self,
         input: &RenderInput,
         read: impl Fn(&str) -> Option<Arc<[u8]>>,
-    ) -> Result<Rendered, Vec<Defect>> {
+    ) -> Result<Rendered, Unrendered> {
         let archive = match self.chart(input) {
             None => None,
             Some(Ok(bytes)) => Some(bytes),
-            Some(Err(message)) => return Err(vec![at_file(LOCK_FILE, message).holding(&input.bundle)]),
+            Some(Err(message)) => {
+                return Err(Unrendered::passing(at_file(LOCK_FILE, message).shown().holding(&input.bundle)));
+            }
         };
         self.programs.render(input, |path| match &archive {
             Some(bytes) if path.starts_with("charts/") && path.ends_with(".tgz") => Some(Arc::clone(bytes)),

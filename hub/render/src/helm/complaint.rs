@@ -1,5 +1,7 @@
 //! What Helm says when it fails: the template and the line, out of the many that it names.
 
+use crate::discreet::discreet;
+
 /// A file as Helm calls it, and the line, from 1; 0 where it names none. `None` where it names no
 /// file of a chart.
 pub(super) fn place(text: &str) -> Option<(String, u32)> {
@@ -28,6 +30,7 @@ pub(super) fn yaml_line(text: &str) -> u32 {
 
 /// Without what is for people at a terminal.
 pub(super) fn words(text: &str) -> String {
+    let text = discreet(text);
     let lines = text.lines().filter(|line| {
         let line = line.trim_start();
         !line.starts_with("Use --debug flag") && !line.starts_with("level=WARN")

@@ -3,6 +3,7 @@
 mod archive;
 mod chart;
 mod complaint;
+mod ignore;
 mod scan;
 mod twice;
 
@@ -22,8 +23,11 @@ use crate::early::Early;
 use crate::manifests::at_file;
 use crate::output;
 use crate::program::{Failure, Programs, Tool, Work};
-use crate::render::failed;
+use crate::render::{failed, not_laid_out};
+use crate::unrendered::Unrendered;
+use archive::Room;
 use chart::{Chart, Place};
+use ignore::Ignored;
 
 /// Where the chart is laid out.
 const CHART: &str = "chart";
@@ -39,22 +43,27 @@ pub(crate) fn objects(
     input: &RenderInput,
     helm: &Helm,
     read: &impl Fn(&str) -> Option<Arc<[u8]>>,
-) -> Result<Vec<Placed>, Vec<Defect>> {
+) -> Result<Vec<Placed>, Unrendered> {
     let place = match &helm.chart {
         Where::Folder(folder) => Place::Folder(folder.clone()),
         Where::Archive { digest, .. } => Place::Archive(format!("charts/{digest}.tgz")),
     };
     let (Place::Folder(file) | Place::Archive(file)) = &place;
     programs.require(Tool::Helm, file)?;
-    let files = content::collect(input, read, is_read_by_helm)?;
+    // Packed charts and values are read before there is a chart that could say where they lie.
+    let files = content::collect(input, read, |path| {
+        path.ends_with(".tgz") || helm.values_files.iter().any(|one| one == path)
+    })?;
     let own = match &place {
         Place::Folder(folder) => below(&files, folder).map(|(path, bytes)| (path.to_owned(), bytes.clone())).collect(),
         Place::Archive(path) => {
             let bytes = read(path).ok_or_else(|| vec![at_file(path, "the chart is not there")])?;
-            archive::unpack(&bytes).map_err(|why| vec![at_file(path, why)])?
+            let unpacked = archive::unpack(&bytes, &mut Room::default());
+            unpacked.map_err(|why| vec![at_file(path, why)])?
         }
     };
     let chart = Chart::of(place.clone(), own, &files)?;
+    refuse_pointers(&chart)?;
     if helm.lookup == Lookup::Refuse {
         refuse_lookups(&chart)?;
     }
@@ -62,7 +71,7 @@ pub(crate) fn objects(
     lay_out(&work, input, helm, &chart, &files)?;
     let args = arguments(input, helm);
     let run = || {
-        let printed = programs.run(Tool::Helm, &work, args.clone());
+        let printed = programs.run(Tool::Helm, input.tools.helm.as_deref(), &work, args.clone());
         printed.map_err(|failure| complain(&failure, &chart, &work, file))
     };
     let once = run()?;
@@ -74,14 +83,18 @@ pub(crate) fn objects(
     if once != again
         && let Some(defect) = twice::difference(&objects, &parse(&again, &chart)?)
     {
-        return Err(vec![defect]);
+        return Err(vec![defect].into());
     }
     Ok(objects)
 }
 
-/// Whether Helm may need a file, which then must be more than a pointer to it.
-fn is_read_by_helm(path: &str) -> bool {
-    [".yaml", ".yml", ".tpl", ".json", ".tgz"].iter().any(|end| path.ends_with(end))
+/// Pointers of Git LFS among what Helm loads: a template may ask for any file of its chart.
+fn refuse_pointers(chart: &Chart) -> Result<(), Vec<Defect>> {
+    let ignored = Ignored::of(|path| chart.files.get(path).map(AsRef::as_ref));
+    let pointers = chart.files.iter().filter(|(path, bytes)| content::is_pointer(bytes) && !ignored.has(path));
+    let message = format!("{}, or leave it out with .helmignore", content::POINTER);
+    let defects: Vec<Defect> = pointers.map(|(path, _)| chart.defect(path, 1, message.clone())).collect();
+    if defects.is_empty() { Ok(()) } else { Err(defects) }
 }
 
 fn calls(bytes: &[u8], words: &[&'static str]) -> Vec<(u32, &'static str)> {
@@ -119,12 +132,12 @@ fn arguments(input: &RenderInput, helm: &Helm) -> Vec<String> {
 }
 
 /// Writes the chart and the values, in which early variables are bound.
-fn lay_out(work: &Work, input: &RenderInput, helm: &Helm, chart: &Chart, files: &Files) -> Result<(), Vec<Defect>> {
+fn lay_out(work: &Work, input: &RenderInput, helm: &Helm, chart: &Chart, files: &Files) -> Result<(), Unrendered> {
     let early = Early::of(&input.early);
     let mut laid: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for (number, path) in helm.values_files.iter().enumerate() {
         let Some(bytes) = files.get(path) else {
-            return Err(vec![at_file(path, "is named as a file of values, and is not in the source")]);
+            return Err(vec![at_file(path, "is named as a file of values, and is not in the source")].into());
         };
         let bound = if early.may_be_in(bytes) {
             early.values_file(bytes).map_err(|(line, why)| vec![Defect { line, ..at_file(path, why) }])?
@@ -141,24 +154,23 @@ fn lay_out(work: &Work, input: &RenderInput, helm: &Helm, chart: &Chart, files: 
     let chart = chart.files.iter().map(|(path, bytes)| (format!("{CHART}/{path}"), bytes.as_ref()));
     let values = laid.iter().map(|(path, bytes)| (path.clone(), bytes.as_slice()));
     for (path, bytes) in chart.chain(values) {
-        work.lay_out(&path, bytes)
-            .map_err(|error| vec![at_file(&input.path, format!("{path} cannot be laid out for helm: {error}"))])?;
+        work.lay_out(&path, bytes).map_err(|error| not_laid_out(&input.path, Tool::Helm, &error))?;
     }
     Ok(())
 }
 
-fn complain(failure: &Failure, chart: &Chart, work: &Work, file: &str) -> Vec<Defect> {
+fn complain(failure: &Failure, chart: &Chart, work: &Work, file: &str) -> Unrendered {
     let Failure::Complaint(text) = failure else { return failed(Tool::Helm, file, failure) };
     let words = complaint::words(&work.strip(text));
     if let Some((called, line)) = complaint::place(text) {
-        return vec![chart.defect(&chart.path_of(&called), line, words)];
+        return vec![chart.defect(&chart.path_of(&called), line, words)].into();
     }
     // The chart's own files that are no templates.
     let own = [("values.schema.json", "specifications of the schema"), ("values.yaml", "values.yaml")];
     let own = own.into_iter().find(|(_, words)| text.contains(words)).map(|(name, _)| name);
     match own.filter(|name| chart.files.contains_key(*name)) {
-        Some(name) => vec![chart.defect(name, complaint::yaml_line(text), words)],
-        None => vec![chart.defect("Chart.yaml", 0, words)],
+        Some(name) => vec![chart.defect(name, complaint::yaml_line(text), words)].into(),
+        None => vec![chart.defect("Chart.yaml", 0, words)].into(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What Kustomize says when it fails: nested sentences, with what matters at the end.
 
+use crate::discreet::discreet;
+
 /// What Kustomize asks for where a kustomization has charts.
 const ENABLE_HELM: &str = "must specify --enable-helm";
 
@@ -26,6 +28,7 @@ pub(super) fn yaml_line(text: &str) -> u32 {
 
 /// What is wrong, for people.
 pub(super) fn words(text: &str) -> String {
+    let text = discreet(text);
     let text = text.trim().trim_start_matches("Error: ");
     let between = |from: &str, to: &str| text.split(from).nth(1)?.split(to).next().map(ToOwned::to_owned);
     let shown = if let Some(file) = between("security; file '", "'") {

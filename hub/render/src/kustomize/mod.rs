@@ -15,7 +15,8 @@ use crate::early::Early;
 use crate::manifests::at_file;
 use crate::output;
 use crate::program::{Failure, Programs, Tool};
-use crate::render::failed;
+use crate::render::{failed, not_laid_out};
+use crate::unrendered::Unrendered;
 
 /// The objects of a kustomization.
 ///
@@ -26,10 +27,10 @@ pub(crate) fn objects(
     input: &RenderInput,
     root: &str,
     read: &impl Fn(&str) -> Option<Arc<[u8]>>,
-) -> Result<Vec<Placed>, Vec<Defect>> {
+) -> Result<Vec<Placed>, Unrendered> {
     let mut files = content::collect(input, read, |_| true)?;
     let Some(file) = graph::file_of(&files, root) else {
-        return Err(vec![at_file(root, "has no kustomization.yaml; add one, or name another folder")]);
+        return Err(vec![at_file(root, "has no kustomization.yaml; add one, or name another folder")].into());
     };
     programs.require(Tool::Kustomize, &file)?;
     let all = graph::kustomizations(&files, root);
@@ -38,17 +39,17 @@ pub(crate) fn objects(
     }
     let work = programs.work().map_err(|failure| failed(Tool::Kustomize, &file, &failure))?;
     for (path, bytes) in &files {
-        work.lay_out(path, bytes)
-            .map_err(|error| vec![at_file(path, format!("cannot be laid out for kustomize: {error}"))])?;
+        work.lay_out(path, bytes).map_err(|error| not_laid_out(path, Tool::Kustomize, &error))?;
     }
     let folder = if root.is_empty() { "." } else { root };
-    let printed = programs.run(Tool::Kustomize, &work, vec!["build".into(), "--".into(), folder.into()]);
+    let args = vec!["build".into(), "--".into(), folder.into()];
+    let printed = programs.run(Tool::Kustomize, input.tools.kustomize.as_deref(), &work, args);
     let printed = printed.map_err(|failure| {
         let Failure::Complaint(text) = &failure else { return failed(Tool::Kustomize, &file, &failure) };
         let text = work.strip(text);
         let place = complaint::names(&text).into_iter().rev().find_map(|name| graph::find(&all, &files, name));
         let (file, line) = place.unwrap_or_else(|| (file.clone(), complaint::yaml_line(&text)));
-        vec![Defect { line, ..at_file(&file, complaint::words(&text)) }]
+        vec![Defect { line, ..at_file(&file, complaint::words(&text)) }].into()
     })?;
-    output::read("kustomize", &printed, |_| file.clone())
+    Ok(output::read("kustomize", &printed, |_| file.clone())?)
 }

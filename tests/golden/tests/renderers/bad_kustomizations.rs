@@ -1,6 +1,9 @@
 //! Kustomizations that nobody should have to trust.
 
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
+use hub_core::release::Patch;
 use hub_render::program::Limits;
 
 use crate::case::{Case, programs, within};
@@ -87,15 +90,40 @@ pub(crate) fn a_yaml_bomb() -> Result<()> {
 
 pub(crate) fn a_patch_that_does_not_apply() -> Result<()> {
     let case = overlay(
-        "resources: [../base]\npatches:\n- target: {kind: ConfigMap}\n  patch: '[{op: remove, path: /data/no}]'\n",
+        "resources: [../base]\npatches:\n- target: {kind: ConfigMap}\n  patch: '- {op: remove, path: /data/no}'\n",
     );
     let defect = case.defect(&programs()?)?;
     ensure!(defect.file == "o/kustomization.yaml" && defect.message.contains("/data/no"), "{defect}");
     let mut case = overlay("resources: [../base]\n");
-    case.input.path = "app".into();
+    let patch = |at: u32, text: &str| {
+        let content = serde_json::json!({"target": {"kind": "ConfigMap"}, "patch": text});
+        Arc::new(Patch::new("drover.yaml", 10 + at, &format!("spec.patches.{at}"), content))
+    };
+    let good = "- {op: add, path: /data/x, value: y}";
     case.input.patches =
-        vec![serde_json::json!({"target": {"kind": "ConfigMap"}, "patch": "[{op: remove, path: /data/no}]"})];
-    case.is_held(&programs()?, "app", 0, "the bundle's patches cannot be applied")
+        vec![patch(0, good), patch(1, good), patch(2, "- {op: remove, path: /data/no}"), patch(3, good)];
+    case.is_held(&programs()?, "drover.yaml", 12, "spec.patches.2 cannot be applied: ")
+}
+
+/// A patch may be that of a Secret, and what is said of it goes to everybody who may look.
+pub(crate) fn patches_and_literals_are_not_quoted() -> Result<()> {
+    let programs = programs()?;
+    let broken = "kind: Secret\nstringData:\n  password: \"hunter2\"]\n x: [";
+    let mut own = overlay("resources: [../base]\n");
+    let content = serde_json::json!({"target": {"kind": "ConfigMap"}, "patch": broken});
+    own.input.patches = vec![Arc::new(Patch::new("drover.yaml", 7, "spec.patches.0 (app/p.yaml)", content))];
+    own.is_held(&programs, "drover.yaml", 7, "spec.patches.0 (app/p.yaml) cannot be applied: it is neither")?;
+    let inline = broken.replace('\n', "\n    ");
+    for text in [
+        format!("resources: [../base]\npatches:\n- target: {{kind: ConfigMap}}\n  patch: |\n    {inline}\n"),
+        format!("resources: [../base]\npatchesStrategicMerge:\n- |\n    {inline}\n"),
+        "secretGenerator:\n- name: a\n  literals: [hunter2]\n".to_owned(),
+    ] {
+        let defect = overlay(&text).defect(&programs)?;
+        ensure!(!defect.message.contains("hunter2") && !defect.message.is_empty(), "{defect}");
+    }
+    ensure!(own.defect(&programs)?.message.len() < 200);
+    Ok(())
 }
 
 pub(crate) fn charts_of_kustomize() -> Result<()> {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hub_core::catalog::Defect;
 use hub_core::release::{Chart, Helm, How, InputFile, RenderInput};
 use hub_render::program::Limits;
-use hub_render::{Options, Programs, Rendered};
+use hub_render::{Options, Programs, Rendered, Unrendered};
 use serde_json::Value as Json;
 use tests_tools::{Program, tools};
 
@@ -84,7 +84,19 @@ impl Case {
 
     /// Renders it as the hub does.
     pub(crate) fn render(&self, programs: &Programs) -> Result<Rendered, Vec<Defect>> {
+        self.rendered(programs).map_err(|unrendered| unrendered.defects)
+    }
+
+    /// The same, with whether what is wrong may be otherwise in a minute.
+    pub(crate) fn rendered(&self, programs: &Programs) -> Result<Rendered, Unrendered> {
         programs.render(&self.listed(), |path| self.files.get(path).cloned())
+    }
+
+    /// That it is held, and whether it is tried again.
+    pub(crate) fn is_tried_again(&self, programs: &Programs, again: bool) -> Result<()> {
+        let passes = self.rendered(programs).err().context("it was rendered")?;
+        ensure!(passes.passes == again, "{passes:?}");
+        Ok(())
     }
 
     /// The input with all files in it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use hub_core::release::lock::Origin;
-use hub_core::release::{Chart, How};
+use hub_core::release::{Chart, How, Patch};
 use hub_render::Renderer;
 use hub_render::offline::{Offline, Role};
 use proto_model::{Digest, Value, Variables};
@@ -204,7 +204,8 @@ pub(crate) fn patches_over_all_ways_of_rendering() -> Result<()> {
         [manifests_only, Case::read("overlays")?.kustomize("production"), Case::read("library")?.helm("", |_| {})]
     {
         let before = manifests(&case.render(&programs()?).map_err(words)?);
-        case.input.patches = patches.clone();
+        case.input.patches =
+            patches.iter().map(|one| Arc::new(Patch::new("drover.yaml", 1, "spec.patches", one.clone()))).collect();
         let after = manifests(&case.render(&programs()?).map_err(words)?);
         ensure!(before.len() == after.len());
         for (mut before, after) in before.into_iter().zip(after) {

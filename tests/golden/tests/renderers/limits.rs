@@ -25,7 +25,7 @@ pub(crate) fn a_file_that_is_too_large() -> Result<()> {
     let case = Case::template("a: b");
     let defects =
         programs()?.render(&case.listed(), |path| (!path.ends_with("a.yaml")).then(|| case.files[path].clone()));
-    let defect = defects.err().and_then(|all| all.into_iter().next());
+    let defect = defects.err().and_then(|all| all.defects.into_iter().next());
     ensure!(
         defect.as_ref().is_some_and(|one| one.file == "app/templates/a.yaml" && one.message.contains("larger than"))
     );

@@ -46,15 +46,16 @@ fn main() -> ExitCode {
             a_chart_that_reads_outside_its_folder, a_chart_that_rolls_dice, a_chart_that_makes_certificates,
             a_chart_that_asks_for_the_time, a_chart_that_looks_things_up, a_chart_without_its_dependency,
             templates_that_fail_name_file_and_line, values_that_do_not_fit, a_chart_for_another_kubernetes,
-            a_packed_chart_with_a_link, a_chart_that_is_a_pointer_of_lfs;
+            a_packed_chart_with_a_link, a_chart_that_is_a_pointer_of_lfs, values_are_not_quoted;
         bad_kustomizations:
             a_remote_base, an_exec_plugin, a_cycle, a_link_out_of_the_tree, a_file_outside_of_the_folder,
-            an_unknown_field, a_yaml_bomb, a_patch_that_does_not_apply, charts_of_kustomize, a_pointer_of_lfs;
+            an_unknown_field, a_yaml_bomb, a_patch_that_does_not_apply, charts_of_kustomize, a_pointer_of_lfs,
+            patches_and_literals_are_not_quoted;
         limits: a_document_of_100_megabytes, a_yaml_bomb_in_values, a_file_that_is_too_large;
         charts: a_chart_of_a_repository_is_fetched_once, a_chart_with_other_bytes_than_pinned;
         sandbox:
             a_program_sees_nothing_but_its_input, a_killed_hub_leaves_no_program, a_program_that_is_missing,
-            a_program_of_another_version, nothing_is_left_behind;
+            a_program_of_another_version, a_program_that_is_replaced, nothing_is_left_behind;
     };
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -75,7 +75,7 @@ pub(crate) fn a_program_sees_nothing_but_its_input() -> Result<()> {
     let programs = Programs::new(Options { helm: Some(spy), ..Options::default() });
     ensure!(programs.open_doors().is_empty(), "{:?}", programs.open_doors());
     ensure!(programs.problem(Tool::Helm).is_none(), "{:?}", programs.problem(Tool::Helm));
-    ensure!(programs.helm_version() == Some("4.0.0"));
+    ensure!(programs.helm_version().as_deref() == Some("4.0.0"));
     Ok(())
 }
 
@@ -117,6 +117,7 @@ pub(crate) fn a_program_that_is_missing() -> Result<()> {
     let programs = Programs::new(options);
     ensure!(programs.helm_version().is_none() && programs.kustomize_version().is_none());
     Case::template("a: b").is_held(&programs, "app", 0, "needs helm: --helm /nonexistent/helm")?;
+    Case::template("a: b").is_tried_again(&programs, true)?;
     let case = Case::of(&[("kustomization.yaml", "resources: []\n")]).kustomize("");
     case.is_held(&programs, "kustomization.yaml", 0, "needs kustomize: --kustomize / is no file")
 }
@@ -124,11 +125,32 @@ pub(crate) fn a_program_that_is_missing() -> Result<()> {
 pub(crate) fn a_program_of_another_version() -> Result<()> {
     // Another program says something else, or nothing.
     let programs = Programs::new(Options { helm: Some("/bin/true".into()), ..Options::default() });
-    let problem = programs.problem(Tool::Helm).unwrap_or_default().to_owned();
+    let problem = programs.problem(Tool::Helm).unwrap_or_default();
     ensure!(problem.contains("does not say which version it is; install helm 3.14 up to 4.x"), "{problem}");
     let programs = crate::case::programs()?;
     ensure!(programs.helm_version().is_some_and(|version| version.starts_with("4.")), "{:?}", programs.helm_version());
     ensure!(programs.kustomize_version().is_some_and(|version| version.starts_with("5.")));
+    Ok(())
+}
+
+/// A program that comes later is found, and one that takes its place does not run under its version.
+pub(crate) fn a_program_that_is_replaced() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let (helm, other) = (place.path().join("helm"), place.path().join("other"));
+    let programs = Programs::new(Options { helm: Some(helm.clone()), ..Options::default() });
+    ensure!(programs.helm_version().is_none(), "there is none");
+    std::fs::copy(tests_tools::tools::program(tests_tools::Program::Helm)?, &helm)?;
+    let version = programs.helm_version().context("it is there now")?;
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n";
+    let mut case = Case::template(text);
+    case.input.tools.helm = Some(version);
+    case.render(&programs).map_err(crate::case::words)?;
+    case.input.tools.helm = Some("3.99.0".into());
+    case.is_held(&programs, "app", 0, "it was 3.99.0 and is 4.")?;
+    case.is_tried_again(&programs, true)?;
+    std::fs::copy("/bin/true", &other)?;
+    std::fs::rename(&other, &helm)?;
+    ensure!(programs.helm_version().is_none(), "another file took its place");
     Ok(())
 }
 
