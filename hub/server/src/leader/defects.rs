@@ -37,7 +37,7 @@ pub struct Noted {
 impl Defects {
     /// `before`: those of the head before. What was defective there is so since then.
     pub(super) fn of(all: Vec<Defect>, before: Option<&Self>, now_unix_millis: u64) -> Self {
-        let (all, more) = cut(all);
+        let (all, more) = cut(all.into_iter().map(Defect::shown).collect());
         let mut found = Self { defects: all, more, ..Self::default() };
         let was_held: BTreeSet<&String> = before.iter().flat_map(|before| before.holding()).collect();
         let since = |bundle: &&String| match was_held.contains(bundle) {
@@ -121,6 +121,17 @@ mod tests {
         assert_eq!(Defects::default().with_notes(many).notes.len(), limits::RENDER_NOTES_MAX);
         // What an older hub stored has none.
         assert_eq!(serde_json::from_str(r#"{"defects":[],"more":0}"#).ok(), Some(Defects::default()));
+    }
+
+    #[test]
+    fn what_a_file_says_makes_none_so_long_that_it_cannot_be_stored() {
+        let long = |at: u32| Defect { message: "x\n".repeat(10_000_000), ..defect("main/a", at, false) };
+        let found = Defects::of((1..4).map(long).collect(), None, 1000);
+        assert!(found.defects.iter().all(|one| one.message.len() <= limits::DEFECT_BYTES_MAX));
+        assert!(found.defects.iter().all(|one| !one.message.contains('\n')));
+        // Those that are kept of one source, and one of each of its bundles beside them, fit into one body.
+        let all = limits::DEFECTS_MAX + limits::BUNDLES_PER_SOURCE_MAX;
+        assert!(all * (2 * limits::DEFECT_BYTES_MAX + 512) < limits::BODY_BYTES_MAX);
     }
 
     #[test]

@@ -5,7 +5,9 @@ mod batch;
 mod manage;
 mod poke;
 mod prepare;
+mod render;
 mod room;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use proto_model::Digest;
 use tracing::{info, warn};
 
 use crate::hub::Hub;
+use crate::leader::Prepared;
 use crate::node::unix_millis;
 use crate::rate::jitter_millis;
 use prepare::Preparer;
@@ -99,6 +102,16 @@ struct Follower {
     given: Option<String>,
 }
 
+/// What is to be done next.
+enum Due {
+    /// To look at the source.
+    Look,
+    /// To render more of the head.
+    More(Arc<Vec<RenderInput>>),
+    /// To render again what failed.
+    Again,
+}
+
 /// Follows a source until the hub stops.
 pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
     let place = hub_git::place(&spec.url);
@@ -115,16 +128,17 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
     let mut poked = None;
     loop {
         let wait = Duration::from_millis(schedule.next_millis().saturating_sub(millis()));
-        let more = tokio::select! {
+        let due = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(wait) => None,
+            () = tokio::time::sleep(wait) => Due::Look,
+            () = reached(follower.preparer.due()) => Due::Again,
             () = followed.poked() => {
                 schedule.hooked();
                 // It may not be due yet.
                 continue;
             }
             Ok(()) = missing.changed() => {
-                Some(missing.borrow_and_update().get(&follower.spec.name).cloned().unwrap_or_default())
+                Due::More(missing.borrow_and_update().get(&follower.spec.name).cloned().unwrap_or_default())
             }
             // Once for each: where the source cannot be reached, the schedule says when to try again.
             Ok(now) = applied.wait_for(|now| {
@@ -132,16 +146,23 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
             }) => {
                 poked = approved(&now.machine.0, &follower).map(str::to_owned);
                 schedule.poke();
-                None
+                Due::Look
             }
         };
         let dice = jitter_millis(1 << 20) as f64 / f64::from(1 << 20);
-        if let Some(more) = more {
-            if let Err(reason) = follower.give_more(&more).await {
-                // The next look gives the whole head again.
-                schedule.failed(millis(), &reason, dice);
+        match due {
+            Due::Look => {}
+            Due::More(_) | Due::Again => {
+                let given = match due {
+                    Due::More(more) => follower.give_more(&more).await,
+                    _ => follower.try_again().await,
+                };
+                if let Err(reason) = given {
+                    // The next look gives the whole head again.
+                    schedule.failed(millis(), &reason, dice);
+                }
+                continue;
             }
-            continue;
         }
         let looked = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -152,6 +173,14 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
             Ok(()) => schedule.succeeded(millis(), dice),
             Err(reason) => schedule.failed(millis(), &reason, dice),
         }
+    }
+}
+
+/// Waits for an instant; for ever where there is none.
+async fn reached(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -210,7 +239,7 @@ impl Follower {
         if accepted.as_ref() == Some(&commit) {
             self.came_back(&commit).await?;
         }
-        if self.given.as_ref() == Some(&commit) && self.preparer.unfetched().is_none() {
+        if self.given.as_ref() == Some(&commit) {
             return Ok(());
         }
         info!(source = self.spec.name, %commit, "saw a new head");
@@ -279,8 +308,13 @@ impl Follower {
         info!(source = self.spec.name, %commit, "read a head");
         self.hub.leader.prepared(prepared).await.map_err(|refused| refused.to_string())?;
         self.given = Some(commit);
-        // What may be there in a minute is asked for again, ever less often.
-        self.preparer.unfetched().map_or(Ok(()), |why| Err(why.to_owned()))
+        Ok(())
+    }
+
+    /// Renders again what failed for a reason that may have passed.
+    async fn try_again(&mut self) -> Result<(), String> {
+        let again = self.preparer.again().await;
+        self.hand_over(again).await
     }
 
     /// Clusters came that need other renderings of the same head.
@@ -288,12 +322,18 @@ impl Follower {
         if missing.is_empty() {
             return Ok(());
         }
-        match self.preparer.prepare_more(missing).await {
+        let more = self.preparer.prepare_more(missing).await;
+        self.hand_over(more).await
+    }
+
+    /// Gives the leader more of the same head.
+    async fn hand_over(&mut self, more: Result<Option<Arc<Prepared>>, String>) -> Result<(), String> {
+        match more {
             Ok(None) => {}
             // A leader that is gone needs nothing.
             Ok(Some(prepared)) => drop(self.hub.leader.prepared(prepared).await),
             Err(reason) => {
-                warn!(source = self.spec.name, reason, "the head cannot be rendered for other clusters");
+                warn!(source = self.spec.name, reason, "more of the head cannot be rendered now");
                 self.given = None;
                 return Err(reason);
             }

@@ -3,23 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
+use std::time::Instant;
 
 use hub_core::catalog::{self, Catalog, Defect};
 use hub_core::fleet::Fleet;
-use hub_core::release::lock::LOCK_FILE;
-use hub_core::release::{self, ClusterFacts, Clusters, Common, Recipe, RenderInput, Rendering, Renderings, Tools};
+use hub_core::release::{
+    self, ClusterFacts, Clusters, Common, Recipe, RenderInput, Rendering, Renderings, Tools, Turns,
+};
 use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};
-use hub_render::Rendered;
 use hub_store::Kind;
-use proto_model::{Digest, Object, limits};
+use proto_model::{Digest, limits};
 use tokio::task::spawn_blocking;
 
 use super::Spec;
 use super::batch::{Batch, batches, first_within};
+use super::render::{Became, render_all};
+use super::waiting::Waiting;
 use crate::bodies::Bodies;
 use crate::hub::Hub;
 use crate::leader::{Defects, Noted, Prepared, assignable};
@@ -34,29 +35,37 @@ pub(super) struct Preparer {
     cache: catalog::Cache,
     /// What is wrong with renderings, by the digest of their inputs.
     failed: BTreeMap<Digest, Vec<Defect>>,
-    /// What could not be fetched for renderings of this head, by the digest of their inputs: it is
-    /// tried again.
-    unfetched: BTreeMap<Digest, Defect>,
+    /// What is tried again.
+    waiting: Waiting,
     /// What is worth knowing of renderings, by the digest of their inputs.
     noted: BTreeMap<Digest, Vec<Defect>>,
-    /// The head that was prepared last, and its files without their content.
-    head: Option<(Arc<Prepared>, Snapshot)>,
+    /// The head that was prepared last.
+    head: Option<Head>,
+}
+
+/// A head that was prepared.
+struct Head {
+    prepared: Arc<Prepared>,
+    /// Its files without their content.
+    snapshot: Snapshot,
+    /// What is wrong with it beside its renderings.
+    defects: Vec<Defect>,
 }
 
 impl Preparer {
     pub(super) fn new(hub: Arc<Hub>, spec: Spec, mirror: PathBuf) -> Self {
         let (cache, failed) = (catalog::Cache::default(), BTreeMap::new());
-        let (unfetched, noted) = (BTreeMap::new(), BTreeMap::new());
-        Self { hub, spec, mirror, last: None, cache, failed, unfetched, noted, head: None }
+        let (waiting, noted) = (Waiting::default(), BTreeMap::new());
+        Self { hub, spec, mirror, last: None, cache, failed, waiting, noted, head: None }
     }
 
     pub(super) fn mirror(&self) -> &Path {
         &self.mirror
     }
 
-    /// Why something could not be fetched that may be there now; `None` where nothing is missing.
-    pub(super) fn unfetched(&self) -> Option<&str> {
-        self.unfetched.values().next().map(|defect| &*defect.message)
+    /// When there is something to render again; `None` where nothing waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.waiting.next()
     }
 
     /// Reads a commit that lies in the mirror. The bodies are durable on return.
@@ -73,17 +82,17 @@ impl Preparer {
         let wanted = self.wanted(&catalog, &mut snapshot).await?;
         // Each rendering reads its own.
         empty(&mut snapshot);
-        let tools = self.hub.renderer.tools();
+        let tools = self.tools().await?;
         let clusters = expected(state.fleet(), &catalog);
         let inputs = inputs(&catalog, &wanted.recipes, &clusters, &tools);
         let current: BTreeSet<Digest> = inputs.iter().map(|input| input.digest).collect();
         self.failed.retain(|input, _| current.contains(input));
         // Those of the head before too: clusters may ask for the same renderings again in a moment.
-        if let Some((before, _)) = &self.head {
+        if let Some(Head { prepared: before, .. }) = &self.head {
             let before: BTreeSet<Digest> = before.notes.iter().map(|noted| noted.rendering).collect();
             self.noted.retain(|input, _| current.contains(input) || before.contains(input));
         }
-        self.unfetched.clear();
+        self.waiting.retain(&current);
         let mut renderings = Renderings::default();
         let notes = self.render(inputs, &mut snapshot, &mut renderings).await?;
         let mut defects = tree.defects;
@@ -92,14 +101,41 @@ impl Preparer {
         let catalog_digest = self.store_catalog(&catalog).await?;
         self.last = Some(Arc::clone(&catalog));
         let (source, commit, wanted) = (self.spec.name.clone(), commit.to_owned(), Arc::new(wanted));
+        let kept = defects.clone();
         let prepared = Prepared { source, commit, catalog, catalog_digest, wanted, renderings, tools, defects, notes };
-        Ok(self.keep(prepared, snapshot))
+        Ok(self.keep(prepared, snapshot, kept))
+    }
+
+    /// The same head, after what failed for a reason that may pass was tried again.
+    pub(super) async fn again(&mut self) -> Result<Option<Arc<Prepared>>, String> {
+        let again = self.try_due().await;
+        self.waiting.put_off(Instant::now());
+        again
+    }
+
+    async fn try_due(&mut self) -> Result<Option<Arc<Prepared>>, String> {
+        let Some(head) = &self.head else { return Ok(None) };
+        let (commit, tools) = (head.prepared.commit.clone(), head.prepared.tools.clone());
+        if self.tools().await? != tools {
+            // Another program renders now, so everything has another address.
+            return self.prepare(&commit).await.map(Some);
+        }
+        let due = self.waiting.due(Instant::now());
+        self.prepare_more(&due).await
+    }
+
+    /// The versions of the programs; they may have to be asked.
+    async fn tools(&self) -> Result<Tools, String> {
+        let renderer = Arc::clone(&self.hub.renderer);
+        spawn_blocking(move || renderer.tools())
+            .await
+            .map_err(|_| panicked("asking helm and kustomize for their versions"))
     }
 
     /// The same head with more renderings: clusters came that use other combinations.
     pub(super) async fn prepare_more(&mut self, missing: &[RenderInput]) -> Result<Option<Arc<Prepared>>, String> {
-        let Some((last, mut snapshot)) = self.head.take() else { return Ok(None) };
-        let mut prepared = Prepared::clone(&last);
+        let Some(Head { prepared: last, mut snapshot, defects }) = self.head.take() else { return Ok(None) };
+        let mut prepared = Prepared { defects: defects.clone(), ..Prepared::clone(&last) };
         // The files are those of this head, so what was asked for of another one is not there.
         let known = |input: &RenderInput| {
             input.files.iter().all(|file| snapshot.files.get(&file.path).is_some_and(|found| found.id == file.id))
@@ -108,24 +144,25 @@ impl Preparer {
         match self.render(inputs, &mut snapshot, &mut prepared.renderings).await {
             Ok(notes) => {
                 prepared.notes.extend(notes);
-                Ok(Some(self.keep(prepared, snapshot)))
+                Ok(Some(self.keep(prepared, snapshot, defects)))
             }
             Err(reason) => {
                 empty(&mut snapshot);
-                self.head = Some((last, snapshot));
+                self.head = Some(Head { prepared: last, snapshot, defects });
                 Err(reason)
             }
         }
     }
 
-    fn keep(&mut self, mut prepared: Prepared, mut snapshot: Snapshot) -> Arc<Prepared> {
+    /// `defects` are those beside what is wrong with renderings.
+    fn keep(&mut self, mut prepared: Prepared, mut snapshot: Snapshot, defects: Vec<Defect>) -> Arc<Prepared> {
         let failed = prepared.renderings.failed.iter().filter_map(|input| self.failed.get(input));
-        prepared.defects.extend(failed.flatten().chain(self.unfetched.values()).cloned());
+        prepared.defects.extend(failed.flatten().chain(self.waiting.defects()).cloned());
         prepared.defects.sort();
         prepared.defects.dedup();
         empty(&mut snapshot);
         let prepared = Arc::new(prepared);
-        self.head = Some((Arc::clone(&prepared), snapshot));
+        self.head = Some(Head { prepared: Arc::clone(&prepared), snapshot, defects });
         prepared
     }
 
@@ -144,15 +181,17 @@ impl Preparer {
     /// The recipes; whatever files they follow from are read on the way.
     async fn wanted(&self, catalog: &Arc<Catalog>, snapshot: &mut Snapshot) -> Result<release::Wanted, String> {
         let mut room = limits::FOLLOWED_BYTES_MAX as u64;
+        // A file names the next, as deep as charts and kustomizations may go: there are no more turns.
+        let mut turns = Turns::default();
         loop {
             let (known, catalog) = (std::mem::take(snapshot), Arc::clone(catalog));
             let renderer = Arc::clone(&self.hub.renderer);
             let work = spawn_blocking(move || {
-                let wanted = release::wanted(&catalog, &known, &renderer.kube_version);
-                (known, wanted)
+                let wanted = turns.next(&catalog, &known, &renderer.kube_version);
+                (known, wanted, turns)
             });
-            let (known, wanted) = work.await.map_err(|_| panicked("working out what to render"))?;
-            *snapshot = known;
+            let (known, wanted, after) = work.await.map_err(|_| panicked("working out what to render"))?;
+            (*snapshot, turns) = (known, after);
             if wanted.asks.is_empty() {
                 return Ok(wanted);
             }
@@ -198,10 +237,10 @@ impl Preparer {
         snapshot: &mut Snapshot,
         renderings: &mut Renderings,
     ) -> Result<(), String> {
-        let state = self.hub.state();
+        let (state, now) = (self.hub.state(), Instant::now());
         let mut missing = Vec::new();
         for input in inputs {
-            if self.failed.contains_key(&input.digest) {
+            if self.failed.contains_key(&input.digest) || self.waiting.is_early(&input.digest, now) {
                 renderings.failed.insert(input.digest);
             } else if let Some(rendering) = known(state.fleet(), &self.hub.bodies, &input) {
                 renderings.done.insert(input.digest, rendering);
@@ -235,25 +274,33 @@ impl Preparer {
         let (hub, all) = (Arc::clone(&self.hub), std::mem::take(snapshot));
         let work = spawn_blocking(move || {
             let results = render_all(&inputs, &all, &hub);
-            (all, results)
+            (all, inputs, results)
         });
-        let (all, results) = work.await.map_err(|_| panicked("rendering"))?;
+        let (all, inputs, results) = work.await.map_err(|_| panicked("rendering"))?;
         *snapshot = all;
         empty(snapshot);
         drop(room);
-        for (input, result) in results {
+        let now = Instant::now();
+        for (at, result) in results {
+            let Some(input) = inputs.get(at) else { continue };
+            let digest = input.digest;
             match result? {
                 Became::Rendered(rendering, notes) => {
+                    self.waiting.settled(&digest);
+                    renderings.failed.remove(&digest);
                     if !notes.is_empty() {
-                        self.noted.insert(input, notes);
+                        self.noted.insert(digest, notes);
                     }
-                    renderings.done.insert(input, rendering);
+                    renderings.done.insert(digest, rendering);
                     continue;
                 }
-                Became::Defective(defects) => drop(self.failed.insert(input, defects)),
-                Became::Unfetched(defect) => drop(self.unfetched.insert(input, *defect)),
+                Became::Defective(defects) => {
+                    self.waiting.settled(&digest);
+                    self.failed.insert(digest, defects);
+                }
+                Became::Passing(defects) => self.waiting.failed(input.clone(), defects, now),
             }
-            renderings.failed.insert(input);
+            renderings.failed.insert(digest);
         }
         Ok(())
     }
@@ -312,67 +359,6 @@ fn inputs(
         recipe.combinations(catalog.bundles.get(full)?, &common, clusters, tools).ok()
     };
     recipes.iter().filter_map(of_one).flatten().map(|one| one.input).collect()
-}
-
-/// What became of one input.
-enum Became {
-    /// With what is worth knowing of it.
-    Rendered(Rendering, Vec<Defect>),
-    Defective(Vec<Defect>),
-    /// Its chart could not be fetched, which may be otherwise in a minute.
-    Unfetched(Box<Defect>),
-}
-
-/// Renders some inputs side by side. An error is that of the store.
-fn render_all(inputs: &[RenderInput], snapshot: &Snapshot, hub: &Hub) -> Vec<(Digest, Result<Became, String>)> {
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(inputs.len())));
-    let work = || {
-        while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = render_one(input, snapshot, hub);
-            results.lock().unwrap_or_else(PoisonError::into_inner).push((input.digest, result));
-        }
-    };
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(limits::RENDERINGS_AT_ONCE_MAX).min(inputs.len());
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn render_one(input: &RenderInput, snapshot: &Snapshot, hub: &Hub) -> Result<Became, String> {
-    if let Err(message) = hub.renderer.fetch(input) {
-        let (file, bundle) = (LOCK_FILE.to_owned(), Some(input.bundle.clone()));
-        return Ok(Became::Unfetched(Box::new(Defect { file, line: 0, message, bundle, note: false })));
-    }
-    hub.metrics.renderings.inc();
-    match hub.renderer.render(input, |path| snapshot.read(path).cloned()) {
-        Ok(mut rendered) => {
-            let notes = std::mem::take(&mut rendered.notes);
-            store(rendered, &hub.bodies).map(|rendering| Became::Rendered(rendering, notes))
-        }
-        Err(defects) => Ok(Became::Defective(defects)),
-    }
-}
-
-fn store(rendered: Rendered, bodies: &Bodies) -> Result<Rendering, String> {
-    let list = rendered.variant.encode();
-    let variant = Digest::of(&list);
-    let mut put: Vec<(Digest, Kind, &[u8])> = rendered
-        .objects
-        .iter()
-        .zip(&rendered.meta.objects)
-        .map(|(object, meta): (&Object, _)| {
-            let is_secret = meta.identity.kind.is("", "Secret");
-            (object.digest, if is_secret { Kind::Secret } else { Kind::Object }, &*object.body)
-        })
-        .collect();
-    put.push((variant, Kind::Variant, &list));
-    bodies.put(&put).map_err(|error| error.to_string())?;
-    Ok(Rendering { variant, meta: Arc::new(rendered.meta) })
 }
 
 /// What was rendered from these inputs before, if its bodies are here.
