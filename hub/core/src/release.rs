@@ -37,7 +37,7 @@ pub use patch::Patch;
 pub use recipe::Recipe;
 pub use unused::unused;
 pub use variables::{Common, Layer, Layers, Resolved, layers, needed_variables};
-pub use wanted::{Turns, Wanted, wanted};
+pub use wanted::{Rules, Turns, Wanted, wanted};
 
 #[cfg(test)]
 #[path = "release/tests.rs"]

@@ -1,5 +1,7 @@
 //! Charts from elsewhere: fetched once, kept by the digest that the source's lock gives them.
 
+mod room;
+
 use std::fmt;
 use std::fs;
 use std::io::Write as _;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 
 use hub_core::access::Access;
 use hub_core::release::lock::{LOCK_FILE, Origin};
-use proto_model::Digest;
+use proto_model::{Digest, limits};
 
 use crate::program::Programs;
 
@@ -75,6 +77,7 @@ impl Charts {
         if let Some(bytes) = kept.as_ref().and_then(|path| fs::read(path).ok())
             && Digest::of(&bytes) == *digest
         {
+            kept.iter().for_each(|path| room::used(path));
             return Ok(bytes.into());
         }
         let bytes = self.fetch(programs, origin, credentials)?;
@@ -88,7 +91,7 @@ impl Charts {
         }
         if let Some(path) = kept {
             // Where it cannot be kept, it is fetched again.
-            let _ = keep(&path, &bytes);
+            let _ = keep(&path, &bytes).map(|()| room::make(&path, limits::CHARTS_KEPT_BYTES_MAX));
         }
         Ok(bytes.into())
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use hub_core::catalog::{Cache, Catalog, Defect, Guard, full_name, parse_within};
 use hub_core::release::{
-    ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, Rendering, Renderings, Resolved, VariantMeta,
+    ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, Rendering, Renderings, Resolved, Rules, VariantMeta,
     Wanted, forbidden, goals, layers, unused, wanted,
 };
 use hub_core::select::Index;
@@ -24,6 +24,11 @@ use crate::manifests::Rendered;
 use crate::renderer::Renderer;
 pub use role::{Role, RoleError, SOURCE};
 pub use tree::TreeError;
+
+/// What counts for a working tree: it lies on this machine.
+fn rules(renderer: &Renderer) -> Rules<'_> {
+    Rules { kube_version: &renderer.kube_version, is_local: true }
+}
 
 /// A working tree as the hub would read it. Its clusters are those that it declares, or the root
 /// whose source it is, without the labels that tokens would add.
@@ -111,7 +116,7 @@ impl Offline {
     pub fn asks(snapshot: &Snapshot, role: &Role, last: Option<&Catalog>, renderer: &Renderer) -> BTreeSet<String> {
         let parsed = parse_within(snapshot, &role.source, role.may.as_ref(), last, &mut Cache::default());
         let catalog = parsed.catalog;
-        let wanted = wanted(&catalog, snapshot, &renderer.kube_version);
+        let wanted = wanted(&catalog, snapshot, rules(renderer));
         if !wanted.asks.is_empty() {
             return wanted.asks;
         }
@@ -124,7 +129,7 @@ impl Offline {
     #[must_use]
     pub fn after(snapshot: &Snapshot, role: &Role, last: Option<&Catalog>, renderer: &Renderer) -> Self {
         let parsed = parse_within(snapshot, &role.source, role.may.as_ref(), last, &mut Cache::default());
-        let wanted = wanted(&parsed.catalog, snapshot, &renderer.kube_version);
+        let wanted = wanted(&parsed.catalog, snapshot, rules(renderer));
         let is_whole = parsed.defects.iter().all(|defect| defect.note);
         let mut defects: BTreeSet<Defect> = parsed.defects.into_iter().collect();
         defects.extend(wanted.defects.iter().cloned());

@@ -174,6 +174,8 @@ pub const RENDER_RETRY_SECS_MIN: u64 = 10;
 pub const RENDER_RETRY_SECS_MAX: u64 = 900;
 /// Files of one chart, its subcharts included.
 pub const CHART_FILES_MAX: usize = 10_000;
+/// Charts from elsewhere that a hub keeps, in bytes of their archives.
+pub const CHARTS_KEPT_BYTES_MAX: u64 = 1 << 30;
 /// Charts within charts, whether in folders of their own or packed.
 pub const CHART_DEPTH_MAX: usize = 10;
 /// Paths looked at to find the files of one chart and of those that it depends on, each folder counted

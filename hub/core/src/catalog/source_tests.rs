@@ -84,7 +84,7 @@ fn a_bundle_keeps_to_the_namespaces_and_objects_of_its_source() {
     assert!(!parsed.catalog.held.contains_key("team/a"));
     assert!(parsed.catalog.held["team/b"].starts_with("drover.yaml:9: namespace kube-system is none"), "{parsed:?}");
     assert!(parsed.catalog.held.contains_key("team/c"), "the objects of another source are not its own to take");
-    assert_eq!(wanted(&parsed.catalog, &snapshot(&[]), "1.33").recipes.keys().collect::<Vec<_>>(), ["team/a"]);
+    assert_eq!(wanted(&parsed.catalog, &snapshot(&[]), "1.33".into()).recipes.keys().collect::<Vec<_>>(), ["team/a"]);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn the_work_for_a_monorepo_grows_with_its_size_and_no_faster() {
         for _ in 0..2 {
             let start = Instant::now();
             let parsed = parse(&snapshot, "main", None, &mut Cache::default());
-            assert_eq!(wanted(&parsed.catalog, &snapshot, "1.33").recipes.len(), bundles);
+            assert_eq!(wanted(&parsed.catalog, &snapshot, "1.33".into()).recipes.len(), bundles);
             best = best.min(start.elapsed());
         }
         best
@@ -224,7 +224,7 @@ fn bundles_that_all_take_a_whole_repository_are_held_at_a_limit() {
     (0..100_000).for_each(|at| put(format!("{:02}/{at}.yaml", at % 100), "a: 1"));
     let snapshot = Snapshot { commit: "c".into(), files, ..Snapshot::default() };
     let parsed = parse(&snapshot, "main", None, &mut Cache::default());
-    let wanted = wanted(&parsed.catalog, &snapshot, "1.33");
+    let wanted = wanted(&parsed.catalog, &snapshot, "1.33".into());
     assert_eq!((wanted.recipes.len(), wanted.held.len()), (20, 5), "{:?}", wanted.defects);
     let defect = &wanted.defects[0];
     assert!(defect.message.contains("2000000") && defect.line > 0 && defect.bundle.is_some(), "{defect}");

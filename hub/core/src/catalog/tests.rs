@@ -117,6 +117,6 @@ proptest::proptest! {
         let files = [("drover.yaml".to_owned(), file)].into();
         let snapshot = Snapshot { files, ..Snapshot::default() };
         let parsed = parse(&snapshot, "main", None, &mut Cache::default());
-        let _ = crate::release::wanted(&parsed.catalog, &snapshot, "1.33");
+        let _ = crate::release::wanted(&parsed.catalog, &snapshot, "1.33".into());
     }
 }

@@ -1,6 +1,8 @@
 //! `drover.lock`: which bytes a chart's name and version mean. It lies in Git beside what uses it,
 //! so that one commit always means one content.
 
+use core::net::IpAddr;
+
 use proto_model::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +115,29 @@ impl Origin {
         }
     }
 
+    /// Whether it lies on the machine that fetches it, or on the link that the machine alone is on. There
+    /// listens what trusts whoever can reach it, so that nobody may have the hub ask who only writes to a
+    /// repository. What stands for a number and is none counts, too: some resolvers take it for one.
+    #[must_use]
+    pub fn is_of_this_machine(&self) -> bool {
+        let url = self.repo.as_deref().or(self.oci.as_deref()).unwrap_or_default();
+        let authority =
+            url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next().unwrap_or_default();
+        let host = match authority.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => authority.split(':').next().unwrap_or_default(),
+        };
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_unspecified() || v4.is_link_local(),
+            Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local(),
+            Err(_) => {
+                let last = host.rsplit('.').next().unwrap_or_default();
+                last == "localhost" || last.starts_with(|first: char| first.is_ascii_digit())
+            }
+        }
+    }
+
     /// It in words, for people.
     #[must_use]
     pub fn words(&self) -> String {
@@ -212,6 +237,37 @@ mod tests {
             "apiVersion: drover.dev/v1alpha1\nkind: Lock\ncharts:\n- {repo: r, chart: c, version: '1', digest: x}\n";
         assert_eq!(Lock::read(text.as_bytes()).unwrap_err().0, 4);
         assert!(Lock::read(b"kind: Lock\n").is_err());
+    }
+
+    #[test]
+    fn what_lies_on_this_machine_is_told() {
+        let of = |repo: Option<&str>, oci: Option<&str>| {
+            let (repo, oci) = (repo.map(str::to_owned), oci.map(str::to_owned));
+            Origin { repo, oci, chart: "c".into(), version: "1".into() }.is_of_this_machine()
+        };
+        for host in [
+            "127.0.0.1:80",
+            "127.8.9.1",
+            "localhost",
+            "LOCALHOST.:9",
+            "x.localhost",
+            "[::1]:5",
+            "[::ffff:127.0.0.1]",
+            "0.0.0.0",
+            "169.254.169.254",
+            "[fe80::1]",
+            "2130706433",
+            "127.1",
+            "0x7f.1",
+        ] {
+            assert!(of(Some(&format!("https://{host}/charts")), None), "{host}");
+            assert!(of(None, Some(&format!("oci://{host}"))), "{host}");
+        }
+        for host in
+            ["charts.example.com", "10.0.0.1:5000", "[2001:db8::1]", "127.0.0.1.example.com", "localhost.example.com"]
+        {
+            assert!(!of(Some(&format!("https://{host}/charts")), None), "{host}");
+        }
     }
 
     #[test]

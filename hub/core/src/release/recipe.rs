@@ -15,6 +15,7 @@ use super::kustomization;
 use super::lock::{LOCK_FILE, Lock, Origin};
 use super::patch::{Patch, Room};
 use super::tree::{Found, Reader, below, join};
+use super::wanted::Rules;
 use crate::catalog::spec::{BundleSpec, HelmSpec};
 use crate::catalog::{Declared, Defect, directory};
 use crate::snapshot::{Mode, Snapshot, is_declaration};
@@ -93,8 +94,7 @@ pub(super) struct Maker<'a> {
     pub(super) snapshot: &'a Snapshot,
     /// Folders where other bundles begin.
     pub(super) borders: &'a BTreeSet<String>,
-    /// The Kubernetes version to render for where the bundle says none.
-    pub(super) kube_version: &'a str,
+    pub(super) rules: Rules<'a>,
 }
 
 impl Maker<'_> {
@@ -207,6 +207,12 @@ impl Maker<'_> {
                 made.defects.push(self.item.defect(&field(name), message));
                 Chart::default()
             }
+            Ok(Some(origin)) if origin.is_of_this_machine() && !self.rules.is_local => {
+                let place = if origin.repo.is_some() { "repo" } else { "oci" };
+                let message = "a chart is taken from the hub's own machine only where the root source is a path of it";
+                made.defects.push(self.item.defect(&field(place), message));
+                Chart::default()
+            }
             Ok(Some(origin)) => self.pinned(&origin, spec.credentials.as_ref(), &mut reader, made),
             Ok(None) => self.folder_chart(&spec.chart, &mut reader, made),
         };
@@ -244,7 +250,7 @@ impl Maker<'_> {
             values_files,
             values: if spec.values.is_empty() { Vec::new() } else { vec![spec.values.clone()] },
             lookup: spec.lookup,
-            kube_version: render.kube_version.unwrap_or_else(|| self.kube_version.to_owned()),
+            kube_version: render.kube_version.unwrap_or_else(|| self.rules.kube_version.to_owned()),
             api_versions: render.api_versions,
         };
         Way { how: How::Helm(Box::new(helm)), files: reader.files(), needs }

@@ -49,7 +49,7 @@ fn clusters(labels: &[(&str, &str)]) -> Vec<ClusterFacts> {
 
 fn combinations(snapshot: &Snapshot, labels: &[(&str, &str)]) -> Result<Vec<Combination>, Vec<Defect>> {
     let catalog = catalog(snapshot);
-    let wanted = wanted(&catalog, snapshot, "1.33");
+    let wanted = wanted(&catalog, snapshot, "1.33".into());
     assert_eq!((&wanted.defects, &wanted.asks), (&Vec::new(), &Default::default()));
     let clusters = clusters(labels);
     let index: Index = clusters.iter().map(|one| (one.number, &one.labels)).collect();
@@ -95,7 +95,7 @@ fn a_bundle_without_rendering_is_held_and_the_others_go_on() {
     let files = bundle("a", "{path: a}") + "---\n" + &bundle("b", "{path: b, targets: [{selector: {}}]}");
     let snapshot = snapshot(&[("drover.yaml", &files), ("b/x.yaml", "x")]);
     let catalog = catalog(&snapshot);
-    let wanted = wanted(&catalog, &snapshot, "1.33");
+    let wanted = wanted(&catalog, &snapshot, "1.33".into());
     let clusters = clusters(&[("l", "x"), ("l", "y"), ("l", "z")]);
     let (common, mut renderings, tools) = (Common::of([&catalog]), Renderings::default(), Tools::default());
     let again = |renderings: &Renderings| {
@@ -201,12 +201,27 @@ fn what_a_rendering_needs_must_have_a_value_everywhere() {
 }
 
 #[test]
+fn charts_of_the_hubs_own_machine_need_a_source_that_is_a_path() {
+    let chart = "{path: c, render: {helm: {repo: 'https://localhost:9/charts', chart: web, version: 1.2.3}}}";
+    let text = bundle("b", chart);
+    let lock = "apiVersion: drover.dev/v1alpha1\nkind: Lock\ncharts:\n- {repo: 'https://localhost:9/charts', chart: web, \
+                version: 1.2.3, digest: 'sha256:0000000000000000000000000000000000000000000000000000000000000000'}\n";
+    let snapshot = snapshot(&[("drover.yaml", &text), ("drover.lock", lock), ("c/x", "x")]);
+    let catalog = catalog(&snapshot);
+    let refused = wanted(&catalog, &snapshot, "1.33".into());
+    assert!(refused.recipes.is_empty() && refused.defects[0].line == 4, "{refused:?}");
+    assert!(refused.defects[0].message.contains("the hub's own machine"), "{refused:?}");
+    let local = wanted(&catalog, &snapshot, Rules { kube_version: "1.33", is_local: true });
+    assert_eq!((local.recipes.len(), local.defects), (1, Vec::new()));
+}
+
+#[test]
 fn what_runs_is_part_of_the_address() {
     let text = bundle("b", "{path: c}");
     let snapshot = snapshot(&[("drover.yaml", &text), ("c/Chart.yaml", "name: c")]);
     let catalog = catalog(&snapshot);
     let address = |helm: &str, kube: &str| {
-        let recipe = &wanted(&catalog, &snapshot, kube).recipes["main/b"];
+        let recipe = &wanted(&catalog, &snapshot, kube.into()).recipes["main/b"];
         let (index, by_number) = (Index::default(), BTreeMap::new());
         let clusters = Clusters { index: &index, by_number: &by_number };
         let tools = Tools { helm: Some(helm.into()), kustomize: None };
@@ -233,7 +248,7 @@ fn only_a_bundle_that_asked_is_looked_at_again() {
     let (mut read, mut turns, mut asked) = (whole.clone(), Turns::default(), Vec::new());
     read.files.values_mut().for_each(|file| file.bytes = None);
     let last = loop {
-        let wanted = turns.next(&catalog, &read, "1.33");
+        let wanted = turns.next(&catalog, &read, "1.33".into());
         if wanted.asks.is_empty() {
             break wanted;
         }
@@ -245,7 +260,7 @@ fn only_a_bundle_that_asked_is_looked_at_again() {
         read.files.remove("a/x.yaml");
     };
     assert_eq!(asked, ["b/kustomization.yaml", "c/kustomization.yaml", "d/kustomization.yaml"]);
-    assert_eq!(last, wanted(&catalog, &whole, "1.33"), "in turns or at once");
+    assert_eq!(last, wanted(&catalog, &whole, "1.33".into()), "in turns or at once");
 }
 
 #[test]
@@ -259,7 +274,7 @@ fn charts_that_are_a_whole_repository_are_held_at_a_limit() {
     let file = snapshot.files["b/x"].clone();
     snapshot.files.extend((0..20_000).map(|at| (format!("c/{at:05}"), file.clone())));
     let catalog = catalog(&snapshot);
-    let wanted = wanted(&catalog, &snapshot, "1.33");
+    let wanted = wanted(&catalog, &snapshot, "1.33".into());
     assert_eq!((wanted.held.len(), wanted.recipes.len()), (60, 1));
     let defect = &wanted.defects[0];
     assert!(defect.file == "c/Chart.yaml" && defect.message.contains("more than 10000 files"), "{defect}");
@@ -286,7 +301,7 @@ fn patches_are_taken_up_to_a_limit_and_shared() {
     assert_eq!((two[0].input.patches[3].line, &*two[0].input.patches[3].name), (4, "spec.patches.3 (b/large)"));
     for (count, path) in [(11, "large"), (limits::PATCHES_PER_BUNDLE_MAX + 1, "small")] {
         let snapshot = files(&patches(count, path));
-        let wanted = wanted(&catalog(&snapshot), &snapshot, "1.33");
+        let wanted = wanted(&catalog(&snapshot), &snapshot, "1.33".into());
         assert_eq!((wanted.recipes.len(), wanted.defects.len()), (0, 1));
         assert!(wanted.defects[0].message.contains("patches or"), "{:?}", wanted.defects);
     }
@@ -297,7 +312,7 @@ fn what_a_file_says_makes_no_defect_long() {
     let name = "n\u{7}".repeat(1_000_000);
     let text = format!("resources: ['{}']", name.replace('\u{7}', "x"));
     let snapshot = snapshot(&[("drover.yaml", &bundle("b", "{path: b}")), ("b/kustomization.yaml", &text)]);
-    let wanted = wanted(&catalog(&snapshot), &snapshot, "1.33");
+    let wanted = wanted(&catalog(&snapshot), &snapshot, "1.33".into());
     let (message, held) = (&wanted.defects[0].message, &wanted.held["main/b"]);
     assert!(message.len() <= limits::DEFECT_BYTES_MAX && message.ends_with("does not exist"), "{}", message.len());
     assert!(held.len() < 2 * limits::DEFECT_BYTES_MAX, "{}", held.len());
@@ -315,7 +330,7 @@ impl World {
     fn of(files: &[(&str, &str)], labels: &[(&str, &str)]) -> Self {
         let snapshot = snapshot(files);
         let catalog = catalog(&snapshot);
-        let wanted = wanted(&catalog, &snapshot, "1.33");
+        let wanted = wanted(&catalog, &snapshot, "1.33".into());
         let mut world = Self { catalog, wanted, renderings: Renderings::default(), clusters: clusters(labels) };
         let missing = world.goals(None).missing;
         let done = |input: &RenderInput| {

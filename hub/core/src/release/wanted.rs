@@ -24,11 +24,26 @@ pub struct Wanted {
     pub asks: BTreeSet<String>,
 }
 
-/// What is to be rendered of a snapshot: one recipe for each bundle that is not held. Charts are
-/// rendered for `kube_version` where their bundle says none.
+/// What the hub says of all bundles of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The Kubernetes version that charts are rendered for where their bundle says none.
+    pub kube_version: &'a str,
+    /// Whether whoever writes to the sources has this machine anyway: the root source is a path of it.
+    pub is_local: bool,
+}
+
+impl<'a> From<&'a str> for Rules<'a> {
+    /// For a Kubernetes version, and of sources that lie elsewhere.
+    fn from(kube_version: &'a str) -> Self {
+        Self { kube_version, is_local: false }
+    }
+}
+
+/// What is to be rendered of a snapshot: one recipe for each bundle that is not held.
 #[must_use]
-pub fn wanted(catalog: &Catalog, snapshot: &Snapshot, kube_version: &str) -> Wanted {
-    Turns::default().next(catalog, snapshot, kube_version)
+pub fn wanted(catalog: &Catalog, snapshot: &Snapshot, rules: Rules<'_>) -> Wanted {
+    Turns::default().next(catalog, snapshot, rules)
 }
 
 /// The same, where files are read between one turn and the next: a bundle that asked for nothing is
@@ -52,7 +67,7 @@ struct Known {
 impl Turns {
     /// What is wanted as far as it can be told, of the same catalog each time. While it asks for
     /// files, it has nothing else.
-    pub fn next(&mut self, catalog: &Catalog, snapshot: &Snapshot, kube_version: &str) -> Wanted {
+    pub fn next(&mut self, catalog: &Catalog, snapshot: &Snapshot, rules: Rules<'_>) -> Wanted {
         let mut borders: BTreeSet<String> = catalog.boundaries.clone();
         borders.extend(catalog.bundles.values().filter_map(|item| directory(&item.file, &item.spec.path)));
         let (mut wanted, mut room) = (Wanted::default(), Room::default());
@@ -64,7 +79,7 @@ impl Turns {
             });
             known.over = room.looks(known.paths).err();
             if known.over.is_none() {
-                let maker = Maker { item, snapshot, borders: &borders, kube_version };
+                let maker = Maker { item, snapshot, borders: &borders, rules };
                 let whole = known.made.take().filter(|made| made.asks.is_empty());
                 let made = known.made.insert(whole.unwrap_or_else(|| maker.make(settings(item))));
                 room.looked = room.looked.saturating_add(made.looked);

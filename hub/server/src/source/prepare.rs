@@ -9,7 +9,7 @@ use std::time::Instant;
 use hub_core::catalog::{self, Catalog, Defect};
 use hub_core::fleet::Fleet;
 use hub_core::release::{
-    self, ClusterFacts, Clusters, Common, Recipe, RenderInput, Rendering, Renderings, Tools, Turns,
+    self, ClusterFacts, Clusters, Common, Recipe, RenderInput, Rendering, Renderings, Rules, Tools, Turns,
 };
 use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};
@@ -185,9 +185,10 @@ impl Preparer {
         let mut turns = Turns::default();
         loop {
             let (known, catalog) = (std::mem::take(snapshot), Arc::clone(catalog));
-            let renderer = Arc::clone(&self.hub.renderer);
+            let (renderer, is_local) = (Arc::clone(&self.hub.renderer), self.is_local());
             let work = spawn_blocking(move || {
-                let wanted = turns.next(&catalog, &known, &renderer.kube_version);
+                let rules = Rules { kube_version: &renderer.kube_version, is_local };
+                let wanted = turns.next(&catalog, &known, rules);
                 (known, wanted, turns)
             });
             let (known, wanted, after) = work.await.map_err(|_| panicked("working out what to render"))?;
@@ -202,6 +203,12 @@ impl Preparer {
             room = left;
             self.fill(snapshot, &paths).await?;
         }
+    }
+
+    /// Whether whoever writes to the root source has this machine anyway.
+    fn is_local(&self) -> bool {
+        let state = self.hub.state();
+        state.fleet().sources.get(super::ROOT).is_some_and(|root| super::is_local(&root.url))
     }
 
     async fn fill(&self, snapshot: &mut Snapshot, paths: &BTreeSet<String>) -> Result<(), String> {

@@ -191,7 +191,7 @@ pub(crate) fn a_packed_chart() -> Result<()> {
 /// One patch, over what three ways of rendering give.
 pub(crate) fn patches_over_all_ways_of_rendering() -> Result<()> {
     let labels = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: any, labels: {patched: \"yes\"}}\n";
-    let patches = vec![
+    let patches = [
         json!({"target": {"kind": "Deployment"}, "patch": "- {op: replace, path: /spec/replicas, value: 9}"}),
         json!({"target": {"kind": "Deployment"}, "patch": labels}),
     ];
