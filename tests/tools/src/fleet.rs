@@ -194,6 +194,11 @@ impl Fleet {
         Ok(())
     }
 
+    /// Has the hub render charts with a file that may come later.
+    pub fn use_helm(&mut self, file: &Path) {
+        self.renderers.extend(["--helm".to_owned(), file.to_string_lossy().into_owned()]);
+    }
+
     /// The folder of everything.
     #[must_use]
     pub fn dir(&self) -> &Path {

@@ -35,6 +35,8 @@ impl From<Unrendered> for Became {
 
 /// What fetching a chart gave.
 type Fetched = Result<(), String>;
+/// The same, for whoever waits for it.
+type Slot = Arc<OnceLock<Fetched>>;
 
 /// A chart from elsewhere: where it lies, the name of the credentials for it, and what it must be.
 type Fetch = (Origin, Option<String>, Digest);
@@ -46,7 +48,7 @@ struct Round {
     /// and each would keep a core from everybody else as long again.
     stuck: Mutex<BTreeSet<String>>,
     /// Charts from elsewhere, by their words and digest: each is asked for once, whatever comes of it.
-    charts: Mutex<BTreeMap<(String, Digest), Arc<OnceLock<Fetched>>>>,
+    charts: Mutex<BTreeMap<(String, Digest), Slot>>,
 }
 
 /// Renders some inputs side by side, and says of each what became of it. An error is that of the store.
@@ -159,8 +161,7 @@ mod tests {
     fn input(bundle: &str, combination: u8, chart: Option<&str>) -> RenderInput {
         let origin = |chart: &str| Origin { repo: None, oci: None, chart: chart.to_owned(), version: "1".into() };
         let how = chart.map_or(How::Manifests, |chart| {
-            let chart = serde_json::from_value::<Origin>(serde_json::to_value(origin(chart)).unwrap()).unwrap();
-            let chart = Chart::Archive { origin: Box::new(chart), digest: Digest::of(b"x") };
+            let chart = Chart::Archive { origin: Box::new(origin(chart)), digest: Digest::of(b"x") };
             How::Helm(Box::new(Helm { chart, ..Helm::default() }))
         });
         let digest = Digest::of(&[bundle.as_bytes(), &[combination]].concat());

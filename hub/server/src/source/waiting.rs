@@ -96,7 +96,7 @@ mod tests {
         assert!(waiting.is_early(&a.digest, start) && waiting.due(start).is_empty());
         let first = limits::RENDER_RETRY_SECS_MIN;
         assert_eq!(waiting.next(), Some(secs(first)));
-        assert_eq!(waiting.due(secs(first)), [a.clone()]);
+        assert_eq!(waiting.due(secs(first)), std::slice::from_ref(&a));
         assert!(!waiting.is_early(&a.digest, secs(first)));
         waiting.failed(a.clone(), vec![defect("no time")], secs(first));
         assert_eq!(waiting.next(), Some(secs(first + 2 * first)));

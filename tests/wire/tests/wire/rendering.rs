@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value as Json;
-use tests_tools::fleet::{Fleet, Where, bundle};
+use tests_tools::fleet::{Fleet, Where, bundle, is_settled};
+use tests_tools::{Program, tools};
 
 const FILES: [(&str, &str); 9] = [
     (
@@ -82,5 +83,34 @@ fn charts_and_kustomizations_reach_a_cluster() -> Result<()> {
     ensure!(variant(&status, "chart")? == variant(&after, "chart")?, "the last good content stays");
     let log = fleet.hub_log();
     ensure!(!log.contains("helm and kustomize can"), "the sandbox is closed: {log}");
+    Ok(())
+}
+
+/// What lies with the machine is no defect for good, and nobody has to push for it.
+#[test]
+fn what_waits_for_a_program_is_rendered_once_it_is_there() -> Result<()> {
+    let mut fleet = Fleet::new()?;
+    let helm = fleet.dir().join("helm");
+    fleet.use_helm(&helm);
+    for (path, text) in FILES.into_iter().take(5) {
+        let text = if path == "drover.yaml" {
+            text.split("---\n").take(2).collect::<Vec<_>>().join("---\n")
+        } else {
+            text.into()
+        };
+        fleet.repo.write(path, &text)?;
+    }
+    let commit = fleet.repo.commit("a chart")?;
+    fleet.start_hub()?;
+    fleet.join("a", Where::Memory)?;
+    let status = fleet.wait("the defect is shown", |status| {
+        status["sources"][0]["defects"].as_array().is_some_and(|all| !all.is_empty())
+    })?;
+    let defects = &status["sources"][0]["defects"];
+    ensure!(defects[0]["message"].as_str().is_some_and(|message| message.starts_with("needs helm: ")), "{defects}");
+    std::os::unix::fs::symlink(tools::program(Program::Helm)?, &helm)?;
+    let is_there = |status: &Json| bundle(status, "a", "main/chart").is_some() && is_settled(status, &commit);
+    let settled = fleet.wait("the chart is there", is_there)?;
+    ensure!(settled["sources"][0]["defects"].as_array().is_none_or(Vec::is_empty), "{}", settled["sources"]);
     Ok(())
 }
