@@ -10,8 +10,8 @@ use std::path::Path;
 
 use hub_core::catalog::{Cache, Catalog, Defect, Guard, full_name, parse_within};
 use hub_core::release::{
-    ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, Rendering, Renderings, Resolved, Rules, VariantMeta,
-    Wanted, forbidden, goals, layers, unused, wanted,
+    ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, Rendering, Renderings, Resolved, Rules,
+    VariantMeta, Wanted, forbidden, goals, layers, unused, wanted,
 };
 use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};

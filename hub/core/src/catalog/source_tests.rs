@@ -104,7 +104,7 @@ fn a_source_fetches_charts_with_the_credentials_that_it_may_use_alone() {
     // Where it was allowed before, nothing is fetched with them any more.
     let before = of_team(&chart(", credentials: charts"), &may(r#"{"credentials": ["charts"]}"#), None);
     let after = of_team(&chart(", credentials: charts"), &May::default(), Some(&before.catalog));
-    assert!(wanted(&after.catalog, &snapshot(&[]), "1.33").recipes.is_empty());
+    assert!(wanted(&after.catalog, &snapshot(&[]), "1.33".into()).recipes.is_empty());
 }
 
 #[test]

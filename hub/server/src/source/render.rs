@@ -47,8 +47,8 @@ struct Round {
     /// Bundles of which one combination ran out of time or memory, or has no chart: so would the others,
     /// and each would keep a core from everybody else as long again.
     stuck: Mutex<BTreeSet<String>>,
-    /// Charts from elsewhere, by their words and digest: each is asked for once, whatever comes of it.
-    charts: Mutex<BTreeMap<(String, Digest), Slot>>,
+    /// Charts from elsewhere: each is asked for once, whatever comes of it.
+    charts: Mutex<BTreeMap<Fetch, Slot>>,
 }
 
 /// Renders some inputs side by side, and says of each what became of it. An error is that of the store.
@@ -161,7 +161,7 @@ mod tests {
     fn input(bundle: &str, combination: u8, chart: Option<&str>) -> RenderInput {
         let origin = |chart: &str| Origin { repo: None, oci: None, chart: chart.to_owned(), version: "1".into() };
         let how = chart.map_or(How::Manifests, |chart| {
-            let chart = Chart::Archive { origin: Box::new(origin(chart)), digest: Digest::of(b"x") };
+            let chart = Chart::Archive { origin: Box::new(origin(chart)), credentials: None, digest: Digest::of(b"x") };
             How::Helm(Box::new(Helm { chart, ..Helm::default() }))
         });
         let digest = Digest::of(&[bundle.as_bytes(), &[combination]].concat());
