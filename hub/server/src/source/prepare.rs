@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 
 use super::Spec;
 use super::batch::{Batch, batches, first_within};
-use super::render::{Became, render_all};
+use super::render::{Became, Round, render_all};
 use super::waiting::Waiting;
 use crate::bodies::Bodies;
 use crate::hub::Hub;
@@ -260,8 +260,9 @@ impl Preparer {
         }
         let files = missing.iter().flat_map(|input| input.files.iter().map(|file| file.path.clone())).collect();
         let sizes = self.sizes(snapshot, &files).await?;
+        let round = Arc::new(Round::default());
         for batch in batches(missing, &sizes, limits::BUNDLE_BYTES_MAX as u64, limits::RENDER_BATCH_BYTES_MAX as u64) {
-            self.render_batch(batch, snapshot, renderings).await?;
+            self.render_batch(batch, &round, snapshot, renderings).await?;
         }
         Ok(())
     }
@@ -270,6 +271,7 @@ impl Preparer {
     async fn render_batch(
         &mut self,
         batch: Batch,
+        round: &Arc<Round>,
         snapshot: &mut Snapshot,
         renderings: &mut Renderings,
     ) -> Result<(), String> {
@@ -278,9 +280,9 @@ impl Preparer {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let room = self.hub.rendering.acquire_many(kib.min(limits::RENDER_BATCHES_KIB_MAX)).await;
         self.fill(snapshot, &paths).await?;
-        let (hub, all) = (Arc::clone(&self.hub), std::mem::take(snapshot));
+        let (hub, round, all) = (Arc::clone(&self.hub), Arc::clone(round), std::mem::take(snapshot));
         let work = spawn_blocking(move || {
-            let results = render_all(&inputs, &all, &hub);
+            let results = render_all(&inputs, &all, &hub, &round);
             (all, inputs, results)
         });
         let (all, inputs, results) = work.await.map_err(|_| panicked("rendering"))?;

@@ -41,9 +41,9 @@ type Slot = Arc<OnceLock<Fetched>>;
 /// A chart from elsewhere: where it lies, the name of the credentials for it, and what it must be.
 type Fetch = (Origin, Option<String>, Digest);
 
-/// What the renderings of one round know of each other.
+/// What the renderings of one round, in however many parts, know of each other.
 #[derive(Default)]
-struct Round {
+pub(super) struct Round {
     /// Bundles of which one combination ran out of time or memory, or has no chart: so would the others,
     /// and each would keep a core from everybody else as long again.
     stuck: Mutex<BTreeSet<String>>,
@@ -56,6 +56,7 @@ pub(super) fn render_all(
     inputs: &[RenderInput],
     snapshot: &Snapshot,
     hub: &Hub,
+    round: &Round,
 ) -> Vec<(usize, Result<Became, String>)> {
     let fetch = |input: &RenderInput| hub.renderer.fetch(input);
     let render = |input: &RenderInput| {
@@ -68,15 +69,16 @@ pub(super) fn render_all(
             Err(unrendered) => Ok(unrendered.into()),
         }
     };
-    side_by_side(inputs, &fetch, &render)
+    side_by_side(inputs, round, &fetch, &render)
 }
 
 fn side_by_side(
     inputs: &[RenderInput],
+    round: &Round,
     fetch: &(impl Fn(&RenderInput) -> Fetched + Sync),
     render: &(impl Fn(&RenderInput) -> Result<Became, String> + Sync),
 ) -> Vec<(usize, Result<Became, String>)> {
-    let (round, next, results) = (Round::default(), AtomicUsize::new(0), Mutex::new(Vec::with_capacity(inputs.len())));
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(inputs.len())));
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -211,10 +213,10 @@ mod tests {
         };
         let render = |_: &RenderInput| -> Result<Became, String> { Err("nothing is there to render".into()) };
         let inputs: Vec<_> = (0..20).map(|at| input(&format!("b{at}"), 0, Some("web"))).collect();
-        assert_eq!(words(side_by_side(&inputs, &fetch, &render)), ["passing"; 20]);
+        assert_eq!(words(side_by_side(&inputs, &Round::default(), &fetch, &render)), ["passing"; 20]);
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         let other = [input("b", 0, Some("web")), input("b", 1, Some("db")), input("c", 0, Some("db"))];
-        side_by_side(&other, &fetch, &render);
+        side_by_side(&other, &Round::default(), &fetch, &render);
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 }
