@@ -4,14 +4,15 @@
 pub mod plan;
 mod role;
 mod tree;
+mod twice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use hub_core::catalog::{Cache, Catalog, Defect, Guard, full_name, parse_within};
 use hub_core::release::{
-    ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, Rendering, Renderings, Resolved, Rules,
-    VariantMeta, Wanted, forbidden, goals, layers, unused, wanted,
+    ClusterFacts, Common, Goals, Inputs, Layers, PairContent, Recipe, RenderInput, Rendering, Renderings, Resolved,
+    Rules, VariantMeta, Wanted, forbidden, goals, layers, unused, wanted,
 };
 use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};
@@ -22,6 +23,7 @@ use serde_json::Value as Json;
 
 use crate::manifests::Rendered;
 use crate::renderer::Renderer;
+use crate::side_by_side::side_by_side;
 pub use role::{Role, RoleError, SOURCE};
 pub use tree::TreeError;
 
@@ -87,6 +89,15 @@ impl Offline {
         Self::load_after(path, role, None, renderer)
     }
 
+    /// The same with nothing rendered but one bundle, for whoever asks for no other.
+    ///
+    /// # Errors
+    /// Those of [`Offline::load`].
+    pub fn load_one(path: &Path, role: &Role, bundle: &str, renderer: &Renderer) -> Result<Self, TreeError> {
+        let snapshot = Self::read(path, role, None, renderer)?;
+        Ok(Self::of(&snapshot, role, None, Some(&full_name(&role.source, bundle)), renderer))
+    }
+
     /// The same where a hub has read another state before: of what is defective now it keeps the last good form.
     ///
     /// # Errors
@@ -97,6 +108,12 @@ impl Offline {
         last: Option<&Catalog>,
         renderer: &Renderer,
     ) -> Result<Self, TreeError> {
+        let snapshot = Self::read(path, role, last, renderer)?;
+        Ok(Self::after(&snapshot, role, last, renderer))
+    }
+
+    /// The tree, with the content of all files that are asked for.
+    fn read(path: &Path, role: &Role, last: Option<&Catalog>, renderer: &Renderer) -> Result<Snapshot, TreeError> {
         let mut snapshot = tree::paths(path)?;
         let declarations: BTreeSet<String> =
             snapshot.files.keys().filter(|path| is_declaration(path)).cloned().collect();
@@ -104,7 +121,7 @@ impl Offline {
         loop {
             let asks = Self::asks(&snapshot, role, last, renderer);
             if asks.is_empty() {
-                return Ok(Self::after(&snapshot, role, last, renderer));
+                return Ok(snapshot);
             }
             tree::read(path, &mut snapshot, asks)?;
         }
@@ -128,6 +145,10 @@ impl Offline {
     /// was the catalog before.
     #[must_use]
     pub fn after(snapshot: &Snapshot, role: &Role, last: Option<&Catalog>, renderer: &Renderer) -> Self {
+        Self::of(snapshot, role, last, None, renderer)
+    }
+
+    fn of(snapshot: &Snapshot, role: &Role, last: Option<&Catalog>, only: Option<&str>, renderer: &Renderer) -> Self {
         let parsed = parse_within(snapshot, &role.source, role.may.as_ref(), last, &mut Cache::default());
         let wanted = wanted(&parsed.catalog, snapshot, rules(renderer));
         let is_whole = parsed.defects.iter().all(|defect| defect.note);
@@ -147,7 +168,7 @@ impl Offline {
             defects,
             is_whole,
         };
-        offline.render_all(snapshot, renderer);
+        offline.render_all(snapshot, only, renderer);
         if offline.clusters.is_empty() {
             let forbidden = forbidden(&offline.catalog, &offline.metas());
             offline.defects.extend(forbidden);
@@ -155,8 +176,8 @@ impl Offline {
         offline
     }
 
-    /// Renders whatever the goals miss, until they miss nothing.
-    fn render_all(&mut self, snapshot: &Snapshot, renderer: &Renderer) {
+    /// Renders whatever the goals miss, or of one bundle alone, until they miss nothing of it.
+    fn render_all(&mut self, snapshot: &Snapshot, only: Option<&str>, renderer: &Renderer) {
         let mut renderings = Renderings::default();
         let tools = renderer.tools();
         loop {
@@ -164,20 +185,27 @@ impl Offline {
             let (catalog, wanted, clusters) = (&self.catalog, &self.wanted, &*self.clusters);
             let inputs = Inputs { catalog, common: &common, wanted, clusters, renderings: &renderings, tools: &tools };
             let goals = goals(inputs, &Guard::default());
-            if goals.missing.is_empty() {
+            let is_asked = |input: &&RenderInput| only.is_none_or(|only| input.bundle == only);
+            let missing: Vec<&RenderInput> = goals.missing.iter().filter(is_asked).collect();
+            if missing.is_empty() {
                 self.defects.extend(goals.defects.iter().cloned());
                 self.goals = goals;
                 return;
             }
-            for input in &goals.missing {
-                match renderer.render(input, |path| snapshot.read(path).cloned()) {
-                    Ok(one) => {
+            let render =
+                |at: usize| missing.get(at).map(|one| renderer.render(one, |path| snapshot.read(path).cloned()));
+            let mut results = side_by_side(missing.len(), render);
+            results.sort_by_key(|(at, _)| *at);
+            for (input, (_, result)) in missing.into_iter().zip(results) {
+                match result {
+                    None => {}
+                    Some(Ok(one)) => {
                         self.defects.extend(one.notes.iter().cloned());
                         let (variant, meta) = (one.variant.digest(), one.meta.clone().into());
                         renderings.done.insert(input.digest, Rendering { variant, meta });
                         self.rendered.entry(input.bundle.clone()).or_default().insert(variant, one);
                     }
-                    Err(found) => {
+                    Some(Err(found)) => {
                         renderings.failed.insert(input.digest);
                         self.defects.extend(found.defects);
                     }
@@ -197,6 +225,7 @@ impl Offline {
         let mut found = self.defects.clone();
         self.unused_clusters(&mut found);
         found.extend(unused(&self.catalog, &self.metas()));
+        self.owned_twice(&mut found);
         for (full, item) in &self.catalog.bundles {
             let note = |path: &str, message: &str| item.defect(path, message).as_note();
             if let Some(goal) = self.goals.bundles.get(full)

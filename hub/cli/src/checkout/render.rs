@@ -47,7 +47,8 @@ enum Form {
 /// # Errors
 /// There is no such bundle or cluster, or the bundle has a defect.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let offline = Offline::load(&arguments.source, &arguments.seen.role()?, &arguments.renders.renderer())?;
+    let (role, renderer) = (arguments.seen.role()?, arguments.renders.renderer());
+    let offline = Offline::load_one(&arguments.source, &role, &arguments.bundle, &renderer)?;
     let objects = offline.render(&arguments.bundle, &arguments.cluster).map_err(|error| explain(error, &offline))?;
     let text = match arguments.format {
         Form::Yaml => {

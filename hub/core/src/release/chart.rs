@@ -14,14 +14,15 @@ pub(super) fn take(root: &str, reader: &mut Reader<'_>) {
     let mut done = BTreeSet::from([root.to_owned()]);
     let mut pending = VecDeque::from([(root.to_owned(), 0)]);
     while let Some((folder, depth)) = pending.pop_front() {
-        let Some(file) = join(&folder, "Chart.yaml") else { continue };
+        let Some(chart) = join(&folder, "Chart.yaml") else { continue };
         if !reader.take_folder(&folder) {
             let max = limits::CHART_FILES_MAX;
             let message =
                 format!("the chart is made of more than {max} files; give it a folder of its own, or split it");
-            return reader.defect(&file, 0, &message);
+            return reader.defect(&chart, 0, &message);
         }
-        for (line, dependency) in dependencies(&folder, &file, reader) {
+        let (file, named) = dependencies(&folder, chart, reader);
+        for (line, dependency) in named {
             if !done.insert(dependency.clone()) {
                 continue;
             }
@@ -36,20 +37,24 @@ pub(super) fn take(root: &str, reader: &mut Reader<'_>) {
     }
 }
 
-/// The folders of the source that a chart depends on, each with its line. Helm says what is wrong
-/// with a Chart.yaml that cannot be read.
-fn dependencies(folder: &str, file: &str, reader: &mut Reader<'_>) -> Vec<(u32, String)> {
-    if reader.found(file) != Found::File {
-        return Vec::new();
-    }
-    let Some(bytes) = reader.content(file) else { return Vec::new() };
-    let Some(first) = yaml::read(&bytes).ok().and_then(|all| all.into_iter().next()) else { return Vec::new() };
-    let Some(Data::List(all)) = first.root.get("dependencies").map(|node| &node.data) else { return Vec::new() };
+/// The folders of the source that a chart depends on, each with its line, and the file that says so:
+/// charts of the first format have a requirements.yaml. Helm says what is wrong with what cannot be read.
+fn dependencies(folder: &str, chart: String, reader: &mut Reader<'_>) -> (String, Vec<(u32, String)>) {
     let local = |one: &Node| {
         let repository = one.get("repository")?;
         Some((repository.line, join(folder, repository.text()?.strip_prefix("file://")?)?))
     };
-    all.iter().filter_map(local).collect()
+    for file in [Some(chart.clone()), join(folder, "requirements.yaml")].into_iter().flatten() {
+        if reader.found(&file) != Found::File {
+            continue;
+        }
+        let root = reader.content(&file).and_then(|bytes| yaml::read(&bytes).ok()?.into_iter().next());
+        let Some(root) = root.map(|first| first.root) else { continue };
+        if let Some(Data::List(all)) = root.get("dependencies").map(|node| &node.data) {
+            return (file, all.iter().filter_map(local).collect());
+        }
+    }
+    (chart, Vec::new())
 }
 
 #[cfg(test)]
@@ -90,6 +95,22 @@ mod tests {
         let mut reader = Reader::new(&long);
         take("c0", &mut reader);
         assert_eq!((reader.defects.len(), reader.files().len()), (1, limits::CHART_DEPTH_MAX + 1));
+    }
+
+    #[test]
+    fn a_chart_of_the_first_format_names_others_in_a_file_of_its_own() {
+        let files = [
+            ("a/Chart.yaml", "name: a"),
+            ("a/requirements.yaml", "dependencies:\n- {name: b, repository: \"file://../b\"}\n"),
+            ("b/Chart.yaml", "name: b"),
+            ("b/templates/b.yaml", "b"),
+            ("c/Chart.yaml", "name: c"),
+        ];
+        let all = snapshot(files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())));
+        let mut reader = Reader::new(&all);
+        take("a", &mut reader);
+        let taken: Vec<&str> = files.iter().map(|(path, _)| *path).filter(|path| !path.starts_with('c')).collect();
+        assert_eq!(reader.files().iter().map(|file| &*file.path).collect::<Vec<_>>(), taken);
     }
 
     #[test]

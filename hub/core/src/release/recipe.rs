@@ -337,12 +337,15 @@ impl Plain {
             |globs: &[String], field: &str| globset(globs).map_err(|error| item.defect(field, error.to_string()));
         let include = globs(&item.spec.include, "spec.include")?;
         let exclude = globs(&item.spec.exclude, "spec.exclude")?;
+        // The bundle's own patches are no manifests of it.
+        let patch = |patch: &Json| join(path, patch.get("path")?.as_str()?);
+        let patches: BTreeSet<String> = item.spec.patches.iter().filter_map(patch).collect();
         let (files, defects, notes) = (Vec::new(), Vec::new(), Vec::new());
         let mut found = Self { files, defects, notes };
         for (file, entry) in below(maker.snapshot, path) {
             let Some(relative) = relative(file, path) else { continue };
             let beyond = is_beyond(file, path, maker.borders);
-            if beyond || is_declaration(file) || exclude.is_match(relative) {
+            if beyond || is_declaration(file) || exclude.is_match(relative) || patches.contains(file) {
                 continue;
             }
             let defect = |message: &str| {

@@ -281,6 +281,22 @@ fn charts_that_are_a_whole_repository_are_held_at_a_limit() {
 }
 
 #[test]
+fn a_bundle_s_own_patches_are_no_manifests_of_it() {
+    let list = "[{path: fix.yaml}, {path: sub/other.yaml}]";
+    let declared = bundle("b", &format!("{{path: b, patches: {list}, targets: [{{selector: {{}}}}]}}"));
+    let snapshot = snapshot(&[
+        ("drover.yaml", &declared),
+        ("b/web.yaml", "kind: Web"),
+        ("b/fix.yaml", "kind: Web"),
+        ("b/sub/other.yaml", "spec: {}"),
+        ("b/sub/more.yaml", "kind: More"),
+    ]);
+    let found = wanted(&catalog(&snapshot), &snapshot, "1.33".into());
+    let files: Vec<&str> = found.recipes["main/b"].files().map(|file| &*file.path).collect();
+    assert_eq!(files, ["b/sub/more.yaml", "b/web.yaml"]);
+}
+
+#[test]
 fn patches_are_taken_up_to_a_limit_and_shared() {
     let patches = |count: usize, path: &str| {
         let list = vec![format!("{{path: {path}}}"); count].join(", ");

@@ -1,17 +1,15 @@
 //! Renders inputs side by side, and stores what comes out.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread;
 
 use hub_core::catalog::Defect;
 use hub_core::release::lock::{LOCK_FILE, Origin};
 use hub_core::release::{Chart, How, RenderInput, Rendering};
 use hub_core::snapshot::Snapshot;
-use hub_render::{Rendered, Unrendered};
+use hub_render::{Rendered, Unrendered, side_by_side};
 use hub_store::Kind;
-use proto_model::{Digest, Object, limits};
+use proto_model::{Digest, Object};
 
 use crate::bodies::Bodies;
 use crate::hub::Hub;
@@ -69,33 +67,17 @@ pub(super) fn render_all(
             Err(unrendered) => Ok(unrendered.into()),
         }
     };
-    side_by_side(inputs, round, &fetch, &render)
+    all_of(inputs, round, &fetch, &render)
 }
 
-fn side_by_side(
+fn all_of(
     inputs: &[RenderInput],
     round: &Round,
     fetch: &(impl Fn(&RenderInput) -> Fetched + Sync),
     render: &(impl Fn(&RenderInput) -> Result<Became, String> + Sync),
 ) -> Vec<(usize, Result<Became, String>)> {
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(inputs.len())));
-    let work = || {
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(input) = inputs.get(at) else { return };
-            let result = round.one(input, fetch, render);
-            lock(&results).push((at, result));
-        }
-    };
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let threads = cores.min(limits::RENDERINGS_AT_ONCE_MAX).min(inputs.len());
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let one = |at: usize| inputs.get(at).map(|input| round.one(input, fetch, render));
+    side_by_side(inputs.len(), one).into_iter().filter_map(|(at, result)| Some((at, result?))).collect()
 }
 
 impl Round {
@@ -156,6 +138,8 @@ fn store(rendered: Rendered, bodies: &Bodies) -> Result<Rendering, String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use hub_core::release::Helm;
 
     use super::*;
@@ -213,10 +197,10 @@ mod tests {
         };
         let render = |_: &RenderInput| -> Result<Became, String> { Err("nothing is there to render".into()) };
         let inputs: Vec<_> = (0..20).map(|at| input(&format!("b{at}"), 0, Some("web"))).collect();
-        assert_eq!(words(side_by_side(&inputs, &Round::default(), &fetch, &render)), ["passing"; 20]);
+        assert_eq!(words(all_of(&inputs, &Round::default(), &fetch, &render)), ["passing"; 20]);
         assert_eq!(asked.load(Ordering::Relaxed), 1);
         let other = [input("b", 0, Some("web")), input("b", 1, Some("db")), input("c", 0, Some("db"))];
-        side_by_side(&other, &Round::default(), &fetch, &render);
+        all_of(&other, &Round::default(), &fetch, &render);
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 }
