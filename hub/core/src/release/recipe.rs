@@ -339,7 +339,8 @@ impl Plain {
         let exclude = globs(&item.spec.exclude, "spec.exclude")?;
         // The bundle's own patches are no manifests of it.
         let patch = |patch: &Json| join(path, patch.get("path")?.as_str()?);
-        let patches: BTreeSet<String> = item.spec.patches.iter().filter_map(patch).collect();
+        let all = item.spec.overrides.iter().flat_map(|one| &one.patches).chain(&item.spec.patches);
+        let patches: BTreeSet<String> = all.filter_map(patch).collect();
         let (files, defects, notes) = (Vec::new(), Vec::new(), Vec::new());
         let mut found = Self { files, defects, notes };
         for (file, entry) in below(maker.snapshot, path) {

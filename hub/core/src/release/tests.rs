@@ -282,8 +282,9 @@ fn charts_that_are_a_whole_repository_are_held_at_a_limit() {
 
 #[test]
 fn a_bundle_s_own_patches_are_no_manifests_of_it() {
-    let list = "[{path: fix.yaml}, {path: sub/other.yaml}]";
-    let declared = bundle("b", &format!("{{path: b, patches: {list}, targets: [{{selector: {{}}}}]}}"));
+    let over = "[{selector: {}, patches: [{path: sub/other.yaml}]}]";
+    let spec = format!("{{path: b, patches: [{{path: fix.yaml}}], overrides: {over}, targets: [{{selector: {{}}}}]}}");
+    let declared = bundle("b", &spec);
     let snapshot = snapshot(&[
         ("drover.yaml", &declared),
         ("b/web.yaml", "kind: Web"),
