@@ -9,8 +9,10 @@ use anyhow::{Context as _, Result, ensure};
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Config};
+use tokio::task::JoinSet;
 
 /// Longest wait for a commit to be applied.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -20,8 +22,11 @@ const POLL: Duration = Duration::from_millis(5);
 /// Value of each ConfigMap by namespace and name, and when it was told.
 type Told = BTreeMap<(String, String), (String, Instant)>;
 
-/// Watches of all ConfigMaps of some clusters.
-pub(super) struct Watched(Vec<Arc<Mutex<Told>>>);
+/// Watches of all ConfigMaps of some clusters; they end when it is dropped.
+pub(super) struct Watched {
+    told: Vec<Arc<Mutex<Told>>>,
+    _tasks: JoinSet<()>,
+}
 
 impl Watched {
     /// Begins to watch.
@@ -29,14 +34,15 @@ impl Watched {
     /// # Errors
     /// A cluster does not answer.
     pub(super) async fn start(kubeconfigs: &[PathBuf]) -> Result<Self> {
-        let mut all = Vec::new();
+        let (mut all, mut tasks) = (Vec::new(), JoinSet::new());
         for kubeconfig in kubeconfigs {
             let told = Arc::new(Mutex::new(Told::new()));
             let api: Api<ConfigMap> = Api::all(client(kubeconfig).await?);
-            tokio::spawn(follow(watcher(api, watcher::Config::default()), Arc::clone(&told)));
+            let events = watcher(api, watcher::Config::default()).default_backoff();
+            tasks.spawn(follow(events, Arc::clone(&told)));
             all.push(told);
         }
-        Ok(Self(all))
+        Ok(Self { told: all, _tasks: tasks })
     }
 
     /// Waits until so many ConfigMaps of a namespace have a value, in every cluster; tells when the last was told.
@@ -46,7 +52,8 @@ impl Watched {
     pub(super) async fn until(&self, namespace: &str, count: usize, value: &str) -> Result<Instant> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let last: Option<Vec<Instant>> = self.0.iter().map(|told| last_of(told, namespace, count, value)).collect();
+            let last: Option<Vec<Instant>> =
+                self.told.iter().map(|told| last_of(told, namespace, count, value)).collect();
             if let Some(last) = last.and_then(|all| all.into_iter().max()) {
                 return Ok(last);
             }
