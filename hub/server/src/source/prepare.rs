@@ -245,11 +245,14 @@ impl Preparer {
         renderings: &mut Renderings,
     ) -> Result<(), String> {
         let (state, now) = (self.hub.state(), Instant::now());
+        // What the head before needed is at hand: its bodies are not read again.
+        let before = self.head.as_ref().map(|head| Arc::clone(&head.prepared));
+        let before = |input: &RenderInput| before.as_ref()?.renderings.done.get(&input.digest).cloned();
         let mut missing = Vec::new();
         for input in inputs {
             if self.failed.contains_key(&input.digest) || self.waiting.is_early(&input.digest, now) {
                 renderings.failed.insert(input.digest);
-            } else if let Some(rendering) = known(state.fleet(), &self.hub.bodies, &input) {
+            } else if let Some(rendering) = known(state.fleet(), &self.hub.bodies, &input, before(&input)) {
                 renderings.done.insert(input.digest, rendering);
             } else {
                 missing.push(input);
@@ -371,8 +374,11 @@ fn inputs(
 }
 
 /// What was rendered from these inputs before, if its bodies are here.
-fn known(fleet: &Fleet, bodies: &Bodies, input: &RenderInput) -> Option<Rendering> {
+fn known(fleet: &Fleet, bodies: &Bodies, input: &RenderInput, before: Option<Rendering>) -> Option<Rendering> {
     let variant = *fleet.renderings.get(&input.digest)?;
+    if let Some(before) = before.filter(|before| before.variant == variant) {
+        return Some(before);
+    }
     Some(Rendering { variant, meta: bodies.meta(&variant)? })
 }
 
