@@ -59,8 +59,9 @@ fn restrict(dir: &Path, location: &Location, private: Option<&Path>) -> Result<(
             _ => None,
         });
     }
-    let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(env::var_os).map(PathBuf::from);
-    read.extend(certificates.filter(|path| path.is_absolute()));
+    let file = env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let folders = env::var_os("SSL_CERT_DIR").map(|all| env::split_paths(&all).collect::<Vec<_>>());
+    read.extend(file.into_iter().chain(folders.into_iter().flatten()).filter(|path| path.is_absolute()));
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(ACCESS))?
         .create()?

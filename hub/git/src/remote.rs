@@ -27,7 +27,9 @@ use crate::ssh::Ssh;
 /// Branches that are named where a ref is missing.
 const HINTS_MAX: usize = 5;
 /// Where below its URL a server tells its refs.
-const REFS: &str = "/info/refs?service=git-upload-pack";
+const REFS: &str = "/info/refs";
+/// What is asked for there.
+const SERVICE: &str = "service=git-upload-pack";
 
 /// A repository to talk to.
 pub(crate) struct Remote<'a> {
@@ -187,7 +189,7 @@ impl<'a> Remote<'a> {
     fn moved(&self) -> Option<String> {
         let Location::Http { url, .. } = self.location else { return None };
         let client = self.client()(ClientBuilder::new()).ok()?.redirect(Policy::none());
-        let asked = format!("{}{REFS}", url.trim_end_matches('/'));
+        let asked = format!("{}{REFS}?{SERVICE}", url.trim_end_matches('/'));
         let mut request = client.build().ok()?.get(&asked);
         if let Some(login) = self.credentials.and_then(|credentials| credentials.login.as_ref()) {
             let mut value = HeaderValue::from_str(&login.header()).ok()?;
@@ -199,6 +201,8 @@ impl<'a> Remote<'a> {
         // It may be said from where it was asked for.
         let mut to = answer.url().join(to.to_str().ok()?).ok()?;
         let is_plain = to.set_username("").and_then(|()| to.set_password(None)).is_ok();
+        // A query may be a login, too.
+        to.set_query(None);
         let to: String = to.as_str().chars().take(limits::URL_BYTES_MAX).collect();
         is_plain.then(|| to.strip_suffix(REFS).unwrap_or(&to).to_owned())
     }

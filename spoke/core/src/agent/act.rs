@@ -163,11 +163,15 @@ impl Agent {
         };
         // Should the answer be lost, nobody knows any more what is there: what was applied before
         // must not pass for it when it is wanted again, also after a restart.
-        if why == Why::Content && slot.tracked.applied.is_some_and(|applied| applied != slot.bound) {
-            slot.tracked.applied = None;
-            slot.is_durable = false;
+        if why == Why::Content && slot.is_replaced() {
+            let stage = target.stage;
+            bundle.disown(identity, stage);
             bundle.is_begun = true;
             bundle.unsaved(now);
+            return true;
+        }
+        // With another one of its stage it became one to write down first.
+        if !slot.is_durable {
             return true;
         }
         let errand = Errand::Apply {

@@ -105,6 +105,11 @@ impl Slot {
         self.tracked.applied == Some(self.bound)
     }
 
+    /// Whether other content than what is wanted is known to be there.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.tracked.applied.is_some_and(|applied| applied != self.bound)
+    }
+
     pub(super) fn verdict(&self) -> Verdict {
         diff::verdict(self.bound, &self.tracked, &self.sight, self.look)
     }
@@ -299,6 +304,21 @@ impl Bundle {
     /// Notes that the durable inventory is behind.
     pub(super) fn unsaved(&mut self, now: u64) {
         self.unsaved_since.get_or_insert(now);
+    }
+
+    /// An object is about to get other content, and so are others of its stage: what was applied to them is vouched
+    /// for no more. All at once, since they wait until that is written down. A Job that came to its end is noted
+    /// alone, lest it runs again where what it ran is wanted again before its turn came.
+    pub(super) fn disown(&mut self, first: &Identity, stage: Stage) {
+        for (identity, slot) in &mut self.slots {
+            let goes_along = slot.target.as_ref().is_some_and(|target| target.stage == stage)
+                && slot.tracked.finished.is_none()
+                && slot.verdict() == Verdict::Apply(Why::Content);
+            if slot.is_replaced() && (identity == first || goes_along) {
+                slot.tracked.applied = None;
+                slot.is_durable = false;
+            }
+        }
     }
 
     /// Takes up an order; another one than before is rehearsed before its first write.

@@ -1,9 +1,11 @@
 //! The ledger comes before everything, and never goes back.
 
 use proto_model::delta::ToSpoke;
+use proto_model::limits;
 use proto_model::variant::Settings;
+use serde_json::json;
 
-use super::fake::{World, config, parts, permit, run};
+use super::fake::{World, config, manifest, parts, permit, run};
 use crate::agent::Event;
 
 #[test]
@@ -151,4 +153,51 @@ fn another_cluster_waits_for_the_hubs_word() {
     assert!(world.things.is_empty());
     world.connect();
     assert_eq!(world.things.len(), 1);
+}
+
+/// Each of these writes is one that the objects wait for.
+#[test]
+fn what_an_update_replaces_is_written_down_at_once() {
+    let mut world = World::new();
+    let all = |value: &str| (0..50).map(|n| config(&format!("c{n}"), value)).collect::<Vec<_>>();
+    world.assign("main/web", Settings::default(), &all("1"));
+    world.log();
+    world.assign("main/web", Settings::default(), &all("2"));
+    let log = world.log();
+    let first_apply = log.iter().position(|line| line.starts_with("apply")).unwrap();
+    let stores = |lines: &[String]| lines.iter().filter(|line| *line == "store inventory/main/web").count();
+    assert_eq!(log.iter().filter(|line| line.starts_with("apply")).count(), 50, "{log:?}");
+    assert_eq!(stores(&log[..first_apply]), 1, "{log:?}");
+    assert!(stores(&log[first_apply..]) <= 2, "{log:?}");
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+/// Where its turn did not come before what it ran is wanted again, it does not run again.
+#[test]
+fn a_job_that_came_to_its_end_is_vouched_for_until_its_turn() {
+    let mut world = World::new();
+    let in_shop = Settings { namespace: Some("shop".into()), ..Settings::default() };
+    let jobs = |value: &str| {
+        let job = |n| {
+            let mut job = manifest("batch/v1", "Job", &format!("j{n:02}"));
+            job["metadata"]["annotations"] = json!({"value": value});
+            job
+        };
+        (0..=limits::API_REQUESTS_MAX).map(job).collect::<Vec<_>>()
+    };
+    let last = format!("j{:02}", limits::API_REQUESTS_MAX);
+    world.assign("main/web", in_shop.clone(), &jobs("1"));
+    world.set_status(&last, json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    world.destroy(&last);
+    world.is_held = true;
+    world.assign("main/web", in_shop.clone(), &jobs("2"));
+    world.release_until("apply");
+    world.log();
+    world.assign("main/web", in_shop, &jobs("1"));
+    world.release();
+    world.pass(60_000);
+    assert!(world.words("main/web").starts_with("Applied"), "{}", world.words("main/web"));
+    let log = world.log();
+    let applied = |name: &str| log.contains(&format!("apply Job.batch shop/{name}"));
+    assert!(applied("j00") && !applied(&last), "{log:?}");
 }
