@@ -57,7 +57,9 @@ pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
     for twice in lists::duplicates(kind, &one.node) {
         let lists::Twice { list, key, line, first } = twice;
         let words = one.words();
-        let message = format!("{words}: {list} has {key} twice, first in line {first}");
+        // What a program rendered has no lines.
+        let place = if first == 0 { String::new() } else { format!(", first in line {first}") };
+        let message = format!("{words}: {list} has {key} twice{place}");
         defects.push(Defect { line, ..one.defect([], message) });
     }
 }

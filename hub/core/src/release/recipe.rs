@@ -301,6 +301,10 @@ impl Maker<'_> {
 
     fn manifests(&self, made: &mut Made) -> Way {
         let mut way = Way::default();
+        if let Some(why) = self.is_nowhere(&made.recipe.path) {
+            made.defects.push(self.item.defect("spec.path", why));
+            return way;
+        }
         match Plain::of(self, &made.recipe.path) {
             Ok(plain) => {
                 way.files = plain.files;
@@ -310,6 +314,22 @@ impl Maker<'_> {
             Err(defect) => made.defects.push(defect),
         }
         way
+    }
+
+    /// Why a path is no folder. Nothing lies below a path that is misspelled either, and that must not take away what
+    /// runs.
+    fn is_nowhere(&self, path: &str) -> Option<String> {
+        let below = format!("{path}/");
+        let files = &self.snapshot.files;
+        let is_folder =
+            path.is_empty() || files.range(below.clone()..).next().is_some_and(|(file, _)| file.starts_with(&below));
+        if is_folder {
+            return None;
+        }
+        Some(match files.contains_key(path) {
+            true => format!("{path} is a file; path names its folder, and include the file"),
+            false => format!("folder {path} does not exist; to let the bundle go, remove its declaration"),
+        })
     }
 }
 

@@ -93,7 +93,7 @@ fn the_digest_of_an_input_follows_its_content() {
 #[test]
 fn a_bundle_without_rendering_is_held_and_the_others_go_on() {
     let files = bundle("a", "{path: a}") + "---\n" + &bundle("b", "{path: b, targets: [{selector: {}}]}");
-    let snapshot = snapshot(&[("drover.yaml", &files), ("b/x.yaml", "x")]);
+    let snapshot = snapshot(&[("drover.yaml", &files), ("a/x.yaml", "x"), ("b/x.yaml", "x")]);
     let catalog = catalog(&snapshot);
     let wanted = wanted(&catalog, &snapshot, "1.33".into());
     let clusters = clusters(&[("l", "x"), ("l", "y"), ("l", "z")]);
@@ -278,6 +278,26 @@ fn charts_that_are_a_whole_repository_are_held_at_a_limit() {
     assert_eq!((wanted.held.len(), wanted.recipes.len()), (60, 1));
     let defect = &wanted.defects[0];
     assert!(defect.file == "c/Chart.yaml" && defect.message.contains("more than 10000 files"), "{defect}");
+}
+
+/// Its objects would go, though nobody said so.
+#[test]
+fn a_path_that_is_no_folder_is_a_defect_and_not_an_empty_bundle() {
+    for (path, said) in [
+        ("b", "folder b does not exist"),
+        ("a/x", "folder a/x does not exist"),
+        ("a/x.yaml", "a/x.yaml is a file"),
+        ("a", ""),
+        (".", ""),
+    ] {
+        let files = bundle("a", &format!("{{path: {path}}}"));
+        let snapshot = snapshot(&[("drover.yaml", &files), ("a/x.yaml", "x"), ("a/xy/z.yaml", "x"), ("a.yaml", "x")]);
+        let wanted = wanted(&catalog(&snapshot), &snapshot, "1.33".into());
+        let messages: Vec<&str> = wanted.defects.iter().map(|defect| &*defect.message).collect();
+        assert_eq!(messages.len(), usize::from(!said.is_empty()), "{path}: {messages:?}");
+        assert!(messages.iter().all(|message| message.starts_with(said)), "{path}: {messages:?}");
+        assert_eq!(wanted.recipes.contains_key("main/a"), said.is_empty(), "{path}");
+    }
 }
 
 #[test]
