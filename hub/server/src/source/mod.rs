@@ -6,7 +6,9 @@ mod manage;
 mod poke;
 mod prepare;
 mod render;
+mod renders;
 mod room;
+mod under_way;
 mod waiting;
 
 use std::path::PathBuf;
@@ -110,6 +112,8 @@ enum Due {
     More(Arc<Vec<RenderInput>>),
     /// To render again what failed.
     Again,
+    /// To hand over what was rendered late.
+    Late,
 }
 
 /// Follows a source until the hub stops.
@@ -125,26 +129,28 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
     let mut follower = Follower { hub, spec, fetcher, preparer, given: None };
     let start = Instant::now();
     let millis = || u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let mut poked = None;
+    let (mut poked, name) = (None, follower.spec.name.clone());
     loop {
+        let given = follower.given.clone();
         let wait = Duration::from_millis(schedule.next_millis().saturating_sub(millis()));
         let due = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(wait) => Due::Look,
             () = reached(follower.preparer.due()) => Due::Again,
+            () = follower.preparer.came() => Due::Late,
             () = followed.poked() => {
                 schedule.hooked();
                 // It may not be due yet.
                 continue;
             }
             Ok(()) = missing.changed() => {
-                Due::More(missing.borrow_and_update().get(&follower.spec.name).cloned().unwrap_or_default())
+                Due::More(missing.borrow_and_update().get(&name).cloned().unwrap_or_default())
             }
             // Once for each: where the source cannot be reached, the schedule says when to try again.
             Ok(now) = applied.wait_for(|now| {
-                approved(&now.machine.0, &follower).is_some_and(|commit| poked.as_deref() != Some(commit))
+                approved(&now.machine.0, &name, given.as_deref()).is_some_and(|commit| poked.as_deref() != Some(commit))
             }) => {
-                poked = approved(&now.machine.0, &follower).map(str::to_owned);
+                poked = approved(&now.machine.0, &name, given.as_deref()).map(str::to_owned);
                 schedule.poke();
                 Due::Look
             }
@@ -152,9 +158,11 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
         let dice = jitter_millis(1 << 20) as f64 / f64::from(1 << 20);
         match due {
             Due::Look => {}
-            Due::More(_) | Due::Again => {
+            Due::More(_) | Due::Again | Due::Late => {
                 let given = match due {
+                    Due::More(more) if more.is_empty() => continue,
                     Due::More(more) => follower.give_more(&more).await,
+                    Due::Late => follower.give_more(&[]).await,
                     _ => follower.try_again().await,
                 };
                 if let Err(reason) = given {
@@ -185,9 +193,9 @@ async fn reached(instant: Option<Instant>) {
 }
 
 /// The rewind that an operator approved and that was not followed yet.
-fn approved<'a>(fleet: &'a hub_core::fleet::Fleet, follower: &Follower) -> Option<&'a str> {
-    let rewind = fleet.sources.get(&follower.spec.name)?.rewind.as_ref()?;
-    let waits = rewind.approved && follower.given.as_ref() != Some(&rewind.commit);
+fn approved<'a>(fleet: &'a hub_core::fleet::Fleet, source: &str, given: Option<&str>) -> Option<&'a str> {
+    let rewind = fleet.sources.get(source)?.rewind.as_ref()?;
+    let waits = rewind.approved && given != Some(&rewind.commit);
     waits.then_some(rewind.commit.as_str())
 }
 
@@ -278,7 +286,7 @@ impl Follower {
     }
 
     fn is_approved(&self, commit: &str) -> bool {
-        approved(self.hub.state().fleet(), self) == Some(commit)
+        approved(self.hub.state().fleet(), &self.spec.name, self.given.as_deref()) == Some(commit)
     }
 
     /// A head that is not known to descend from the accepted one waits for an operator's word.
@@ -317,11 +325,8 @@ impl Follower {
         self.hand_over(again).await
     }
 
-    /// Clusters came that need other renderings of the same head.
+    /// Clusters came that need other renderings of the same head, or some of them came late.
     async fn give_more(&mut self, missing: &[RenderInput]) -> Result<(), String> {
-        if missing.is_empty() {
-            return Ok(());
-        }
         let more = self.preparer.prepare_more(missing).await;
         self.hand_over(more).await
     }
@@ -353,4 +358,8 @@ impl Follower {
             }
         });
     }
+}
+
+fn panicked(what: &str) -> String {
+    format!("{what} panicked: this is a defect of drover-hub; its log says where")
 }

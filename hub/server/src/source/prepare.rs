@@ -8,22 +8,19 @@ use std::time::Instant;
 
 use hub_core::catalog::{self, Catalog, Defect};
 use hub_core::fleet::Fleet;
-use hub_core::release::{
-    self, ClusterFacts, Clusters, Common, Recipe, RenderInput, Rendering, Renderings, Rules, Tools, Turns,
-};
+use hub_core::release::{self, ClusterFacts, Clusters, Common, Recipe, RenderInput, Renderings, Rules, Tools, Turns};
 use hub_core::select::Index;
 use hub_core::snapshot::{Snapshot, is_declaration};
 use hub_store::Kind;
 use proto_model::{Digest, limits};
 use tokio::task::spawn_blocking;
 
-use super::Spec;
-use super::batch::{Batch, batches, first_within};
-use super::render::{Became, Round, render_all};
-use super::waiting::Waiting;
+use super::batch::first_within;
+use super::renders::{Renders, sizes};
+use super::{Spec, panicked};
 use crate::bodies::Bodies;
 use crate::hub::Hub;
-use crate::leader::{Defects, Noted, Prepared, assignable};
+use crate::leader::{Prepared, assignable};
 
 /// What is kept from one commit of a source to the next.
 pub(super) struct Preparer {
@@ -33,12 +30,7 @@ pub(super) struct Preparer {
     /// The last catalog: what is defective keeps its last good form.
     last: Option<Arc<Catalog>>,
     cache: catalog::Cache,
-    /// What is wrong with renderings, by the digest of their inputs.
-    failed: BTreeMap<Digest, Vec<Defect>>,
-    /// What is tried again.
-    waiting: Waiting,
-    /// What is worth knowing of renderings, by the digest of their inputs.
-    noted: BTreeMap<Digest, Vec<Defect>>,
+    renders: Renders,
     /// The head that was prepared last.
     head: Option<Head>,
 }
@@ -50,13 +42,14 @@ struct Head {
     snapshot: Snapshot,
     /// What is wrong with it beside its renderings.
     defects: Vec<Defect>,
+    /// What its clusters need rendered, each with its bundle.
+    inputs: Vec<(Digest, String)>,
 }
 
 impl Preparer {
     pub(super) fn new(hub: Arc<Hub>, spec: Spec, mirror: PathBuf) -> Self {
-        let (cache, failed) = (catalog::Cache::default(), BTreeMap::new());
-        let (waiting, noted) = (Waiting::default(), BTreeMap::new());
-        Self { hub, spec, mirror, last: None, cache, failed, waiting, noted, head: None }
+        let renders = Renders::new(Arc::clone(&hub), spec.name.clone(), mirror.clone());
+        Self { hub, spec, mirror, last: None, cache: catalog::Cache::default(), renders, head: None }
     }
 
     pub(super) fn mirror(&self) -> &Path {
@@ -65,7 +58,12 @@ impl Preparer {
 
     /// When there is something to render again; `None` where nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.waiting.next()
+        self.renders.due()
+    }
+
+    /// Waits until more of the head was rendered than was handed over.
+    pub(super) async fn came(&mut self) {
+        self.renders.came().await;
     }
 
     /// Reads a commit that lies in the mirror. The bodies are durable on return.
@@ -73,7 +71,6 @@ impl Preparer {
         let state = self.hub.state();
         if self.last.is_none() {
             self.last = last_good(state.fleet(), &self.spec.name, &self.hub.bodies).map(Arc::new);
-            self.noted = noted_before(state.fleet(), &self.spec.name, &self.hub.bodies);
         }
         let tree = hub_git::read(&self.mirror, commit, &self.spec.path, |path, _| is_declaration(path));
         let tree = tree.await.map_err(|error| error.to_string())?;
@@ -86,42 +83,35 @@ impl Preparer {
         let clusters = expected(state.fleet(), &catalog);
         let inputs = inputs(&catalog, &wanted.recipes, &clusters, &tools);
         let current: BTreeSet<Digest> = inputs.iter().map(|input| input.digest).collect();
-        self.failed.retain(|input, _| current.contains(input));
-        // Those of the head before too: clusters may ask for the same renderings again in a moment.
-        if let Some(Head { prepared: before, .. }) = &self.head {
-            let before: BTreeSet<Digest> = before.notes.iter().map(|noted| noted.rendering).collect();
-            self.noted.retain(|input, _| current.contains(input) || before.contains(input));
-        }
-        self.waiting.retain(&current);
+        let before = self.head.as_ref().map(|head| &*head.prepared);
+        self.renders.only(&current, before.map(|before| &*before.notes));
+        let named = named(&inputs);
         let mut renderings = Renderings::default();
-        let notes = self.render(inputs, &mut snapshot, &mut renderings).await?;
+        self.renders.render(inputs, &snapshot, before.map(|before| &before.renderings), &mut renderings).await?;
         let mut defects = tree.defects;
         defects.extend(parsed.defects);
         defects.extend(wanted.defects.iter().cloned());
         let catalog_digest = self.store_catalog(&catalog).await?;
         self.last = Some(Arc::clone(&catalog));
         let (source, commit, wanted) = (self.spec.name.clone(), commit.to_owned(), Arc::new(wanted));
-        let kept = defects.clone();
+        let (kept, notes) = (defects.clone(), Vec::new());
         let prepared = Prepared { source, commit, catalog, catalog_digest, wanted, renderings, tools, defects, notes };
-        Ok(self.keep(prepared, snapshot, kept))
+        Ok(self.keep(prepared, snapshot, kept, named))
     }
 
     /// The same head, after what failed for a reason that may pass was tried again.
     pub(super) async fn again(&mut self) -> Result<Option<Arc<Prepared>>, String> {
-        let again = self.try_due().await;
-        self.waiting.put_off(Instant::now());
-        again
-    }
-
-    async fn try_due(&mut self) -> Result<Option<Arc<Prepared>>, String> {
+        let due = self.renders.take_due();
         let Some(head) = &self.head else { return Ok(None) };
         let (commit, tools) = (head.prepared.commit.clone(), head.prepared.tools.clone());
         if self.tools().await? != tools {
             // Another program renders now, so everything has another address.
             return self.prepare(&commit).await.map(Some);
         }
-        let due = self.waiting.due(Instant::now());
-        self.prepare_more(&due).await
+        match due.is_empty() {
+            true => Ok(None),
+            false => self.prepare_more(&due).await,
+        }
     }
 
     /// The versions of the programs; they may have to be asked.
@@ -132,38 +122,54 @@ impl Preparer {
             .map_err(|_| panicked("asking helm and kustomize for their versions"))
     }
 
-    /// The same head with more renderings: clusters came that use other combinations.
+    /// The same head with more renderings: clusters came that use other combinations, or some of it came late.
     pub(super) async fn prepare_more(&mut self, missing: &[RenderInput]) -> Result<Option<Arc<Prepared>>, String> {
-        let Some(Head { prepared: last, mut snapshot, defects }) = self.head.take() else { return Ok(None) };
+        let Some(Head { prepared: last, snapshot, defects, mut inputs }) = self.head.take() else { return Ok(None) };
         let mut prepared = Prepared { defects: defects.clone(), ..Prepared::clone(&last) };
         // The files are those of this head, so what was asked for of another one is not there.
         let known = |input: &RenderInput| {
             input.files.iter().all(|file| snapshot.files.get(&file.path).is_some_and(|found| found.id == file.id))
         };
-        let inputs: Vec<RenderInput> = missing.iter().filter(|input| known(input)).cloned().collect();
-        match self.render(inputs, &mut snapshot, &mut prepared.renderings).await {
-            Ok(notes) => {
-                prepared.notes.extend(notes);
-                Ok(Some(self.keep(prepared, snapshot, defects)))
-            }
+        let missing: Vec<RenderInput> = missing.iter().filter(|input| known(input)).cloned().collect();
+        self.renders.also(&missing);
+        inputs.extend(named(&missing));
+        inputs.sort();
+        inputs.dedup();
+        let rendered = self.renders.render(missing, &snapshot, Some(&last.renderings), &mut prepared.renderings).await;
+        match rendered {
+            Ok(()) => Ok(Some(self.keep(prepared, snapshot, defects, inputs))),
             Err(reason) => {
-                empty(&mut snapshot);
-                self.head = Some(Head { prepared: last, snapshot, defects });
+                self.head = Some(Head { prepared: last, snapshot, defects, inputs });
                 Err(reason)
             }
         }
     }
 
     /// `defects` are those beside what is wrong with renderings.
-    fn keep(&mut self, mut prepared: Prepared, mut snapshot: Snapshot, defects: Vec<Defect>) -> Arc<Prepared> {
-        let failed = prepared.renderings.failed.iter().filter_map(|input| self.failed.get(input));
-        prepared.defects.extend(failed.flatten().chain(self.waiting.defects()).cloned());
+    fn keep(
+        &mut self,
+        mut prepared: Prepared,
+        snapshot: Snapshot,
+        defects: Vec<Defect>,
+        inputs: Vec<(Digest, String)>,
+    ) -> Arc<Prepared> {
+        prepared.defects.extend(self.renders.defects(&prepared.renderings));
+        prepared.defects.extend(self.late(&prepared.catalog, &inputs));
         prepared.defects.sort();
         prepared.defects.dedup();
-        empty(&mut snapshot);
+        prepared.notes = self.renders.notes(&inputs);
         let prepared = Arc::new(prepared);
-        self.head = Some(Head { prepared: Arc::clone(&prepared), snapshot, defects });
+        self.head = Some(Head { prepared: Arc::clone(&prepared), snapshot, defects, inputs });
         prepared
+    }
+
+    /// What is to be said of bundles of which something is still under way.
+    fn late(&self, catalog: &Catalog, inputs: &[(Digest, String)]) -> BTreeSet<Defect> {
+        let late = inputs.iter().filter(|(input, _)| self.renders.is_under_way(input));
+        let message = "is still being rendered; until then its clusters keep what they have";
+        let defect =
+            |bundle: &String| Some(catalog.bundles.get(bundle)?.defect("spec.render", message).holding(bundle));
+        late.filter_map(|(_, bundle)| defect(bundle)).collect()
     }
 
     async fn parse(&mut self, snapshot: Snapshot) -> Result<(Snapshot, catalog::Parsed), String> {
@@ -198,7 +204,7 @@ impl Preparer {
             }
             // What was asked for and has no content is too large, and whoever needs it says so.
             snapshot.asked.extend(wanted.asks.iter().cloned());
-            let sizes = self.sizes(snapshot, &wanted.asks).await?;
+            let sizes = sizes(&self.mirror, snapshot, &wanted.asks).await?;
             let (paths, left) = first_within(wanted.asks, &sizes, room);
             room = left;
             self.fill(snapshot, &paths).await?;
@@ -213,108 +219,6 @@ impl Preparer {
 
     async fn fill(&self, snapshot: &mut Snapshot, paths: &BTreeSet<String>) -> Result<(), String> {
         hub_git::fill(&self.mirror, snapshot, paths).await.map(drop).map_err(|error| error.to_string())
-    }
-
-    /// The sizes of the files among these that are small enough to be read.
-    async fn sizes(&self, snapshot: &Snapshot, paths: &BTreeSet<String>) -> Result<BTreeMap<String, u64>, String> {
-        let sizes = hub_git::sizes(&self.mirror, snapshot, paths).await.map_err(|error| error.to_string())?;
-        Ok(sizes.into_iter().filter(|(_, size)| *size <= limits::FILE_BYTES_MAX as u64).collect())
-    }
-
-    /// Renders what is not known yet; gives what is worth knowing of all of it.
-    async fn render(
-        &mut self,
-        inputs: Vec<RenderInput>,
-        snapshot: &mut Snapshot,
-        renderings: &mut Renderings,
-    ) -> Result<Vec<Noted>, String> {
-        let bundles: Vec<(Digest, String)> = inputs.iter().map(|one| (one.digest, one.bundle.clone())).collect();
-        self.render_missing(inputs, snapshot, renderings).await?;
-        let noted = |(rendering, bundle): &(Digest, String)| {
-            let notes = self.noted.get(rendering).into_iter().flatten();
-            let note = |note: &Defect| Noted { note: note.clone().holding(bundle), rendering: *rendering };
-            notes.map(note).collect::<Vec<_>>()
-        };
-        Ok(bundles.iter().flat_map(noted).collect())
-    }
-
-    async fn render_missing(
-        &mut self,
-        inputs: Vec<RenderInput>,
-        snapshot: &mut Snapshot,
-        renderings: &mut Renderings,
-    ) -> Result<(), String> {
-        let (state, now) = (self.hub.state(), Instant::now());
-        // What the head before needed is at hand: its bodies are not read again.
-        let before = self.head.as_ref().map(|head| Arc::clone(&head.prepared));
-        let before = |input: &RenderInput| before.as_ref()?.renderings.done.get(&input.digest).cloned();
-        let mut missing = Vec::new();
-        for input in inputs {
-            if self.failed.contains_key(&input.digest) || self.waiting.is_early(&input.digest, now) {
-                renderings.failed.insert(input.digest);
-            } else if let Some(rendering) = known(state.fleet(), &self.hub.bodies, &input, before(&input)) {
-                renderings.done.insert(input.digest, rendering);
-            } else {
-                missing.push(input);
-            }
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let files = missing.iter().flat_map(|input| input.files.iter().map(|file| file.path.clone())).collect();
-        let sizes = self.sizes(snapshot, &files).await?;
-        let round = Arc::new(Round::default());
-        for batch in batches(missing, &sizes, limits::BUNDLE_BYTES_MAX as u64, limits::RENDER_BATCH_BYTES_MAX as u64) {
-            self.render_batch(batch, &round, snapshot, renderings).await?;
-        }
-        Ok(())
-    }
-
-    /// Renders a part; its files are in memory only meanwhile.
-    async fn render_batch(
-        &mut self,
-        batch: Batch,
-        round: &Arc<Round>,
-        snapshot: &mut Snapshot,
-        renderings: &mut Renderings,
-    ) -> Result<(), String> {
-        let Batch { inputs, paths, bytes, .. } = batch;
-        // Other sources have files in memory, too. What there is room for is more than one part.
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let room = self.hub.rendering.acquire_many(kib.min(limits::RENDER_BATCHES_KIB_MAX)).await;
-        self.fill(snapshot, &paths).await?;
-        let (hub, round, all) = (Arc::clone(&self.hub), Arc::clone(round), std::mem::take(snapshot));
-        let work = spawn_blocking(move || {
-            let results = render_all(&inputs, &all, &hub, &round);
-            (all, inputs, results)
-        });
-        let (all, inputs, results) = work.await.map_err(|_| panicked("rendering"))?;
-        *snapshot = all;
-        empty(snapshot);
-        drop(room);
-        let now = Instant::now();
-        for (at, result) in results {
-            let Some(input) = inputs.get(at) else { continue };
-            let digest = input.digest;
-            match result? {
-                Became::Rendered(rendering, notes) => {
-                    self.waiting.settled(&digest);
-                    renderings.failed.remove(&digest);
-                    if !notes.is_empty() {
-                        self.noted.insert(digest, notes);
-                    }
-                    renderings.done.insert(digest, rendering);
-                    continue;
-                }
-                Became::Defective(defects) => {
-                    self.waiting.settled(&digest);
-                    self.failed.insert(digest, defects);
-                }
-                Became::Passing(defects) => self.waiting.failed(input.clone(), defects, now),
-            }
-            renderings.failed.insert(digest);
-        }
-        Ok(())
     }
 
     async fn store_catalog(&self, catalog: &Catalog) -> Result<Digest, String> {
@@ -373,36 +277,12 @@ fn inputs(
     recipes.iter().filter_map(of_one).flatten().map(|one| one.input).collect()
 }
 
-/// What was rendered from these inputs before, if its bodies are here.
-fn known(fleet: &Fleet, bodies: &Bodies, input: &RenderInput, before: Option<Rendering>) -> Option<Rendering> {
-    let variant = *fleet.renderings.get(&input.digest)?;
-    if let Some(before) = before.filter(|before| before.variant == variant) {
-        return Some(before);
-    }
-    Some(Rendering { variant, meta: bodies.meta(&variant)? })
+/// What these inputs are, and for which bundles.
+fn named(inputs: &[RenderInput]) -> Vec<(Digest, String)> {
+    inputs.iter().map(|input| (input.digest, input.bundle.clone())).collect()
 }
 
 fn last_good(fleet: &Fleet, source: &str, bodies: &Bodies) -> Option<Catalog> {
     let head = fleet.sources.get(source)?.head.as_ref()?;
     Catalog::decode(&bodies.get(&head.catalog)?).ok()
-}
-
-/// What was noted on the renderings of the head before, by the digest of their inputs.
-fn noted_before(fleet: &Fleet, source: &str, bodies: &Bodies) -> BTreeMap<Digest, Vec<Defect>> {
-    let head = fleet.sources.get(source).and_then(|source| source.head.as_ref());
-    let stored = head.and_then(|head| serde_json::from_slice::<Defects>(&bodies.get(&head.defects)?).ok());
-    let mut noted: BTreeMap<Digest, Vec<Defect>> = BTreeMap::new();
-    for Noted { note, rendering } in stored.unwrap_or_default().notes {
-        let notes = noted.entry(rendering).or_default();
-        // Bundles that share a rendering each have its notes.
-        let note = Defect { bundle: None, ..note };
-        if !notes.contains(&note) {
-            notes.push(note);
-        }
-    }
-    noted
-}
-
-fn panicked(what: &str) -> String {
-    format!("{what} panicked: this is a defect of drover-hub; its log says where")
 }

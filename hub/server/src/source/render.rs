@@ -11,6 +11,7 @@ use hub_render::{Rendered, Unrendered, side_by_side};
 use hub_store::Kind;
 use proto_model::{Digest, Object};
 
+use super::under_way::Teller;
 use crate::bodies::Bodies;
 use crate::hub::Hub;
 
@@ -49,13 +50,15 @@ pub(super) struct Round {
     charts: Mutex<BTreeMap<Fetch, Slot>>,
 }
 
-/// Renders some inputs side by side, and says of each what became of it. An error is that of the store.
+/// Renders some inputs side by side, as far as they are wanted still, and tells of each what became of it. An
+/// error is that of the store.
 pub(super) fn render_all(
     inputs: &[RenderInput],
     snapshot: &Snapshot,
     hub: &Hub,
     round: &Round,
-) -> Vec<(usize, Result<Became, String>)> {
+    teller: &Teller<Result<Became, String>>,
+) {
     let fetch = |input: &RenderInput| hub.renderer.fetch(input);
     let render = |input: &RenderInput| {
         hub.metrics.renderings.inc();
@@ -67,17 +70,12 @@ pub(super) fn render_all(
             Err(unrendered) => Ok(unrendered.into()),
         }
     };
-    all_of(inputs, round, &fetch, &render)
-}
-
-fn all_of(
-    inputs: &[RenderInput],
-    round: &Round,
-    fetch: &(impl Fn(&RenderInput) -> Fetched + Sync),
-    render: &(impl Fn(&RenderInput) -> Result<Became, String> + Sync),
-) -> Vec<(usize, Result<Became, String>)> {
-    let one = |at: usize| inputs.get(at).map(|input| round.one(input, fetch, render));
-    side_by_side(inputs.len(), one).into_iter().filter_map(|(at, result)| Some((at, result?))).collect()
+    side_by_side(inputs.len(), |at| {
+        let is_wanted = |input: &&RenderInput| !*hub.stop.borrow() && teller.wanted.has(&input.digest);
+        if let Some(input) = inputs.get(at).filter(is_wanted) {
+            teller.tell(input.clone(), round.one(input, fetch, render));
+        }
+    });
 }
 
 impl Round {
@@ -197,10 +195,13 @@ mod tests {
         };
         let render = |_: &RenderInput| -> Result<Became, String> { Err("nothing is there to render".into()) };
         let inputs: Vec<_> = (0..20).map(|at| input(&format!("b{at}"), 0, Some("web"))).collect();
-        assert_eq!(words(all_of(&inputs, &Round::default(), &fetch, &render)), ["passing"; 20]);
+        let all_of = |inputs: &[RenderInput]| {
+            let round = Round::default();
+            side_by_side(inputs.len(), |at| round.one(&inputs[at], fetch, render))
+        };
+        assert_eq!(words(all_of(&inputs)), ["passing"; 20]);
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        let other = [input("b", 0, Some("web")), input("b", 1, Some("db")), input("c", 0, Some("db"))];
-        all_of(&other, &Round::default(), &fetch, &render);
+        all_of(&[input("b", 0, Some("web")), input("b", 1, Some("db")), input("c", 0, Some("db"))]);
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 }

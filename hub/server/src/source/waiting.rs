@@ -41,6 +41,11 @@ impl Waiting {
         self.all.insert(input.digest, Wait { input, defects, tries: tries.saturating_add(1), due });
     }
 
+    /// Whether it waits to be tried again.
+    pub(super) fn has(&self, input: &Digest) -> bool {
+        self.all.contains_key(input)
+    }
+
     /// Whether it is not its turn yet.
     pub(super) fn is_early(&self, input: &Digest, now: Instant) -> bool {
         self.all.get(input).is_some_and(|wait| wait.due > now)

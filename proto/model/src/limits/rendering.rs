@@ -22,6 +22,9 @@ pub const RENDER_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const RENDER_FILES_OPEN_MAX: u64 = 1_024;
 /// Time between two looks at the memory of Helm or Kustomize, in milliseconds.
 pub const RENDER_POLL_MILLIS: u64 = 10;
+/// How long a head waits for its renderings, in seconds, before it counts without those still under way; they
+/// follow as they come, at this distance at most.
+pub const RENDER_HANDOVER_SECS: u64 = 10;
 /// Time before a rendering that failed for a reason that may pass is tried again, in seconds; doubles
 /// each time.
 pub const RENDER_RETRY_SECS_MIN: u64 = 10;

@@ -114,3 +114,41 @@ fn what_waits_for_a_program_is_rendered_once_it_is_there() -> Result<()> {
     ensure!(settled["sources"][0]["defects"].as_array().is_none_or(Vec::is_empty), "{}", settled["sources"]);
     Ok(())
 }
+
+/// It ends at its limit of a minute, and nobody else waits that long.
+#[test]
+fn a_chart_that_loops_holds_up_no_other_bundle() -> Result<()> {
+    let mut fleet = Fleet::new()?;
+    fleet.use_renderers()?;
+    for (path, text) in FILES {
+        fleet.repo.write(path, text)?;
+    }
+    let first = fleet.repo.commit("the first")?;
+    fleet.start_hub()?;
+    fleet.join("a", Where::Memory)?;
+    let before = fleet.wait_settled(&first)?;
+    let at = |status: &Json, name: &str, commit: &str| {
+        bundle(status, "a", &format!("main/{name}")).is_some_and(|bundle| bundle["commit"] == commit)
+    };
+    let is_late = |status: &Json| {
+        let defects = status["sources"][0]["defects"].as_array().cloned().unwrap_or_default();
+        let says = |text: &Json| text.as_str().is_some_and(|text| text.starts_with("is still being rendered"));
+        let hold = &bundle(status, "a", "main/chart").unwrap_or(&Json::Null)["hold"];
+        matches!(&defects[..], [defect] if says(&defect["message"]) && defect["line"] == 5 && !hold.is_null())
+    };
+
+    fleet
+        .repo
+        .write("chart/templates/loop.yaml", "{{ range until 99999 }}{{ range until 99999 }}{{ end }}{{ end }}")?;
+    fleet.repo.write("base/config.yaml", &FILES[7].1.replace("b}", "c}"))?;
+    let second = fleet.repo.commit("a chart that loops, and another bundle")?;
+    let status = fleet.wait("the other bundle goes on", |status| at(status, "overlay", &second) && is_late(status))?;
+    ensure!(variant(&status, "chart")? == variant(&before, "chart")?, "its clusters keep what they have");
+    fleet.repo.write("base/config.yaml", &FILES[7].1.replace("b}", "d}"))?;
+    let third = fleet.repo.commit("the other bundle again")?;
+    fleet.wait("the other bundle goes on again", |status| at(status, "overlay", &third) && is_late(status))?;
+    fleet.repo.write("chart/templates/loop.yaml", "")?;
+    let fourth = fleet.repo.commit("no loop")?;
+    fleet.wait_settled(&fourth)?;
+    Ok(())
+}

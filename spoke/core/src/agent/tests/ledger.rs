@@ -183,9 +183,9 @@ fn a_job_that_came_to_its_end_is_vouched_for_until_its_turn() {
             job["metadata"]["annotations"] = json!({"value": value});
             job
         };
-        (0..=limits::API_REQUESTS_MAX).map(job).collect::<Vec<_>>()
+        (0..=2 * limits::API_REQUESTS_MAX).map(job).collect::<Vec<_>>()
     };
-    let last = format!("j{:02}", limits::API_REQUESTS_MAX);
+    let last = format!("j{:02}", 2 * limits::API_REQUESTS_MAX);
     world.assign("main/web", in_shop.clone(), &jobs("1"));
     world.set_status(&last, json!({"conditions": [{"type": "Complete", "status": "True"}]}));
     world.destroy(&last);
