@@ -274,7 +274,7 @@ impl Run {
         let seen = log::of_commit(&self.hub, "saw a new head", &head)?;
         let since = |later: SystemTime| later.duration_since(seen).unwrap_or_default();
         figures.seen.push(seen.duration_since(made).unwrap_or_default());
-        figures.prepared.push(since(log::of_commit(&self.hub, "read a head", &head)?));
+        figures.prepared.push(since(log::rendered(&self.hub, &head)?));
         figures.publishing.push(since(log::after(&self.hub, "publishing", seen)?));
         figures.half_acked.push(since(half));
         figures.last_ack.push(since(last));

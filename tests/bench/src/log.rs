@@ -34,6 +34,16 @@ pub(crate) fn of_commit(hub: &Hub, message: &str, commit: &str) -> Result<System
     time_of(&line.with_context(|| format!("the hub never logged {message:?} about {commit}"))?)
 }
 
+/// When all of a commit was read and rendered.
+///
+/// # Errors
+/// It was not.
+pub(crate) fn rendered(hub: &Hub, commit: &str) -> Result<SystemTime> {
+    let is_it = |line: &Json| line["fields"]["under_way"] == 0 && line["fields"]["commit"] == commit;
+    let line = lines(hub).into_iter().find(is_it);
+    time_of(&line.with_context(|| format!("the hub never rendered all of {commit}"))?)
+}
+
 /// When the hub first logged a line after a moment.
 ///
 /// # Errors

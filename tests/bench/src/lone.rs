@@ -77,7 +77,7 @@ impl Lone {
     }
 
     fn took(&self, head: &str, cpu_before: Duration) -> Result<Took> {
-        let read = self.logged(|| log::of_commit(&self.hub, "read a head", head))?;
+        let read = self.logged(|| log::rendered(&self.hub, head))?;
         self.logged(|| log::after(&self.hub, "publishing", read))?;
         let rest = self.rest()?;
         let seen = log::of_commit(&self.hub, "saw a new head", head)?;

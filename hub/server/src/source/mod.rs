@@ -313,7 +313,8 @@ impl Follower {
 
     async fn give(&mut self, commit: String) -> Result<(), String> {
         let prepared = self.preparer.prepare(&commit).await?;
-        info!(source = self.spec.name, %commit, "read a head");
+        let under_way = self.preparer.under_way();
+        info!(source = self.spec.name, %commit, under_way, "read a head");
         self.hub.leader.prepared(prepared).await.map_err(|refused| refused.to_string())?;
         self.given = Some(commit);
         Ok(())
@@ -335,8 +336,12 @@ impl Follower {
     async fn hand_over(&mut self, more: Result<Option<Arc<Prepared>>, String>) -> Result<(), String> {
         match more {
             Ok(None) => {}
-            // A leader that is gone needs nothing.
-            Ok(Some(prepared)) => drop(self.hub.leader.prepared(prepared).await),
+            Ok(Some(prepared)) => {
+                let (commit, under_way) = (&prepared.commit, self.preparer.under_way());
+                info!(source = self.spec.name, %commit, under_way, "rendered more of a head");
+                // A leader that is gone needs nothing.
+                drop(self.hub.leader.prepared(prepared).await);
+            }
             Err(reason) => {
                 warn!(source = self.spec.name, reason, "more of the head cannot be rendered now");
                 self.given = None;

@@ -61,6 +61,11 @@ impl Preparer {
         self.renders.due()
     }
 
+    /// Renderings of the head that are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.head.iter().flat_map(|head| &head.inputs).filter(|(input, _)| self.renders.is_under_way(input)).count()
+    }
+
     /// Waits until more of the head was rendered than was handed over.
     pub(super) async fn came(&mut self) {
         self.renders.came().await;
