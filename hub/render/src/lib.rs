@@ -24,5 +24,4 @@ pub use charts::Charts;
 pub use manifests::Rendered;
 pub use program::{Options, Programs, Tool, child_main};
 pub use renderer::{KUBE_VERSION, Renderer};
-pub use side_by_side::side_by_side;
 pub use unrendered::Unrendered;

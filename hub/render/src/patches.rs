@@ -13,7 +13,7 @@ use crate::discreet::discreet;
 use crate::document::Placed;
 use crate::manifests::at_file;
 use crate::output;
-use crate::program::{Failure, Programs, Tool};
+use crate::program::{Failure, Runs, Tool};
 use crate::render::{failed, printed};
 use crate::unrendered::Unrendered;
 
@@ -24,13 +24,13 @@ const OBJECTS: &str = "objects.yaml";
 /// # Errors
 /// What Kustomize finds wrong with them: which patch, and nothing of its text, since it may be that of a
 /// Secret.
-pub(crate) fn apply(programs: &Programs, input: &RenderInput, placed: Vec<Placed>) -> Result<Vec<Placed>, Unrendered> {
+pub(crate) fn apply(runs: Runs<'_>, input: &RenderInput, placed: Vec<Placed>) -> Result<Vec<Placed>, Unrendered> {
     let file = &input.path;
-    programs.require(Tool::Kustomize, file)?;
+    runs.programs.require(Tool::Kustomize, file)?;
     let objects = printed(&placed);
-    let out = match patched(programs, input, &input.patches, &objects) {
+    let out = match patched(runs, input, &input.patches, &objects) {
         Ok(out) => out,
-        Err(Failure::Complaint(text)) => return Err(vec![defect(programs, input, &objects, &text)].into()),
+        Err(Failure::Complaint(text)) => return Err(vec![defect(runs, input, &objects, &text)].into()),
         Err(failure) => return Err(failed(Tool::Kustomize, file, &failure)),
     };
     let mut files: BTreeMap<Identity, (String, u32)> = BTreeMap::new();
@@ -50,12 +50,7 @@ pub(crate) fn apply(programs: &Programs, input: &RenderInput, placed: Vec<Placed
 }
 
 /// What Kustomize prints for some of an input's patches over its objects.
-fn patched(
-    programs: &Programs,
-    input: &RenderInput,
-    patches: &[Arc<Patch>],
-    objects: &str,
-) -> Result<Vec<u8>, Failure> {
+fn patched(runs: Runs<'_>, input: &RenderInput, patches: &[Arc<Patch>], objects: &str) -> Result<Vec<u8>, Failure> {
     let contents: Vec<&Json> = patches.iter().map(|patch| &patch.content).collect();
     let kustomization = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -64,14 +59,14 @@ fn patched(
         "sortOptions": {"order": "fifo"},
         "patches": contents,
     });
-    let work = programs.work()?;
+    let work = runs.programs.work()?;
     for (path, text) in [("kustomization.yaml", &*kustomization.to_string()), (OBJECTS, objects)] {
         let laid = work.lay_out(path, text.as_bytes());
         laid.map_err(|error| Failure::Start(format!("the objects cannot be laid out for patches: {error}")))?;
     }
     let version = input.tools.kustomize.as_deref();
     let args = vec!["build".into(), ".".into()];
-    programs.run(Tool::Kustomize, version, &work, args).map_err(|failure| match failure {
+    runs.run(Tool::Kustomize, version, &work, args).map_err(|failure| match failure {
         Failure::Complaint(text) => Failure::Complaint(work.strip(&text)),
         other => other,
     })
@@ -79,11 +74,11 @@ fn patched(
 
 /// The first patch that does not apply, where it is declared. Each goes over what those before it left, so
 /// that it is the last of the shortest list that fails.
-fn defect(programs: &Programs, input: &RenderInput, objects: &str, text: &str) -> Defect {
+fn defect(runs: Runs<'_>, input: &RenderInput, objects: &str, text: &str) -> Defect {
     let (mut good, mut bad, mut text) = (0, input.patches.len(), text.to_owned());
     while bad - good > 1 {
         let middle = good + (bad - good) / 2;
-        match patched(programs, input, &input.patches[..middle], objects) {
+        match patched(runs, input, &input.patches[..middle], objects) {
             Ok(_) => good = middle,
             Err(Failure::Complaint(other)) => (bad, text) = (middle, other),
             // The machine does not let us look: what is known is said of all of them.

@@ -6,7 +6,7 @@ use hub_core::release::{How, RenderInput};
 
 use crate::document::Placed;
 use crate::manifests::{self, Rendered, at_file};
-use crate::program::{Failure, Programs, Tool};
+use crate::program::{Failure, Programs, Runs, Tool};
 use crate::unrendered::Unrendered;
 use crate::{helm, kustomize, patches};
 
@@ -22,18 +22,32 @@ impl Programs {
         input: &RenderInput,
         read: impl Fn(&str) -> Option<Arc<[u8]>>,
     ) -> Result<Rendered, Unrendered> {
+        self.render_while(input, read, &|| true)
+    }
+
+    /// The same, as long as it is wanted: a run of a program under way is ended where it no longer is.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_while(
+        &self,
+        input: &RenderInput,
+        read: impl Fn(&str) -> Option<Arc<[u8]>>,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Rendered, Unrendered> {
+        let runs = Runs { programs: self, is_wanted };
         let mut defects = Vec::new();
         let rendered = match &input.how {
             How::Manifests => Ok(manifests::placed(input, &read, &mut defects)),
-            How::Kustomize { root } => kustomize::objects(self, input, root, &read),
-            How::Helm(helm) => helm::objects(self, input, helm, &read),
+            How::Kustomize { root } => kustomize::objects(runs, input, root, &read),
+            How::Helm(helm) => helm::objects(runs, input, helm, &read),
         };
         let placed = rendered.and_then(|placed| {
             // What could not be read cannot be patched.
             if input.patches.is_empty() || !defects.is_empty() {
                 return Ok(placed);
             }
-            patches::apply(self, input, placed)
+            patches::apply(runs, input, placed)
         });
         match placed {
             Ok(placed) => Ok(manifests::finish(input, placed, defects)?),

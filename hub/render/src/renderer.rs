@@ -54,6 +54,19 @@ impl Renderer {
         input: &RenderInput,
         read: impl Fn(&str) -> Option<Arc<[u8]>>,
     ) -> Result<Rendered, Unrendered> {
+        self.render_while(input, read, &|| true)
+    }
+
+    /// The same, as long as it is wanted: a run of a program under way is ended where it no longer is.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_while(
+        &self,
+        input: &RenderInput,
+        read: impl Fn(&str) -> Option<Arc<[u8]>>,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<Rendered, Unrendered> {
         let archive = match self.chart(input) {
             None => None,
             Some(Ok(bytes)) => Some(bytes),
@@ -61,10 +74,11 @@ impl Renderer {
                 return Err(Unrendered::passing(at_file(LOCK_FILE, message).shown().holding(&input.bundle)));
             }
         };
-        self.programs.render(input, |path| match &archive {
+        let read = |path: &str| match &archive {
             Some(bytes) if path.starts_with("charts/") && path.ends_with(".tgz") => Some(Arc::clone(bytes)),
             _ => read(path),
-        })
+        };
+        self.programs.render_while(input, read, is_wanted)
     }
 
     /// The archive of the chart, where it comes from elsewhere.

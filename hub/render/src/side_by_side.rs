@@ -8,7 +8,7 @@ use proto_model::limits;
 
 /// Does a piece of work for each number below `count`, on as many threads as there are cores, at most
 /// [`limits::RENDERINGS_AT_ONCE_MAX`]: each number with what came of it, in no order.
-pub fn side_by_side<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<(usize, T)> {
+pub(crate) fn side_by_side<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<(usize, T)> {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
     let turns = || {
         loop {

@@ -145,8 +145,12 @@ pub const PATCHES_PER_BUNDLE_MAX: usize = 500;
 pub const PATCH_BYTES_PER_BUNDLE_MAX: usize = 4 * 1024 * 1024;
 /// Different renderings of one bundle: combinations of target, overrides and early variables.
 pub const RENDERINGS_PER_BUNDLE_MAX: usize = 1_000;
-/// Renderings under way at once, at most one a core.
+/// Renderings of one source under way at once, at most one a core, beside those that take long.
 pub const RENDERINGS_AT_ONCE_MAX: usize = 8;
+/// Time after which a rendering takes long, in seconds: it makes room for the next one.
+pub const RENDERING_SLOW_SECS: u64 = 3;
+/// Renderings of one source under way beside others, because they take long.
+pub const RENDERINGS_SLOW_MAX: usize = 4;
 /// Files that are held in memory for renderings of one source under way, in bytes: what the largest
 /// bundle may have, and the file that shows that it has more.
 pub const RENDER_BATCH_BYTES_MAX: usize = BUNDLE_BYTES_MAX + FILE_BYTES_MAX;
@@ -414,7 +418,8 @@ const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
 const _: () = assert!(DECLARATION_BYTES_MAX <= DECLARATIONS_BYTES_MAX && FILE_BYTES_MAX <= FOLLOWED_BYTES_MAX);
 const _: () = assert!(RENDER_BATCH_BYTES_MAX / 1024 <= RENDER_BATCHES_KIB_MAX as usize);
 const _: () = assert!(RENDER_MEMORY_BYTES_MAX < RENDER_ADDRESS_BYTES_MAX);
-const _: () = assert!(RENDER_RETRY_SECS_MIN < RENDER_RETRY_SECS_MAX && RENDER_HANDOVER_SECS < RENDER_SECS_MAX);
+const _: () = assert!(RENDER_RETRY_SECS_MIN < RENDER_RETRY_SECS_MAX && RENDERING_SLOW_SECS < RENDER_HANDOVER_SECS);
+const _: () = assert!(RENDER_HANDOVER_SECS < RENDER_SECS_MAX);
 const _: () = assert!(RENDER_COMPLAINT_SHOWN_BYTES_MAX < RENDER_COMPLAINT_BYTES_MAX);
 const _: () = assert!(TREE_PATHS_MAX <= INPUT_FILES_PER_SOURCE_MAX);
 const _: () = assert!(INPUT_FILES_PER_SOURCE_MAX <= LOOKED_PATHS_PER_SOURCE_MAX);

@@ -120,14 +120,7 @@ impl Origin {
     /// repository. What stands for a number and is none counts, too: some resolvers take it for one.
     #[must_use]
     pub fn is_of_this_machine(&self) -> bool {
-        let url = self.repo.as_deref().or(self.oci.as_deref()).unwrap_or_default();
-        let authority =
-            url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next().unwrap_or_default();
-        let host = match authority.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => authority.split(':').next().unwrap_or_default(),
-        };
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let host = self.host();
         match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
             Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_unspecified() || v4.is_link_local(),
             Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unspecified() || v6.is_unicast_link_local(),
@@ -136,6 +129,19 @@ impl Origin {
                 last == "localhost" || last.starts_with(|first: char| first.is_ascii_digit())
             }
         }
+    }
+
+    /// The host that it lies on, in lower case, without a port.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let url = self.repo.as_deref().or(self.oci.as_deref()).unwrap_or_default();
+        let authority =
+            url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next().unwrap_or_default();
+        let host = match authority.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => authority.split(':').next().unwrap_or_default(),
+        };
+        host.trim_end_matches('.').to_ascii_lowercase()
     }
 
     /// It in words, for people.

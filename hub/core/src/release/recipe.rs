@@ -326,9 +326,12 @@ impl Maker<'_> {
         if is_folder {
             return None;
         }
-        Some(match files.contains_key(path) {
-            true => format!("{path} is a file; path names its folder, and include the file"),
-            false => format!("folder {path} does not exist; to let the bundle go, remove its declaration"),
+        Some(match files.get(path) {
+            Some(file) if file.mode.is_file() => {
+                format!("{path} is a file; path names its folder, and include the file")
+            }
+            Some(_) => format!("{path} is no folder, but a link, a submodule, or without a name"),
+            None => format!("folder {path} does not exist; to let the bundle go, remove its declaration"),
         })
     }
 }

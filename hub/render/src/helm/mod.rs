@@ -22,7 +22,7 @@ use crate::document::Placed;
 use crate::early::Early;
 use crate::manifests::at_file;
 use crate::output;
-use crate::program::{Failure, Programs, Tool, Work};
+use crate::program::{Failure, Runs, Tool, Work};
 use crate::render::{failed, not_laid_out};
 use crate::unrendered::Unrendered;
 use archive::Room;
@@ -39,7 +39,7 @@ const CLOCK_STEP: Duration = Duration::from_millis(1_100);
 /// # Errors
 /// All that is wrong with the chart, its values, or Helm.
 pub(crate) fn objects(
-    programs: &Programs,
+    runs: Runs<'_>,
     input: &RenderInput,
     helm: &Helm,
     read: &impl Fn(&str) -> Option<Arc<[u8]>>,
@@ -49,7 +49,7 @@ pub(crate) fn objects(
         Where::Archive { digest, .. } => Place::Archive(format!("charts/{digest}.tgz")),
     };
     let (Place::Folder(file) | Place::Archive(file)) = &place;
-    programs.require(Tool::Helm, file)?;
+    runs.programs.require(Tool::Helm, file)?;
     // Packed charts and values are read before there is a chart that could say where they lie.
     let files = content::collect(input, read, |path| {
         path.ends_with(".tgz") || helm.values_files.iter().any(|one| one == path)
@@ -67,11 +67,11 @@ pub(crate) fn objects(
     if helm.lookup == Lookup::Refuse {
         refuse_lookups(&chart)?;
     }
-    let work = programs.work().map_err(|failure| failed(Tool::Helm, file, &failure))?;
+    let work = runs.programs.work().map_err(|failure| failed(Tool::Helm, file, &failure))?;
     lay_out(&work, input, helm, &chart, &files)?;
     let args = arguments(input, helm);
     let run = || {
-        let printed = programs.run(Tool::Helm, input.tools.helm.as_deref(), &work, args.clone());
+        let printed = runs.run(Tool::Helm, input.tools.helm.as_deref(), &work, args.clone());
         printed.map_err(|failure| complain(&failure, &chart, &work, file))
     };
     let once = run()?;

@@ -14,7 +14,7 @@ use crate::document::Placed;
 use crate::early::Early;
 use crate::manifests::at_file;
 use crate::output;
-use crate::program::{Failure, Programs, Tool};
+use crate::program::{Failure, Runs, Tool};
 use crate::render::{failed, not_laid_out};
 use crate::unrendered::Unrendered;
 
@@ -23,7 +23,7 @@ use crate::unrendered::Unrendered;
 /// # Errors
 /// All that is wrong with it, or with Kustomize.
 pub(crate) fn objects(
-    programs: &Programs,
+    runs: Runs<'_>,
     input: &RenderInput,
     root: &str,
     read: &impl Fn(&str) -> Option<Arc<[u8]>>,
@@ -32,18 +32,18 @@ pub(crate) fn objects(
     let Some(file) = graph::file_of(&files, root) else {
         return Err(vec![at_file(root, "has no kustomization.yaml; add one, or name another folder")].into());
     };
-    programs.require(Tool::Kustomize, &file)?;
+    runs.programs.require(Tool::Kustomize, &file)?;
     let all = graph::kustomizations(&files, root);
     if !input.early.0.is_empty() {
         generators::bind(&all, &mut files, &Early::of(&input.early))?;
     }
-    let work = programs.work().map_err(|failure| failed(Tool::Kustomize, &file, &failure))?;
+    let work = runs.programs.work().map_err(|failure| failed(Tool::Kustomize, &file, &failure))?;
     for (path, bytes) in &files {
         work.lay_out(path, bytes).map_err(|error| not_laid_out(path, Tool::Kustomize, &error))?;
     }
     let folder = if root.is_empty() { "." } else { root };
     let args = vec!["build".into(), "--".into(), folder.into()];
-    let printed = programs.run(Tool::Kustomize, input.tools.kustomize.as_deref(), &work, args);
+    let printed = runs.run(Tool::Kustomize, input.tools.kustomize.as_deref(), &work, args);
     let printed = printed.map_err(|failure| {
         let Failure::Complaint(text) = &failure else { return failed(Tool::Kustomize, &file, &failure) };
         let text = work.strip(text);

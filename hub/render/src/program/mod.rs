@@ -100,6 +100,46 @@ struct Stamp {
 
 const WORK_PREFIX: &str = "work-";
 
+/// What is not the same for all runs of a program.
+struct Circumstances<'a> {
+    online: Option<Online>,
+    stdin: Option<Secret>,
+    /// Where it no longer is, the run ends.
+    is_wanted: &'a dyn Fn() -> bool,
+}
+
+impl Default for Circumstances<'_> {
+    fn default() -> Self {
+        Self { online: None, stdin: None, is_wanted: &|| true }
+    }
+}
+
+/// The programs, for one rendering as long as it is wanted.
+#[derive(Clone, Copy)]
+pub(crate) struct Runs<'a> {
+    pub(crate) programs: &'a Programs,
+    pub(crate) is_wanted: &'a dyn Fn() -> bool,
+}
+
+impl Runs<'_> {
+    /// Runs a program in the input folder of `work`; what it prints is the answer. Where the rendering is
+    /// addressed with a `version`, no other one is run: its output would pass for that of this one.
+    pub(crate) fn run(
+        &self,
+        tool: Tool,
+        version: Option<&str>,
+        work: &Work,
+        args: Vec<String>,
+    ) -> Result<Vec<u8>, Failure> {
+        let (path, now) = self.programs.found(tool).map_err(Failure::Start)?;
+        if let Some(version) = version.filter(|version| *version != now) {
+            return Err(Failure::Start(format!("it was {version} and is {now} now; what it renders is told anew")));
+        }
+        let circumstances = Circumstances { is_wanted: self.is_wanted, ..Circumstances::default() };
+        self.programs.run_with(Some(&path), work, args, circumstances)
+    }
+}
+
 impl Programs {
     /// Nothing is looked for or made yet.
     #[must_use]
@@ -159,23 +199,8 @@ impl Programs {
         Ok(Arc::clone(slot.insert(made)))
     }
 
-    /// Runs a program in the input folder of `work`; what it prints is the answer. Where the rendering is
-    /// addressed with a `version`, no other one is run: its output would pass for that of this one.
-    pub(crate) fn run(
-        &self,
-        tool: Tool,
-        version: Option<&str>,
-        work: &Work,
-        args: Vec<String>,
-    ) -> Result<Vec<u8>, Failure> {
-        let (path, now) = self.found(tool).map_err(Failure::Start)?;
-        if let Some(version) = version.filter(|version| *version != now) {
-            return Err(Failure::Start(format!("it was {version} and is {now} now; what it renders is told anew")));
-        }
-        self.run_file(Some(&path), work, args)
-    }
-
-    /// The same with the network, and with something that it reads from its standard input.
+    /// Runs a program with the network, and with something that it reads from its standard input, in the input
+    /// folder of `work`; what it prints is the answer.
     fn run_online(
         &self,
         tool: Tool,
@@ -185,11 +210,16 @@ impl Programs {
         stdin: Option<Secret>,
     ) -> Result<Vec<u8>, Failure> {
         let (path, _) = self.found(tool).map_err(Failure::Start)?;
-        self.run_with(Some(&path), work, args, Some(online), stdin)
+        self.run_with(
+            Some(&path),
+            work,
+            args,
+            Circumstances { online: Some(online), stdin, ..Circumstances::default() },
+        )
     }
 
     fn run_file(&self, program: Option<&Path>, work: &Work, args: Vec<String>) -> Result<Vec<u8>, Failure> {
-        self.run_with(program, work, args, None, None)
+        self.run_with(program, work, args, Circumstances::default())
     }
 
     fn run_with(
@@ -197,9 +227,9 @@ impl Programs {
         program: Option<&Path>,
         work: &Work,
         args: Vec<String>,
-        online: Option<Online>,
-        stdin: Option<Secret>,
+        circumstances: Circumstances<'_>,
     ) -> Result<Vec<u8>, Failure> {
+        let Circumstances { online, stdin, is_wanted } = circumstances;
         let mut env = environment(work.home(), &self.options.limits);
         env.extend(online.iter().flat_map(|online| online.variables.clone()));
         let may = self.options.limits;
@@ -217,7 +247,7 @@ impl Programs {
         };
         // Not a path that an update may have replaced meanwhile: the very file that runs.
         let child = Path::new("/proc/self/exe");
-        run(Job { request, folder: work.input(), env, stdin, limits: may, child })
+        run(Job { request, folder: work.input(), env, stdin, limits: may, child, is_wanted })
     }
 
     fn enforced(&self) -> Enforced {

@@ -54,6 +54,9 @@ pub(crate) enum Failure {
     /// Too much output.
     #[error("printed more than {0} bytes and was ended; simplify it, or split the bundle")]
     Output(usize),
+    /// Nobody waits for it any more.
+    #[error("was ended, since nobody wants it any more")]
+    Unwanted,
     /// The kernel ended it.
     #[error("was ended by the system: it used more than {0} s of processor time, or the machine has no memory left")]
     Killed(u64),
@@ -70,7 +73,7 @@ impl Failure {
     /// Whether it lies with the machine, so that the same run may do in a minute: on a machine that is
     /// busy, time and memory run out for what is fine on any other.
     pub(crate) const fn passes(&self) -> bool {
-        matches!(self, Self::Start(_) | Self::Time(_) | Self::Memory(_) | Self::Killed(_))
+        matches!(self, Self::Start(_) | Self::Time(_) | Self::Memory(_) | Self::Killed(_) | Self::Unwanted)
     }
 }
 
@@ -83,6 +86,8 @@ pub(super) struct Job<'a> {
     pub(super) stdin: Option<Secret>,
     pub(super) limits: Limits,
     pub(super) child: &'a Path,
+    /// Asked meanwhile, again and again: where it is not, the program is ended.
+    pub(super) is_wanted: &'a dyn Fn() -> bool,
 }
 
 /// What the threads that read say.
@@ -100,7 +105,7 @@ pub(super) fn run(job: Job<'_>) -> Result<Vec<u8>, Failure> {
         let _ = pipe.write_all(secret);
     }
     let said = listen(&mut child, job.limits.output_bytes);
-    let ended = attend(&child, &said, &job.limits);
+    let ended = attend(&child, &said, &job);
     if ended.is_err() {
         end(&child);
     }
@@ -153,7 +158,8 @@ fn read_to(pipe: impl Read, max: usize) -> Option<Vec<u8>> {
 }
 
 /// Waits for both pipes to close, and looks after time and memory meanwhile.
-fn attend(child: &Child, said: &Receiver<Said>, limits: &Limits) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+fn attend(child: &Child, said: &Receiver<Said>, job: &Job<'_>) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+    let limits = &job.limits;
     let deadline = Instant::now() + Duration::from_secs(limits.secs);
     let (mut out, mut complaint) = (None, None);
     loop {
@@ -169,6 +175,9 @@ fn attend(child: &Child, said: &Receiver<Said>, limits: &Limits) -> Result<(Vec<
         }
         if Instant::now() > deadline {
             return Err(Failure::Time(limits.secs));
+        }
+        if !(job.is_wanted)() {
+            return Err(Failure::Unwanted);
         }
         if resident_bytes(child.id()) > limits.memory_bytes {
             return Err(Failure::Memory(limits.memory_bytes));

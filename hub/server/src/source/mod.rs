@@ -8,6 +8,7 @@ mod prepare;
 mod render;
 mod renders;
 mod room;
+mod turns;
 mod under_way;
 mod waiting;
 

@@ -68,7 +68,11 @@ impl Preparer {
 
     /// Waits until more of the head was rendered than was handed over.
     pub(super) async fn came(&mut self) {
-        self.renders.came().await;
+        match self.head {
+            Some(_) => self.renders.came().await,
+            // There is nothing that it would be more of.
+            None => std::future::pending().await,
+        }
     }
 
     /// Reads a commit that lies in the mirror. The bodies are durable on return.
@@ -87,6 +91,8 @@ impl Preparer {
         let tools = self.tools().await?;
         let clusters = expected(state.fleet(), &catalog);
         let inputs = inputs(&catalog, &wanted.recipes, &clusters, &tools);
+        // Before anything that the head before still needs is given up.
+        let catalog_digest = self.store_catalog(&catalog).await?;
         let current: BTreeSet<Digest> = inputs.iter().map(|input| input.digest).collect();
         let before = self.head.as_ref().map(|head| &*head.prepared);
         self.renders.only(&current, before.map(|before| &*before.notes));
@@ -96,7 +102,6 @@ impl Preparer {
         let mut defects = tree.defects;
         defects.extend(parsed.defects);
         defects.extend(wanted.defects.iter().cloned());
-        let catalog_digest = self.store_catalog(&catalog).await?;
         self.last = Some(Arc::clone(&catalog));
         let (source, commit, wanted) = (self.spec.name.clone(), commit.to_owned(), Arc::new(wanted));
         let (kept, notes) = (defects.clone(), Vec::new());
@@ -106,17 +111,20 @@ impl Preparer {
 
     /// The same head, after what failed for a reason that may pass was tried again.
     pub(super) async fn again(&mut self) -> Result<Option<Arc<Prepared>>, String> {
-        let due = self.renders.take_due();
+        let again = self.try_due().await;
+        self.renders.put_off();
+        again
+    }
+
+    async fn try_due(&mut self) -> Result<Option<Arc<Prepared>>, String> {
         let Some(head) = &self.head else { return Ok(None) };
         let (commit, tools) = (head.prepared.commit.clone(), head.prepared.tools.clone());
         if self.tools().await? != tools {
             // Another program renders now, so everything has another address.
             return self.prepare(&commit).await.map(Some);
         }
-        match due.is_empty() {
-            true => Ok(None),
-            false => self.prepare_more(&due).await,
-        }
+        let due = self.renders.due_now();
+        self.prepare_more(&due).await
     }
 
     /// The versions of the programs; they may have to be asked.

@@ -1,17 +1,23 @@
-//! Renders inputs side by side, and stores what comes out.
+//! Renders the inputs of bundles side by side, and stores what comes out. What does not end takes the turn of
+//! nobody else: a bundle begins with one of its inputs, and who is at it for long makes room.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::future::join_all;
 use hub_core::catalog::Defect;
 use hub_core::release::lock::{LOCK_FILE, Origin};
 use hub_core::release::{Chart, How, RenderInput, Rendering};
 use hub_core::snapshot::Snapshot;
-use hub_render::{Rendered, Unrendered, side_by_side};
+use hub_render::{Rendered, Unrendered};
 use hub_store::Kind;
 use proto_model::{Digest, Object};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit};
+use tokio::task::spawn_blocking;
 
-use super::under_way::Teller;
+use super::room::Room;
+use super::turns::Turns;
+use super::under_way::{Teller, Wanted};
 use crate::bodies::Bodies;
 use crate::hub::Hub;
 
@@ -32,10 +38,11 @@ impl From<Unrendered> for Became {
     }
 }
 
+/// What rendering gave; an error is that of the store, or of Git.
+pub(super) type Result<T = Became> = std::result::Result<T, String>;
+
 /// What fetching a chart gave.
-type Fetched = Result<(), String>;
-/// The same, for whoever waits for it.
-type Slot = Arc<OnceLock<Fetched>>;
+type Fetched = Result<()>;
 
 /// A chart from elsewhere: where it lies, the name of the credentials for it, and what it must be.
 type Fetch = (Origin, Option<String>, Digest);
@@ -43,71 +50,104 @@ type Fetch = (Origin, Option<String>, Digest);
 /// What the renderings of one round, in however many parts, know of each other.
 #[derive(Default)]
 pub(super) struct Round {
-    /// Bundles of which one combination ran out of time or memory, or has no chart: so would the others,
-    /// and each would keep a core from everybody else as long again.
+    /// Bundles of which one combination ran out of time or memory, or has no chart: so would the others.
     stuck: Mutex<BTreeSet<String>>,
     /// Charts from elsewhere: each is asked for once, whatever comes of it.
-    charts: Mutex<BTreeMap<Fetch, Slot>>,
+    charts: Mutex<BTreeMap<Fetch, Arc<OnceCell<Fetched>>>>,
 }
 
-/// Renders some inputs side by side, as far as they are wanted still, and tells of each what became of it. An
-/// error is that of the store.
-pub(super) fn render_all(
-    inputs: &[RenderInput],
-    snapshot: &Snapshot,
-    hub: &Hub,
-    round: &Round,
-    teller: &Teller<Result<Became, String>>,
-) {
-    let fetch = |input: &RenderInput| hub.renderer.fetch(input);
-    let render = |input: &RenderInput| {
-        hub.metrics.renderings.inc();
-        match hub.renderer.render(input, |path| snapshot.read(path).cloned()) {
-            Ok(mut rendered) => {
-                let notes = std::mem::take(&mut rendered.notes);
-                store(rendered, &hub.bodies).map(|rendering| Became::Rendered(rendering, notes))
-            }
-            Err(unrendered) => Ok(unrendered.into()),
-        }
-    };
-    side_by_side(inputs.len(), |at| {
-        let is_wanted = |input: &&RenderInput| !*hub.stop.borrow() && teller.wanted.has(&input.digest);
-        if let Some(input) = inputs.get(at).filter(is_wanted) {
-            teller.tell(input.clone(), round.one(input, fetch, render));
-        }
-    });
+/// How an input is rendered. Both block.
+pub(super) struct Means {
+    /// Sees that its chart is here.
+    pub(super) fetch: Box<dyn Fn(&RenderInput) -> Fetched + Send + Sync>,
+    pub(super) render: Box<dyn Fn(&RenderInput) -> Result + Send + Sync>,
 }
 
-impl Round {
-    fn one(
-        &self,
-        input: &RenderInput,
-        fetch: impl Fn(&RenderInput) -> Fetched,
-        render: impl Fn(&RenderInput) -> Result<Became, String>,
-    ) -> Result<Became, String> {
-        if lock(&self.stuck).contains(&input.bundle) {
-            return Ok(Became::Passing(Vec::new()));
-        }
-        let became = match self.fetched(input, fetch) {
-            Ok(()) => render(input)?,
-            Err(message) => {
-                let (file, bundle) = (LOCK_FILE.to_owned(), Some(input.bundle.clone()));
-                Became::Passing(vec![Defect { file, line: 0, message, bundle, note: false }.shown()])
+impl Means {
+    /// Those of a hub, over files that lie in memory.
+    pub(super) fn of(hub: Arc<Hub>, files: Snapshot, wanted: Wanted) -> Self {
+        let fetcher = Arc::clone(&hub);
+        let render = move |input: &RenderInput| {
+            hub.metrics.renderings.inc();
+            let is_wanted = || wanted.has(&input.digest) && !*hub.stop.borrow();
+            match hub.renderer.render_while(input, |path| files.read(path).cloned(), &is_wanted) {
+                Ok(mut rendered) => {
+                    let notes = std::mem::take(&mut rendered.notes);
+                    store(rendered, &hub.bodies).map(|rendering| Became::Rendered(rendering, notes))
+                }
+                Err(unrendered) => Ok(unrendered.into()),
             }
         };
-        if matches!(became, Became::Passing(_)) {
-            lock(&self.stuck).insert(input.bundle.clone());
+        Self { fetch: Box::new(move |input| fetcher.renderer.fetch(input)), render: Box::new(render) }
+    }
+}
+
+/// A part of a round.
+pub(super) struct Part {
+    pub(super) round: Arc<Round>,
+    pub(super) means: Means,
+    pub(super) turns: Arc<Turns>,
+    /// Room for fetches of charts.
+    pub(super) fetches: Arc<Room>,
+    pub(super) teller: Arc<Teller<Result>>,
+    /// The room that its files take.
+    pub(super) _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Renders the inputs of one bundle: one first, and where that ends, the others side by side.
+pub(super) async fn bundle(part: Arc<Part>, inputs: Vec<RenderInput>) {
+    let mut inputs = inputs.into_iter();
+    if let Some(first) = inputs.next() {
+        one(&part, first).await;
+    }
+    join_all(inputs.map(|input| one(&part, input))).await;
+}
+
+async fn one(part: &Arc<Part>, input: RenderInput) {
+    if let Err(message) = part.fetched(&input).await {
+        let (file, bundle) = (LOCK_FILE.to_owned(), Some(input.bundle.clone()));
+        let defect = Defect { file, line: 0, message, bundle, note: false };
+        return part.tell(input, Ok(Became::Passing(vec![defect.shown()])));
+    }
+    let turn = part.turns.begin().await;
+    if !part.teller.wanted.has(&input.digest) {
+        return part.teller.skip(input.digest);
+    }
+    if lock(&part.round.stuck).contains(&input.bundle) {
+        return part.tell(input, Ok(Became::Passing(Vec::new())));
+    }
+    let (means, rendered) = (Arc::clone(part), input.clone());
+    // Of what panicked nothing is told, so that it is found missing.
+    if let Ok(became) = turn.over(spawn_blocking(move || (means.means.render)(&rendered))).await {
+        part.tell(input, became);
+    }
+}
+
+impl Part {
+    fn tell(&self, input: RenderInput, became: Result) {
+        if matches!(became, Ok(Became::Passing(_))) {
+            // It may have been ended for that.
+            if !self.teller.wanted.has(&input.digest) {
+                return self.teller.skip(input.digest);
+            }
+            lock(&self.round.stuck).insert(input.bundle.clone());
         }
-        Ok(became)
+        self.teller.tell(input, became);
     }
 
-    /// Sees that the chart of an input is here. Others that need it wait meanwhile.
-    fn fetched(&self, input: &RenderInput, fetch: impl Fn(&RenderInput) -> Fetched) -> Fetched {
+    /// Sees that the chart of an input is here. Others that need it wait meanwhile, and take nobody's turn.
+    async fn fetched(self: &Arc<Self>, input: &RenderInput) -> Fetched {
         let How::Helm(helm) = &input.how else { return Ok(()) };
         let Chart::Archive { origin, credentials, digest } = &helm.chart else { return Ok(()) };
         let chart = (Origin::clone(origin), credentials.clone(), *digest);
-        let slot = Arc::clone(lock(&self.charts).entry(chart).or_default());
-        slot.get_or_init(|| fetch(input)).clone()
+        let slot = Arc::clone(lock(&self.round.charts).entry(chart).or_default());
+        let fetch = || async {
+            let _place = self.fetches.enter(&origin.host()).await;
+            let (part, input) = (Arc::clone(self), input.clone());
+            let fetching = spawn_blocking(move || (part.means.fetch)(&input));
+            fetching.await.unwrap_or_else(|_| Err(super::panicked("fetching a chart")))
+        };
+        slot.get_or_init(fetch).await.clone()
     }
 }
 
@@ -116,7 +156,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn store(rendered: Rendered, bodies: &Bodies) -> Result<Rendering, String> {
+fn store(rendered: Rendered, bodies: &Bodies) -> Result<Rendering> {
     let list = rendered.variant.encode();
     let variant = Digest::of(&list);
     let mut put: Vec<(Digest, Kind, &[u8])> = rendered
@@ -140,6 +180,7 @@ mod tests {
 
     use hub_core::release::Helm;
 
+    use super::super::under_way::{Came, UnderWay};
     use super::*;
 
     fn input(bundle: &str, combination: u8, chart: Option<&str>) -> RenderInput {
@@ -152,56 +193,72 @@ mod tests {
         RenderInput { digest, bundle: bundle.into(), how, ..RenderInput::default() }
     }
 
-    fn words(found: Vec<(usize, Result<Became, String>)>) -> Vec<&'static str> {
-        let mut found = found;
-        found.sort_by_key(|(at, _)| *at);
-        let word = |became: Became| match became {
-            Became::Rendered(..) => "rendered",
-            Became::Defective(_) => "defective",
-            Became::Passing(defects) if defects.is_empty() => "not begun",
-            Became::Passing(_) => "passing",
-        };
-        found.into_iter().map(|(_, became)| word(became.unwrap())).collect()
+    /// What becomes of inputs, by bundle and in their order.
+    async fn words(
+        inputs: Vec<RenderInput>,
+        fetch: impl Fn(&RenderInput) -> Fetched + Send + Sync + 'static,
+        render: impl Fn(&RenderInput) -> Result + Send + Sync + 'static,
+    ) -> Vec<&'static str> {
+        let mut under_way = UnderWay::default();
+        under_way.want(inputs.iter().map(|input| input.digest).collect());
+        let mut teller = None;
+        under_way.begin(inputs.iter().map(|input| input.digest), |given| teller = Some(given));
+        let means = Means { fetch: Box::new(fetch), render: Box::new(render) };
+        let (round, turns, fetches) = (Arc::default(), Arc::default(), Arc::default());
+        let part = Part { round, means, turns, fetches, teller: Arc::new(teller.unwrap()), _room: None };
+        let part = Arc::new(part);
+        let mut bundles: BTreeMap<String, Vec<RenderInput>> = BTreeMap::new();
+        inputs.iter().for_each(|input| bundles.entry(input.bundle.clone()).or_default().push(input.clone()));
+        join_all(bundles.into_values().map(|inputs| bundle(Arc::clone(&part), inputs))).await;
+        drop(part);
+        let mut said = BTreeMap::new();
+        while let Some(Came::Over(over)) = under_way.next_now() {
+            let word = match over.1.unwrap() {
+                Became::Rendered(..) => "rendered",
+                Became::Defective(_) => "defective",
+                Became::Passing(defects) if defects.is_empty() => "not begun",
+                Became::Passing(_) => "passing",
+            };
+            said.insert(over.0.digest, word);
+        }
+        inputs.iter().map(|input| said.get(&input.digest).copied().unwrap_or("nothing")).collect()
     }
 
     /// One chart that loops must not take a minute of a core for each of a thousand combinations.
-    #[test]
-    fn what_passes_stops_the_bundle_and_no_other() {
+    #[tokio::test]
+    async fn what_passes_stops_the_bundle_and_no_other() {
         let defect = || Defect { file: "f".into(), line: 0, message: "too long".into(), bundle: None, note: false };
-        let begun = AtomicUsize::new(0);
-        let round = Round::default();
-        let render = |input: &RenderInput| {
-            begun.fetch_add(1, Ordering::Relaxed);
+        let begun = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&begun);
+        let render = move |input: &RenderInput| {
+            counted.fetch_add(1, Ordering::Relaxed);
             Ok(match &*input.bundle {
                 "slow" => Became::Passing(vec![defect()]),
                 "bad" => Became::Defective(vec![defect()]),
                 _ => Became::Rendered(Rendering { variant: Digest::default(), meta: Arc::default() }, Vec::new()),
             })
         };
-        let inputs: Vec<_> =
-            ["slow", "bad", "good"].iter().flat_map(|name| (0..3).map(|at| input(name, at, None))).collect();
-        let found = inputs.iter().map(|one| round.one(one, |_| Ok(()), render)).enumerate().collect();
+        let inputs = ["slow", "bad", "good"].iter().flat_map(|name| (0..3).map(|at| input(name, at, None))).collect();
         let expected = ["passing", "not begun", "not begun", "defective", "defective", "defective"];
-        assert_eq!(words(found), [&expected[..], &["rendered"; 3]].concat());
+        assert_eq!(words(inputs, |_| Ok(()), render).await, [&expected[..], &["rendered"; 3]].concat());
         assert_eq!(begun.load(Ordering::Relaxed), 7);
     }
 
-    #[test]
-    fn a_chart_is_asked_for_once_in_a_round() {
-        let asked = AtomicUsize::new(0);
-        let fetch = |_: &RenderInput| {
-            asked.fetch_add(1, Ordering::Relaxed);
-            Err("no answer".to_owned())
+    #[tokio::test]
+    async fn a_chart_is_asked_for_once_in_a_round() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let of = |inputs| {
+            let asked = Arc::clone(&asked);
+            let fetch = move |_: &RenderInput| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                Err("no answer".to_owned())
+            };
+            words(inputs, fetch, |_| Err("nothing is there to render".into()))
         };
-        let render = |_: &RenderInput| -> Result<Became, String> { Err("nothing is there to render".into()) };
-        let inputs: Vec<_> = (0..20).map(|at| input(&format!("b{at}"), 0, Some("web"))).collect();
-        let all_of = |inputs: &[RenderInput]| {
-            let round = Round::default();
-            side_by_side(inputs.len(), |at| round.one(&inputs[at], fetch, render))
-        };
-        assert_eq!(words(all_of(&inputs)), ["passing"; 20]);
+        let same = (0..20).map(|at| input(&format!("b{at}"), 0, Some("web"))).collect();
+        assert_eq!(of(same).await, ["passing"; 20]);
         assert_eq!(asked.load(Ordering::Relaxed), 1);
-        all_of(&[input("b", 0, Some("web")), input("b", 1, Some("db")), input("c", 0, Some("db"))]);
+        of(vec![input("b", 0, Some("web")), input("b", 1, Some("db")), input("c", 0, Some("db"))]).await;
         assert_eq!(asked.load(Ordering::Relaxed), 3);
     }
 }

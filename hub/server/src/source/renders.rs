@@ -14,7 +14,8 @@ use proto_model::{Digest, limits};
 use tokio::time::sleep_until;
 
 use super::batch::{Batch, batches};
-use super::render::{Became, Round, render_all};
+use super::render::{Became, Means, Part, Result, Round, bundle};
+use super::turns::Turns;
 use super::under_way::{Came, Teller, UnderWay};
 use super::waiting::Waiting;
 use crate::bodies::Bodies;
@@ -22,9 +23,6 @@ use crate::hub::Hub;
 use crate::leader::{Defects, Noted};
 
 const HANDOVER: Duration = Duration::from_secs(limits::RENDER_HANDOVER_SECS);
-
-/// What became of an input; an error is that of the store, or of Git.
-type Result<T = Became> = std::result::Result<T, String>;
 
 /// The renderings of one source.
 pub(super) struct Renders {
@@ -38,6 +36,7 @@ pub(super) struct Renders {
     /// What is worth knowing of them, by the digest of their inputs.
     noted: Option<BTreeMap<Digest, Vec<Defect>>>,
     under_way: UnderWay<Result>,
+    turns: Arc<Turns>,
     /// What came and was not handed over.
     fresh: Renderings,
     /// When the first of that came.
@@ -50,7 +49,8 @@ impl Renders {
     pub(super) fn new(hub: Arc<Hub>, source: String, mirror: PathBuf) -> Self {
         let (failed, waiting, under_way) = (BTreeMap::new(), Waiting::default(), UnderWay::default());
         let (fresh, since, trouble) = (Renderings::default(), None, None);
-        Self { hub, source, mirror, failed, waiting, noted: None, under_way, fresh, since, trouble }
+        let (noted, turns) = (None, Arc::default());
+        Self { hub, source, mirror, failed, waiting, noted, under_way, turns, fresh, since, trouble }
     }
 
     /// Another head counts, which needs these. What is known of all others is forgotten; but of notes those on
@@ -65,6 +65,8 @@ impl Renders {
         self.failed.retain(|input, _| current.contains(input));
         self.waiting.retain(current);
         self.under_way.want(current.clone());
+        // What broke for another head does not matter, and what broke for this one is begun anew.
+        self.trouble = None;
         self.fresh.done.retain(|input, _| current.contains(input));
         self.fresh.failed.retain(|input| current.contains(input));
     }
@@ -76,15 +78,17 @@ impl Renders {
 
     /// When there is something to render again; `None` where nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.waiting.next()
+        self.waiting.next(|input| self.under_way.has(input))
     }
 
-    /// What is to be rendered again now, and is put off.
-    pub(super) fn take_due(&mut self) -> Vec<RenderInput> {
-        let now = Instant::now();
-        let due = self.waiting.due(now);
-        self.waiting.put_off(now);
-        due.into_iter().filter(|input| !self.under_way.has(&input.digest)).collect()
+    /// What is to be rendered again now.
+    pub(super) fn due_now(&self) -> Vec<RenderInput> {
+        self.waiting.due(Instant::now(), |input| self.under_way.has(input))
+    }
+
+    /// Puts off what could not be begun again.
+    pub(super) fn put_off(&mut self) {
+        self.waiting.put_off(Instant::now(), |input| self.under_way.has(input));
     }
 
     /// Adds to `renderings` what is known of these inputs, renders what is not, and adds that, too, as far as it
@@ -131,17 +135,21 @@ impl Renders {
     ) -> Vec<RenderInput> {
         let (state, now) = (self.hub.state(), Instant::now());
         let before = |input: &RenderInput| before?.done.get(&input.digest).cloned();
-        let mut missing = Vec::new();
+        let (mut missing, mut seen) = (Vec::new(), BTreeSet::new());
         for input in inputs {
             let digest = &input.digest;
-            if self.fresh.done.contains_key(digest) || self.fresh.failed.contains(digest) {
+            // Bundles may share one.
+            let is_fresh = self.fresh.done.contains_key(digest) || self.fresh.failed.contains(digest);
+            if is_fresh || !seen.insert(*digest) {
                 continue;
             }
-            if self.failed.contains_key(digest) || self.waiting.is_early(digest, now) {
+            let is_tried = self.under_way.has(digest);
+            let waits = self.waiting.is_early(digest, now) || is_tried && self.waiting.has(digest);
+            if self.failed.contains_key(digest) || waits {
                 renderings.failed.insert(input.digest);
             } else if let Some(rendering) = known(state.fleet(), &self.hub.bodies, &input, before(&input)) {
                 renderings.done.insert(input.digest, rendering);
-            } else if !self.under_way.has(digest) {
+            } else if !is_tried {
                 missing.push(input);
             }
         }
@@ -161,9 +169,9 @@ impl Renders {
                     (batch, files)
                 })
                 .collect();
-        let (hub, mirror) = (Arc::clone(&self.hub), self.mirror.clone());
+        let (hub, mirror, turns) = (Arc::clone(&self.hub), self.mirror.clone(), Arc::clone(&self.turns));
         Ok(self.under_way.begin(digests.into_iter(), |teller| {
-            tokio::spawn(work(hub, mirror, parts, teller));
+            tokio::spawn(work(hub, mirror, parts, turns, teller));
         }))
     }
 
@@ -183,6 +191,7 @@ impl Renders {
         let now = Instant::now();
         let (input, became) = match came {
             Came::Over(over) => *over,
+            Came::Skipped => return self.trouble = Some("a rendering that was given up is wanted again".into()),
             Came::Lost(_) => return self.trouble = Some(super::panicked("rendering")),
         };
         let became = match became {
@@ -231,22 +240,34 @@ impl Renders {
     }
 }
 
-/// Renders part after part; the files of each are in memory only meanwhile.
-async fn work(hub: Arc<Hub>, mirror: PathBuf, parts: Vec<(Batch, Snapshot)>, teller: Teller<Result>) {
+/// Renders part by part, each as soon as there is room for its files in memory.
+async fn work(
+    hub: Arc<Hub>,
+    mirror: PathBuf,
+    parts: Vec<(Batch, Snapshot)>,
+    turns: Arc<Turns>,
+    teller: Teller<Result>,
+) {
     let (round, teller) = (Arc::new(Round::default()), Arc::new(teller));
     for (Batch { inputs, paths, bytes, .. }, mut files) in parts {
         // Other sources have files in memory, too. What there is room for is more than one part.
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        let _room = hub.rendering.acquire_many(kib.min(limits::RENDER_BATCHES_KIB_MAX)).await;
+        let room = Arc::clone(&hub.rendering).acquire_many_owned(kib.min(limits::RENDER_BATCHES_KIB_MAX)).await.ok();
         if let Err(error) = hub_git::fill(&mirror, &mut files, &paths).await {
             let reason = error.to_string();
             inputs.into_iter().for_each(|input| teller.tell(input, Err(reason.clone())));
             continue;
         }
-        let (hub, round, teller) = (Arc::clone(&hub), Arc::clone(&round), Arc::clone(&teller));
-        let rendering = tokio::task::spawn_blocking(move || render_all(&inputs, &files, &hub, &round, &teller));
-        // What panicked told nothing, and is found missing.
-        drop(rendering.await);
+        let (round, turns, fetches) = (Arc::clone(&round), Arc::clone(&turns), Arc::clone(&hub.fetches));
+        let means = Means::of(Arc::clone(&hub), files, teller.wanted.clone());
+        let part = Arc::new(Part { round, means, turns, fetches, teller: Arc::clone(&teller), _room: room });
+        let mut bundles: BTreeMap<String, Vec<RenderInput>> = BTreeMap::new();
+        for input in inputs {
+            bundles.entry(input.bundle.clone()).or_default().push(input);
+        }
+        for inputs in bundles.into_values() {
+            tokio::spawn(bundle(Arc::clone(&part), inputs));
+        }
     }
 }
 

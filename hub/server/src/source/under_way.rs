@@ -27,6 +27,8 @@ type Words<T> = Pin<Box<dyn Stream<Item = Word<T>> + Send + Sync>>;
 
 enum Word<T> {
     Over(u64, Box<(RenderInput, T)>),
+    /// It was not begun, or given up, since it was not wanted then.
+    Skipped(u64, Digest),
     /// Nothing more comes of it.
     End(u64),
 }
@@ -36,6 +38,8 @@ enum Word<T> {
 pub(super) enum Came<T> {
     /// One rendering is over.
     Over(Box<(RenderInput, T)>),
+    /// One was given up while nobody wanted it, and is wanted again.
+    Skipped,
     /// So many are wanted, and will never be: the work on them broke.
     Lost(usize),
 }
@@ -58,15 +62,25 @@ impl Wanted {
 
 /// Tells what came of a piece of work.
 pub(super) struct Teller<T> {
-    sender: mpsc::Sender<Box<(RenderInput, T)>>,
+    work: u64,
+    sender: mpsc::Sender<Word<T>>,
     pub(super) wanted: Wanted,
 }
 
 impl<T> Teller<T> {
     /// One rendering is over.
     pub(super) fn tell(&self, input: RenderInput, became: T) {
+        self.say(Word::Over(self.work, Box::new((input, became))));
+    }
+
+    /// One was not wanted when it was its turn, or not to the end.
+    pub(super) fn skip(&self, input: Digest) {
+        self.say(Word::Skipped(self.work, input));
+    }
+
+    fn say(&self, word: Word<T>) {
         // There is room for each input once; where nobody listens any more, nobody wants it.
-        drop(self.sender.try_send(Box::new((input, became))));
+        drop(self.sender.try_send(word));
     }
 }
 
@@ -98,10 +112,9 @@ impl<T: Send + 'static> UnderWay<T> {
         let (id, inputs): (u64, BTreeSet<Digest>) = (self.next, inputs.collect());
         self.next += 1;
         let (sender, words) = mpsc::channel(inputs.len().max(1));
-        let over = ReceiverStream::new(words).map(move |over| Word::Over(id, over));
-        self.words.push(Box::pin(over.chain(once(async move { Word::End(id) }))));
+        self.words.push(Box::pin(ReceiverStream::new(words).chain(once(async move { Word::End(id) }))));
         self.works.insert(id, inputs);
-        work(Teller { sender, wanted: self.wanted.clone() });
+        work(Teller { work: id, sender, wanted: self.wanted.clone() });
         id
     }
 
@@ -137,14 +150,21 @@ impl<T: Send + 'static> UnderWay<T> {
         self.next().now_or_never()
     }
 
+    fn ended(&mut self, work: u64, input: &Digest) {
+        if let Some(left) = self.works.get_mut(&work) {
+            left.remove(input);
+        }
+    }
+
     fn heard(&mut self, word: Word<T>) -> Option<Came<T>> {
         match word {
             Word::Over(work, over) => {
-                let input = over.0.digest;
-                if let Some(left) = self.works.get_mut(&work) {
-                    left.remove(&input);
-                }
-                self.wanted.has(&input).then_some(Came::Over(over))
+                self.ended(work, &over.0.digest);
+                self.wanted.has(&over.0.digest).then_some(Came::Over(over))
+            }
+            Word::Skipped(work, input) => {
+                self.ended(work, &input);
+                self.wanted.has(&input).then_some(Came::Skipped)
             }
             Word::End(work) => {
                 let left = self.works.remove(&work).unwrap_or_default();
@@ -211,10 +231,15 @@ mod tests {
         under_way.want(digests("kept").collect());
         under_way.want_also(digests("new"));
         assert!(!teller.wanted.has(&input("old").digest) && teller.wanted.has(&input("new").digest));
-        teller.tell(input("old"), 1);
+        assert!(under_way.has(&input("old").digest));
+        teller.skip(input("old").digest);
         teller.tell(input("kept"), 2);
         assert_eq!(under_way.next_now(), over("kept", 2));
-        assert!(!under_way.is_any());
+        assert!(!under_way.is_any() && !under_way.has(&input("old").digest));
+        // The same, where it is wanted again before that is heard.
+        under_way.want(digests("again").collect());
+        begun(&mut under_way, "again").skip(input("again").digest);
+        assert_eq!(under_way.next_now(), Some(Came::Skipped));
         let wanted = teller.wanted.clone();
         drop(under_way);
         assert!(!wanted.has(&input("kept").digest), "who is gone wants nothing");

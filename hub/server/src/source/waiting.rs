@@ -51,21 +51,22 @@ impl Waiting {
         self.all.get(input).is_some_and(|wait| wait.due > now)
     }
 
-    /// What is to be tried now.
-    pub(super) fn due(&self, now: Instant) -> Vec<RenderInput> {
-        self.all.values().filter(|wait| wait.due <= now).map(|wait| wait.input.clone()).collect()
+    /// What is to be tried now, beside what is being tried.
+    pub(super) fn due(&self, now: Instant, is_tried: impl Fn(&Digest) -> bool) -> Vec<RenderInput> {
+        let due = self.all.values().filter(|wait| wait.due <= now && !is_tried(&wait.input.digest));
+        due.map(|wait| wait.input.clone()).collect()
     }
 
-    /// Puts off what is due and was not settled, so that nothing is tried without a pause.
-    pub(super) fn put_off(&mut self, now: Instant) {
-        for wait in self.all.values_mut().filter(|wait| wait.due <= now) {
+    /// Puts off what is due and is not being tried, so that nothing is tried without a pause.
+    pub(super) fn put_off(&mut self, now: Instant, is_tried: impl Fn(&Digest) -> bool) {
+        for wait in self.all.values_mut().filter(|wait| wait.due <= now && !is_tried(&wait.input.digest)) {
             (wait.due, wait.tries) = (now + pause(wait.tries), wait.tries.saturating_add(1));
         }
     }
 
-    /// When there is something to try.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.all.values().map(|wait| wait.due).min()
+    /// When there is something to try, beside what is being tried.
+    pub(super) fn next(&self, is_tried: impl Fn(&Digest) -> bool) -> Option<Instant> {
+        self.all.values().filter(|wait| !is_tried(&wait.input.digest)).map(|wait| wait.due).min()
     }
 
     /// What is wrong meanwhile.
@@ -91,37 +92,52 @@ mod tests {
         Defect { file: "f".into(), line: 0, message: message.into(), bundle: None, note: false }
     }
 
+    const fn nobody(_: &Digest) -> bool {
+        false
+    }
+
     #[test]
     fn what_failed_is_tried_ever_less_often_and_says_why_meanwhile() {
         let (mut waiting, start) = (Waiting::default(), Instant::now());
         let a = input("a");
         let secs = |secs: u64| start + Duration::from_secs(secs);
-        assert_eq!(waiting.next(), None);
+        assert_eq!(waiting.next(nobody), None);
         waiting.failed(a.clone(), vec![defect("no room")], start);
-        assert!(waiting.is_early(&a.digest, start) && waiting.due(start).is_empty());
+        assert!(waiting.is_early(&a.digest, start) && waiting.due(start, nobody).is_empty());
         let first = limits::RENDER_RETRY_SECS_MIN;
-        assert_eq!(waiting.next(), Some(secs(first)));
-        assert_eq!(waiting.due(secs(first)), std::slice::from_ref(&a));
+        assert_eq!(waiting.next(nobody), Some(secs(first)));
+        assert_eq!(waiting.due(secs(first), nobody), std::slice::from_ref(&a));
         assert!(!waiting.is_early(&a.digest, secs(first)));
         waiting.failed(a.clone(), vec![defect("no time")], secs(first));
-        assert_eq!(waiting.next(), Some(secs(first + 2 * first)));
+        assert_eq!(waiting.next(nobody), Some(secs(first + 2 * first)));
         assert_eq!(waiting.defects().map(|one| &*one.message).collect::<Vec<_>>(), ["no time"]);
         for _ in 0..100 {
             waiting.failed(a.clone(), Vec::new(), start);
         }
-        assert_eq!(waiting.next(), Some(secs(limits::RENDER_RETRY_SECS_MAX)));
+        assert_eq!(waiting.next(nobody), Some(secs(limits::RENDER_RETRY_SECS_MAX)));
         waiting.settled(&a.digest);
-        assert_eq!((waiting.next(), waiting.defects().count()), (None, 0));
+        assert_eq!((waiting.next(nobody), waiting.defects().count()), (None, 0));
     }
 
     #[test]
     fn what_could_not_even_be_tried_is_put_off() {
         let (mut waiting, start) = (Waiting::default(), Instant::now());
         waiting.failed(input("a"), vec![defect("no room")], start);
-        let due = waiting.next().unwrap_or(start);
-        waiting.put_off(due);
-        assert_eq!(waiting.next(), Some(due + Duration::from_secs(2 * limits::RENDER_RETRY_SECS_MIN)));
+        let due = waiting.next(nobody).unwrap_or(start);
+        waiting.put_off(due, nobody);
+        assert_eq!(waiting.next(nobody), Some(due + Duration::from_secs(2 * limits::RENDER_RETRY_SECS_MIN)));
         assert_eq!(waiting.defects().count(), 1);
+    }
+
+    #[test]
+    fn what_is_being_tried_is_not_due_meanwhile() {
+        let (mut waiting, start) = (Waiting::default(), Instant::now());
+        waiting.failed(input("a"), Vec::new(), start);
+        let tried = |one: &Digest| *one == input("a").digest;
+        let later = start + Duration::from_secs(limits::RENDER_RETRY_SECS_MIN);
+        waiting.put_off(later, tried);
+        assert_eq!((waiting.next(tried), waiting.due(later, tried)), (None, Vec::new()));
+        assert_eq!((waiting.next(nobody), waiting.due(later, nobody)), (Some(later), vec![input("a")]));
     }
 
     #[test]

@@ -312,6 +312,7 @@ impl Bundle {
     pub(super) fn disown(&mut self, first: &Identity, stage: Stage) {
         for (identity, slot) in &mut self.slots {
             let goes_along = slot.target.as_ref().is_some_and(|target| target.stage == stage)
+                && slot.is_durable
                 && slot.tracked.finished.is_none()
                 && slot.verdict() == Verdict::Apply(Why::Content);
             if slot.is_replaced() && (identity == first || goes_along) {

@@ -152,3 +152,29 @@ fn a_chart_that_loops_holds_up_no_other_bundle() -> Result<()> {
     fleet.wait_settled(&fourth)?;
     Ok(())
 }
+
+/// No commit comes, and no program is another one.
+#[test]
+fn what_failed_with_the_machine_is_rendered_once_the_machine_does() -> Result<()> {
+    let mut fleet = Fleet::new()?;
+    fleet.use_renderers()?;
+    for (path, text) in FILES {
+        fleet.repo.write(path, text)?;
+    }
+    let first = fleet.repo.commit("the first")?;
+    fleet.start_hub()?;
+    fleet.join("a", Where::Memory)?;
+    fleet.wait_settled(&first)?;
+    let room = fleet.hub_dir().join("renderings");
+    std::fs::remove_dir_all(&room)?;
+    std::fs::write(&room, "")?;
+    fleet.repo.write("chart/values.yaml", "colour: red\n")?;
+    let second = fleet.repo.commit("another colour")?;
+    fleet.wait("the defect is shown", |status| {
+        let defects = status["sources"][0]["defects"].as_array().cloned().unwrap_or_default();
+        defects.iter().any(|defect| defect["message"].as_str().is_some_and(|text| text.contains("cannot be")))
+    })?;
+    std::fs::remove_file(&room)?;
+    fleet.wait_settled(&second)?;
+    Ok(())
+}
