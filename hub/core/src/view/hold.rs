@@ -125,7 +125,7 @@ pub(super) fn of_bundle(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>, 
     }
     of_state(place, view).or_else(|| {
         let Defect { message, since_unix_millis } = place.defect?;
-        let message = format!("{message} (it keeps what it had until a commit corrects this)");
+        let message = format!("{message} (it keeps what it had meanwhile)");
         Some(hold(HoldKind::Defect, *since_unix_millis, message))
     })
 }

@@ -220,7 +220,7 @@ fn a_defect_holds_what_runs_and_nobody_can_tell_that_it_is_the_head() {
     desk.publish("c2", Some("v1"));
     assert_eq!((desk.hold().as_str(), desk.bundle().commit.as_deref()), ("none", Some("c2")));
     desk.defect(Some(8_000));
-    let expected = "defect 8000 web/drover.yaml:5: unknown field (it keeps what it had until a commit corrects this)";
+    let expected = "defect 8000 web/drover.yaml:5: unknown field (it keeps what it had meanwhile)";
     assert_eq!(desk.hold(), expected);
     assert_eq!(desk.bundle().commit.as_deref(), Some("c1"));
 }

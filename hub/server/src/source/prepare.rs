@@ -179,7 +179,7 @@ impl Preparer {
     /// What is to be said of bundles of which something is still under way.
     fn late(&self, catalog: &Catalog, inputs: &[(Digest, String)]) -> BTreeSet<Defect> {
         let late = inputs.iter().filter(|(input, _)| self.renders.is_under_way(input));
-        let message = "is still being rendered; until then its clusters keep what they have";
+        let message = "is still being rendered";
         let defect =
             |bundle: &String| Some(catalog.bundles.get(bundle)?.defect("spec.render", message).holding(bundle));
         late.filter_map(|(_, bundle)| defect(bundle)).collect()
