@@ -96,6 +96,11 @@ impl Charts {
         Ok(bytes.into())
     }
 
+    /// Whether an archive is kept.
+    pub(crate) fn keeps(&self, digest: &Digest) -> bool {
+        self.path(digest).is_some_and(|path| path.is_file())
+    }
+
     fn path(&self, digest: &Digest) -> Option<PathBuf> {
         Some(self.folder.as_ref()?.join(format!("{digest}.tgz")))
     }

@@ -37,6 +37,18 @@ impl Renderer {
         Tools { kustomize: self.programs.kustomize_version(), helm: self.programs.helm_version() }
     }
 
+    /// Whether nothing need be fetched for an input. Blocks.
+    #[must_use]
+    pub fn is_here(&self, input: &RenderInput) -> bool {
+        match &input.how {
+            How::Helm(helm) => match &helm.chart {
+                Chart::Archive { digest, .. } => self.charts.keeps(digest),
+                _ => true,
+            },
+            _ => true,
+        }
+    }
+
     /// Fetches the chart of an input that has one from elsewhere, unless it is kept. Blocks.
     ///
     /// # Errors

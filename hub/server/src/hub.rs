@@ -62,7 +62,7 @@ pub struct Hub {
     /// Enrolments that are let through.
     pub enrolments: Rate,
     /// Room for fetches under way, beside that of the root source.
-    pub fetches: Arc<Room>,
+    pub fetches: Room,
     /// Room for files that renderings under way read, in KiB.
     pub rendering: Arc<Semaphore>,
     /// The sources that are followed.
@@ -200,7 +200,7 @@ pub async fn start_with(args: Run, fetcher: Fetcher) -> anyhow::Result<Running> 
         metrics: Arc::clone(&metrics),
         attaches: Rate::new(limits::ATTACHES_PER_SEC_MAX, Instant::now()),
         enrolments: Rate::new(limits::ENROLMENTS_PER_SEC_MAX, Instant::now()),
-        fetches: Arc::default(),
+        fetches: Room::default(),
         rendering: Arc::new(Semaphore::new(limits::RENDER_BATCHES_KIB_MAX as usize)),
         pokes: Pokes::default(),
         stop: stopped.clone(),

@@ -151,9 +151,11 @@ pub const RENDERINGS_AT_ONCE_MAX: usize = 8;
 pub const RENDERING_SLOW_SECS: u64 = 3;
 /// Renderings of one source under way beside others, because they take long.
 pub const RENDERINGS_SLOW_MAX: usize = 4;
-/// Files that are held in memory for renderings of one source under way, in bytes: what the largest
+/// Files that are held in memory for one part of the renderings of one source, in bytes: what the largest
 /// bundle may have, and the file that shows that it has more.
 pub const RENDER_BATCH_BYTES_MAX: usize = BUNDLE_BYTES_MAX + FILE_BYTES_MAX;
+/// Such parts of one source under way.
+pub const RENDER_PARTS_MAX: usize = 2;
 /// Files that are held in memory for renderings of all sources under way, in KiB.
 pub const RENDER_BATCHES_KIB_MAX: u32 = 256 * 1024;
 /// Nesting of a YAML or JSON document.
@@ -416,7 +418,7 @@ const _: () = assert!(
 );
 const _: () = assert!(FILE_BYTES_MAX <= BUNDLE_BYTES_MAX);
 const _: () = assert!(DECLARATION_BYTES_MAX <= DECLARATIONS_BYTES_MAX && FILE_BYTES_MAX <= FOLLOWED_BYTES_MAX);
-const _: () = assert!(RENDER_BATCH_BYTES_MAX / 1024 <= RENDER_BATCHES_KIB_MAX as usize);
+const _: () = assert!(RENDER_PARTS_MAX * (RENDER_BATCH_BYTES_MAX / 1024) <= RENDER_BATCHES_KIB_MAX as usize);
 const _: () = assert!(RENDER_MEMORY_BYTES_MAX < RENDER_ADDRESS_BYTES_MAX);
 const _: () = assert!(RENDER_RETRY_SECS_MIN < RENDER_RETRY_SECS_MAX && RENDERING_SLOW_SECS < RENDER_HANDOVER_SECS);
 const _: () = assert!(RENDER_HANDOVER_SECS < RENDER_SECS_MAX);

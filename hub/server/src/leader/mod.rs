@@ -25,7 +25,7 @@ use crate::node::{Node, unix_millis};
 
 pub use defects::{Defects, Noted};
 pub use handle::{Done, Handle, Refused};
-pub use publisher::{Missing, Prepared, assignable};
+pub use publisher::{Asked, Missing, Prepared, assignable};
 
 use handle::{Ask, Reports};
 use publisher::Publisher;

@@ -51,7 +51,16 @@ pub struct Prepared {
 }
 
 /// What goals need beside what was rendered, by source.
-pub type Missing = BTreeMap<String, Arc<Vec<RenderInput>>>;
+pub type Missing = BTreeMap<String, Asked>;
+
+/// What the goals of one head need.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Asked {
+    /// Its commit.
+    pub commit: String,
+    /// What else is to be rendered.
+    pub inputs: Arc<Vec<RenderInput>>,
+}
 
 /// Renderings of one command, so that it stays far below the limit of an entry.
 const RENDERINGS_PER_COMMAND: usize = 400;
@@ -185,7 +194,7 @@ impl Publisher {
             Ok(Said::Goals { mut commands, missing, made }) => {
                 self.dirty.remove(&source);
                 self.metrics.defects(&source, made.wrong);
-                self.ask_for(&source, missing);
+                self.ask_for(&source, Asked { commit: made.head.commit.clone(), inputs: Arc::new(missing) });
                 self.pending = Some((source.clone(), made));
                 commands.extend(self.collect(state.fleet()));
                 if commands.is_empty() {
@@ -228,14 +237,14 @@ impl Publisher {
         root.into_iter().chain(others).map(|(_, head)| Arc::clone(&head.catalog)).collect()
     }
 
-    fn ask_for(&self, source: &str, missing: Vec<RenderInput>) {
+    fn ask_for(&self, source: &str, asked: Asked) {
         self.missing.send_if_modified(|all| {
             let before = all.remove(source);
-            if missing.is_empty() {
+            if asked.inputs.is_empty() {
                 return false;
             }
-            let is_new = before.is_none_or(|before| *before != missing);
-            all.insert(source.to_owned(), Arc::new(missing));
+            let is_new = before.is_none_or(|before| before != asked);
+            all.insert(source.to_owned(), asked);
             is_new
         });
     }

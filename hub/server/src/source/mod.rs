@@ -24,7 +24,7 @@ use proto_model::Digest;
 use tracing::{info, warn};
 
 use crate::hub::Hub;
-use crate::leader::Prepared;
+use crate::leader::{Asked, Prepared};
 use crate::node::unix_millis;
 use crate::rate::jitter_millis;
 use prepare::Preparer;
@@ -110,7 +110,7 @@ enum Due {
     /// To look at the source.
     Look,
     /// To render more of the head.
-    More(Arc<Vec<RenderInput>>),
+    More(Asked),
     /// To render again what failed.
     Again,
     /// To hand over what was rendered late.
@@ -161,8 +161,9 @@ pub async fn follow(hub: Arc<Hub>, spec: Spec, fetcher: Fetcher) {
             Due::Look => {}
             Due::More(_) | Due::Again | Due::Late => {
                 let given = match due {
-                    Due::More(more) if more.is_empty() => continue,
-                    Due::More(more) => follower.give_more(&more).await,
+                    // What another head needs is none of this one's business.
+                    Due::More(more) if more.inputs.is_empty() || !follower.preparer.is_at(&more.commit) => continue,
+                    Due::More(more) => follower.give_more(&more.inputs).await,
                     Due::Late => follower.give_more(&[]).await,
                     _ => follower.try_again().await,
                 };

@@ -61,6 +61,11 @@ impl Preparer {
         self.renders.due()
     }
 
+    /// Whether this commit is the head that was prepared last.
+    pub(super) fn is_at(&self, commit: &str) -> bool {
+        self.head.as_ref().is_some_and(|head| head.prepared.commit == commit)
+    }
+
     /// Renderings of the head that are under way.
     pub(super) fn under_way(&self) -> usize {
         self.head.iter().flat_map(|head| &head.inputs).filter(|(input, _)| self.renders.is_under_way(input)).count()
@@ -166,7 +171,7 @@ impl Preparer {
         defects: Vec<Defect>,
         inputs: Vec<(Digest, String)>,
     ) -> Arc<Prepared> {
-        prepared.defects.extend(self.renders.defects(&prepared.renderings));
+        prepared.defects.extend(self.renders.defects(&inputs));
         prepared.defects.extend(self.late(&prepared.catalog, &inputs));
         prepared.defects.sort();
         prepared.defects.dedup();

@@ -38,11 +38,8 @@ impl From<Unrendered> for Became {
     }
 }
 
-/// What rendering gave; an error is that of the store, or of Git.
-pub(super) type Result<T = Became> = std::result::Result<T, String>;
-
 /// What fetching a chart gave.
-type Fetched = Result<()>;
+type Fetched = Result<(), String>;
 
 /// A chart from elsewhere: where it lies, the name of the credentials for it, and what it must be.
 type Fetch = (Origin, Option<String>, Digest);
@@ -56,29 +53,42 @@ pub(super) struct Round {
     charts: Mutex<BTreeMap<Fetch, Arc<OnceCell<Fetched>>>>,
 }
 
-/// How an input is rendered. Both block.
+/// What is done about an input.
+type Act<T> = Box<dyn Fn(&RenderInput) -> T + Send + Sync>;
+
+/// How an input is rendered. All of it blocks.
 pub(super) struct Means {
+    /// Whether nothing need be fetched for it.
+    pub(super) is_here: Act<bool>,
     /// Sees that its chart is here.
-    pub(super) fetch: Box<dyn Fn(&RenderInput) -> Fetched + Send + Sync>,
-    pub(super) render: Box<dyn Fn(&RenderInput) -> Result + Send + Sync>,
+    pub(super) fetch: Act<Fetched>,
+    /// Renders it; `None` where that was given up, since nobody wants it any more.
+    pub(super) render: Act<Option<Became>>,
 }
 
 impl Means {
     /// Those of a hub, over files that lie in memory.
     pub(super) fn of(hub: Arc<Hub>, files: Snapshot, wanted: Wanted) -> Self {
-        let fetcher = Arc::clone(&hub);
+        let (fetcher, keeper) = (Arc::clone(&hub), Arc::clone(&hub));
         let render = move |input: &RenderInput| {
             hub.metrics.renderings.inc();
             let is_wanted = || wanted.has(&input.digest) && !*hub.stop.borrow();
-            match hub.renderer.render_while(input, |path| files.read(path).cloned(), &is_wanted) {
+            let became = match hub.renderer.render_while(input, |path| files.read(path).cloned(), &is_wanted) {
                 Ok(mut rendered) => {
                     let notes = std::mem::take(&mut rendered.notes);
-                    store(rendered, &hub.bodies).map(|rendering| Became::Rendered(rendering, notes))
+                    let stored = store(rendered, &hub.bodies);
+                    stored.map_or_else(|why| broke(input, why), |rendering| Became::Rendered(rendering, notes))
                 }
-                Err(unrendered) => Ok(unrendered.into()),
-            }
+                Err(unrendered) => unrendered.into(),
+            };
+            // What did not come to its end may have been ended for that.
+            (is_wanted() || !matches!(became, Became::Passing(_))).then_some(became)
         };
-        Self { fetch: Box::new(move |input| fetcher.renderer.fetch(input)), render: Box::new(render) }
+        Self {
+            is_here: Box::new(move |input| keeper.renderer.is_here(input)),
+            fetch: Box::new(move |input| fetcher.renderer.fetch(input)),
+            render: Box::new(render),
+        }
     }
 }
 
@@ -89,9 +99,9 @@ pub(super) struct Part {
     pub(super) turns: Arc<Turns>,
     /// Room for fetches of charts.
     pub(super) fetches: Arc<Room>,
-    pub(super) teller: Arc<Teller<Result>>,
-    /// The room that its files take.
-    pub(super) _room: Option<OwnedSemaphorePermit>,
+    pub(super) teller: Arc<Teller<Became>>,
+    /// The room that its files take: of the source's, and of the hub's.
+    pub(super) _room: [Option<OwnedSemaphorePermit>; 2],
 }
 
 /// Renders the inputs of one bundle: one first, and where that ends, the others side by side.
@@ -104,50 +114,72 @@ pub(super) async fn bundle(part: Arc<Part>, inputs: Vec<RenderInput>) {
 }
 
 async fn one(part: &Arc<Part>, input: RenderInput) {
-    if let Err(message) = part.fetched(&input).await {
-        let (file, bundle) = (LOCK_FILE.to_owned(), Some(input.bundle.clone()));
-        let defect = Defect { file, line: 0, message, bundle, note: false };
-        return part.tell(input, Ok(Became::Passing(vec![defect.shown()])));
+    match part.fetched(&input).await {
+        None => return part.teller.skip(input.digest),
+        Some(Err(message)) => return part.tell(input, Became::Passing(vec![at(LOCK_FILE, message)])),
+        Some(Ok(())) => {}
     }
-    let turn = part.turns.begin().await;
-    if !part.teller.wanted.has(&input.digest) {
+    let turn = part.turns.begin(&input.bundle).await;
+    if !part.is_wanted(&input) {
         return part.teller.skip(input.digest);
     }
     if lock(&part.round.stuck).contains(&input.bundle) {
-        return part.tell(input, Ok(Became::Passing(Vec::new())));
+        return part.tell(input, Became::Passing(Vec::new()));
     }
     let (means, rendered) = (Arc::clone(part), input.clone());
-    // Of what panicked nothing is told, so that it is found missing.
-    if let Ok(became) = turn.over(spawn_blocking(move || (means.means.render)(&rendered))).await {
-        part.tell(input, became);
+    match turn.over(spawn_blocking(move || (means.means.render)(&rendered))).await {
+        Ok(Some(became)) => part.tell(input, became),
+        Ok(None) => part.teller.skip(input.digest),
+        Err(_) => {
+            let became = broke(&input, super::panicked("rendering"));
+            part.tell(input, became);
+        }
     }
 }
 
+/// What lies with this hub, and may be otherwise in a minute.
+pub(super) fn broke(input: &RenderInput, why: String) -> Became {
+    Became::Passing(vec![at(&input.path, why)])
+}
+
+fn at(file: &str, message: String) -> Defect {
+    Defect { file: file.to_owned(), line: 0, message, bundle: None, note: false }.shown()
+}
+
 impl Part {
-    fn tell(&self, input: RenderInput, became: Result) {
-        if matches!(became, Ok(Became::Passing(_))) {
-            // It may have been ended for that.
-            if !self.teller.wanted.has(&input.digest) {
-                return self.teller.skip(input.digest);
-            }
+    fn is_wanted(&self, input: &RenderInput) -> bool {
+        self.teller.wanted.has(&input.digest)
+    }
+
+    fn tell(&self, input: RenderInput, became: Became) {
+        if matches!(became, Became::Passing(_)) {
             lock(&self.round.stuck).insert(input.bundle.clone());
         }
         self.teller.tell(input, became);
     }
 
-    /// Sees that the chart of an input is here. Others that need it wait meanwhile, and take nobody's turn.
-    async fn fetched(self: &Arc<Self>, input: &RenderInput) -> Fetched {
-        let How::Helm(helm) = &input.how else { return Ok(()) };
-        let Chart::Archive { origin, credentials, digest } = &helm.chart else { return Ok(()) };
+    /// Sees that the chart of an input is here; `None` where nobody wants it any more. Others that need it wait
+    /// meanwhile, and take nobody's turn.
+    async fn fetched(self: &Arc<Self>, input: &RenderInput) -> Option<Fetched> {
+        let How::Helm(helm) = &input.how else { return Some(Ok(())) };
+        let Chart::Archive { origin, credentials, digest } = &helm.chart else { return Some(Ok(())) };
+        let (looker, one) = (Arc::clone(self), input.clone());
+        // Where it cannot be told, it is asked for.
+        if spawn_blocking(move || (looker.means.is_here)(&one)).await.unwrap_or(false) {
+            return Some(Ok(()));
+        }
         let chart = (Origin::clone(origin), credentials.clone(), *digest);
         let slot = Arc::clone(lock(&self.round.charts).entry(chart).or_default());
         let fetch = || async {
             let _place = self.fetches.enter(&origin.host()).await;
+            if !self.is_wanted(input) {
+                return Err(());
+            }
             let (part, input) = (Arc::clone(self), input.clone());
             let fetching = spawn_blocking(move || (part.means.fetch)(&input));
-            fetching.await.unwrap_or_else(|_| Err(super::panicked("fetching a chart")))
+            Ok(fetching.await.unwrap_or_else(|_| Err(super::panicked("fetching a chart"))))
         };
-        slot.get_or_init(fetch).await.clone()
+        slot.get_or_try_init(fetch).await.ok().cloned()
     }
 }
 
@@ -156,7 +188,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn store(rendered: Rendered, bodies: &Bodies) -> Result<Rendering> {
+fn store(rendered: Rendered, bodies: &Bodies) -> Result<Rendering, String> {
     let list = rendered.variant.encode();
     let variant = Digest::of(&list);
     let mut put: Vec<(Digest, Kind, &[u8])> = rendered
@@ -197,15 +229,15 @@ mod tests {
     async fn words(
         inputs: Vec<RenderInput>,
         fetch: impl Fn(&RenderInput) -> Fetched + Send + Sync + 'static,
-        render: impl Fn(&RenderInput) -> Result + Send + Sync + 'static,
+        render: impl Fn(&RenderInput) -> Option<Became> + Send + Sync + 'static,
     ) -> Vec<&'static str> {
         let mut under_way = UnderWay::default();
         under_way.want(inputs.iter().map(|input| input.digest).collect());
         let mut teller = None;
         under_way.begin(inputs.iter().map(|input| input.digest), |given| teller = Some(given));
-        let means = Means { fetch: Box::new(fetch), render: Box::new(render) };
+        let means = Means { is_here: Box::new(|_| false), fetch: Box::new(fetch), render: Box::new(render) };
         let (round, turns, fetches) = (Arc::default(), Arc::default(), Arc::default());
-        let part = Part { round, means, turns, fetches, teller: Arc::new(teller.unwrap()), _room: None };
+        let part = Part { round, means, turns, fetches, teller: Arc::new(teller.unwrap()), _room: [None, None] };
         let part = Arc::new(part);
         let mut bundles: BTreeMap<String, Vec<RenderInput>> = BTreeMap::new();
         inputs.iter().for_each(|input| bundles.entry(input.bundle.clone()).or_default().push(input.clone()));
@@ -213,7 +245,7 @@ mod tests {
         drop(part);
         let mut said = BTreeMap::new();
         while let Some(Came::Over(over)) = under_way.next_now() {
-            let word = match over.1.unwrap() {
+            let word = match over.1 {
                 Became::Rendered(..) => "rendered",
                 Became::Defective(_) => "defective",
                 Became::Passing(defects) if defects.is_empty() => "not begun",
@@ -232,7 +264,7 @@ mod tests {
         let counted = Arc::clone(&begun);
         let render = move |input: &RenderInput| {
             counted.fetch_add(1, Ordering::Relaxed);
-            Ok(match &*input.bundle {
+            Some(match &*input.bundle {
                 "slow" => Became::Passing(vec![defect()]),
                 "bad" => Became::Defective(vec![defect()]),
                 _ => Became::Rendered(Rendering { variant: Digest::default(), meta: Arc::default() }, Vec::new()),
@@ -253,7 +285,7 @@ mod tests {
                 asked.fetch_add(1, Ordering::Relaxed);
                 Err("no answer".to_owned())
             };
-            words(inputs, fetch, |_| Err("nothing is there to render".into()))
+            words(inputs, fetch, |_| None)
         };
         let same = (0..20).map(|at| input(&format!("b{at}"), 0, Some("web"))).collect();
         assert_eq!(of(same).await, ["passing"; 20]);

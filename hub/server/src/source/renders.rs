@@ -11,10 +11,12 @@ use hub_core::fleet::Fleet;
 use hub_core::release::{RenderInput, Rendering, Renderings};
 use hub_core::snapshot::Snapshot;
 use proto_model::{Digest, limits};
+use tokio::sync::Semaphore;
 use tokio::time::sleep_until;
 
 use super::batch::{Batch, batches};
-use super::render::{Became, Means, Part, Result, Round, bundle};
+use super::render::{Became, Means, Part, Round, broke, bundle};
+use super::room::Room;
 use super::turns::Turns;
 use super::under_way::{Came, Teller, UnderWay};
 use super::waiting::Waiting;
@@ -35,8 +37,8 @@ pub(super) struct Renders {
     waiting: Waiting,
     /// What is worth knowing of them, by the digest of their inputs.
     noted: Option<BTreeMap<Digest, Vec<Defect>>>,
-    under_way: UnderWay<Result>,
-    turns: Arc<Turns>,
+    under_way: UnderWay<Became>,
+    shares: Shares,
     /// What came and was not handed over.
     fresh: Renderings,
     /// When the first of that came.
@@ -45,12 +47,29 @@ pub(super) struct Renders {
     trouble: Option<String>,
 }
 
+/// What the renderings of one source share, so that it takes little from others.
+#[derive(Clone)]
+struct Shares {
+    turns: Arc<Turns>,
+    /// Room for fetches of charts.
+    fetches: Arc<Room>,
+    /// Room for parts, whose files lie in memory.
+    parts: Arc<Semaphore>,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        let parts = Arc::new(Semaphore::new(limits::RENDER_PARTS_MAX));
+        Self { turns: Arc::default(), fetches: Arc::default(), parts }
+    }
+}
+
 impl Renders {
     pub(super) fn new(hub: Arc<Hub>, source: String, mirror: PathBuf) -> Self {
         let (failed, waiting, under_way) = (BTreeMap::new(), Waiting::default(), UnderWay::default());
         let (fresh, since, trouble) = (Renderings::default(), None, None);
-        let (noted, turns) = (None, Arc::default());
-        Self { hub, source, mirror, failed, waiting, noted, under_way, turns, fresh, since, trouble }
+        let (noted, shares) = (None, Shares::default());
+        Self { hub, source, mirror, failed, waiting, noted, under_way, shares, fresh, since, trouble }
     }
 
     /// Another head counts, which needs these. What is known of all others is forgotten; but of notes those on
@@ -99,7 +118,7 @@ impl Renders {
         snapshot: &Snapshot,
         before: Option<&Renderings>,
         renderings: &mut Renderings,
-    ) -> Result<()> {
+    ) -> Result<(), String> {
         let deadline = Instant::now() + HANDOVER;
         while let Some(came) = self.under_way.next_now() {
             self.take(came);
@@ -128,7 +147,7 @@ impl Renders {
 
     /// Those that nothing is known of, and nobody is at.
     fn missing(
-        &self,
+        &mut self,
         inputs: Vec<RenderInput>,
         before: Option<&Renderings>,
         renderings: &mut Renderings,
@@ -148,6 +167,8 @@ impl Renders {
             if self.failed.contains_key(digest) || waits {
                 renderings.failed.insert(input.digest);
             } else if let Some(rendering) = known(state.fleet(), &self.hub.bodies, &input, before(&input)) {
+                // Another source may have had it rendered.
+                self.waiting.settled(digest);
                 renderings.done.insert(input.digest, rendering);
             } else if !is_tried {
                 missing.push(input);
@@ -157,7 +178,7 @@ impl Renders {
     }
 
     /// Begins to render these, whose files lie in the snapshot.
-    async fn begin(&mut self, inputs: Vec<RenderInput>, snapshot: &Snapshot) -> Result<u64> {
+    async fn begin(&mut self, inputs: Vec<RenderInput>, snapshot: &Snapshot) -> Result<u64, String> {
         let files = inputs.iter().flat_map(|input| input.files.iter().map(|file| file.path.clone())).collect();
         let sizes = sizes(&self.mirror, snapshot, &files).await?;
         let digests: Vec<Digest> = inputs.iter().map(|input| input.digest).collect();
@@ -169,9 +190,9 @@ impl Renders {
                     (batch, files)
                 })
                 .collect();
-        let (hub, mirror, turns) = (Arc::clone(&self.hub), self.mirror.clone(), Arc::clone(&self.turns));
+        let (hub, mirror, shares) = (Arc::clone(&self.hub), self.mirror.clone(), self.shares.clone());
         Ok(self.under_way.begin(digests.into_iter(), |teller| {
-            tokio::spawn(work(hub, mirror, parts, turns, teller));
+            tokio::spawn(work(hub, mirror, parts, shares, teller));
         }))
     }
 
@@ -187,16 +208,12 @@ impl Renders {
         }
     }
 
-    fn take(&mut self, came: Came<Result>) {
+    fn take(&mut self, came: Came<Became>) {
         let now = Instant::now();
         let (input, became) = match came {
             Came::Over(over) => *over,
             Came::Skipped => return self.trouble = Some("a rendering that was given up is wanted again".into()),
             Came::Lost(_) => return self.trouble = Some(super::panicked("rendering")),
-        };
-        let became = match became {
-            Ok(became) => became,
-            Err(reason) => return self.trouble = Some(reason),
         };
         self.since.get_or_insert(now);
         let digest = input.digest;
@@ -218,10 +235,14 @@ impl Renders {
         self.fresh.failed.insert(digest);
     }
 
-    /// What is wrong with those that failed.
-    pub(super) fn defects(&self, renderings: &Renderings) -> Vec<Defect> {
-        let failed = renderings.failed.iter().filter_map(|input| self.failed.get(input));
-        failed.flatten().chain(self.waiting.defects()).cloned().collect()
+    /// What is wrong with the renderings of these bundles.
+    pub(super) fn defects(&self, inputs: &[(Digest, String)]) -> Vec<Defect> {
+        let of = |(input, bundle): &(Digest, String)| {
+            let failed = self.failed.get(input).map_or(&[][..], |defects| defects);
+            let found = failed.iter().chain(self.waiting.defects(input));
+            found.map(|defect| defect.clone().holding(bundle)).collect::<Vec<_>>()
+        };
+        inputs.iter().flat_map(of).collect()
     }
 
     /// Whether this one is neither known nor waits to be tried again.
@@ -241,26 +262,30 @@ impl Renders {
 }
 
 /// Renders part by part, each as soon as there is room for its files in memory.
-async fn work(
-    hub: Arc<Hub>,
-    mirror: PathBuf,
-    parts: Vec<(Batch, Snapshot)>,
-    turns: Arc<Turns>,
-    teller: Teller<Result>,
-) {
+async fn work(hub: Arc<Hub>, mirror: PathBuf, parts: Vec<(Batch, Snapshot)>, shares: Shares, teller: Teller<Became>) {
     let (round, teller) = (Arc::new(Round::default()), Arc::new(teller));
     for (Batch { inputs, paths, bytes, .. }, mut files) in parts {
+        let own = Arc::clone(&shares.parts).acquire_owned().await.ok();
+        let (inputs, unwanted): (Vec<_>, Vec<_>) =
+            inputs.into_iter().partition(|input| teller.wanted.has(&input.digest));
+        unwanted.iter().for_each(|input| teller.skip(input.digest));
+        if inputs.is_empty() {
+            continue;
+        }
         // Other sources have files in memory, too. What there is room for is more than one part.
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         let room = Arc::clone(&hub.rendering).acquire_many_owned(kib.min(limits::RENDER_BATCHES_KIB_MAX)).await.ok();
         if let Err(error) = hub_git::fill(&mirror, &mut files, &paths).await {
             let reason = error.to_string();
-            inputs.into_iter().for_each(|input| teller.tell(input, Err(reason.clone())));
+            for input in inputs {
+                let became = broke(&input, reason.clone());
+                teller.tell(input, became);
+            }
             continue;
         }
-        let (round, turns, fetches) = (Arc::clone(&round), Arc::clone(&turns), Arc::clone(&hub.fetches));
+        let (round, turns, fetches) = (Arc::clone(&round), Arc::clone(&shares.turns), Arc::clone(&shares.fetches));
         let means = Means::of(Arc::clone(&hub), files, teller.wanted.clone());
-        let part = Arc::new(Part { round, means, turns, fetches, teller: Arc::clone(&teller), _room: room });
+        let part = Arc::new(Part { round, means, turns, fetches, teller: Arc::clone(&teller), _room: [own, room] });
         let mut bundles: BTreeMap<String, Vec<RenderInput>> = BTreeMap::new();
         for input in inputs {
             bundles.entry(input.bundle.clone()).or_default().push(input);
@@ -282,7 +307,7 @@ pub(super) async fn sizes(
     mirror: &std::path::Path,
     snapshot: &Snapshot,
     paths: &BTreeSet<String>,
-) -> Result<BTreeMap<String, u64>> {
+) -> Result<BTreeMap<String, u64>, String> {
     let sizes = hub_git::sizes(mirror, snapshot, paths).await.map_err(|error| error.to_string())?;
     Ok(sizes.into_iter().filter(|(_, size)| *size <= limits::FILE_BYTES_MAX as u64).collect())
 }

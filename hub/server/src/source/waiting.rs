@@ -69,9 +69,9 @@ impl Waiting {
         self.all.values().filter(|wait| !is_tried(&wait.input.digest)).map(|wait| wait.due).min()
     }
 
-    /// What is wrong meanwhile.
-    pub(super) fn defects(&self) -> impl Iterator<Item = &Defect> {
-        self.all.values().flat_map(|wait| &wait.defects)
+    /// What is wrong with one meanwhile.
+    pub(super) fn defects(&self, input: &Digest) -> &[Defect] {
+        self.all.get(input).map_or(&[], |wait| &wait.defects)
     }
 }
 
@@ -110,13 +110,13 @@ mod tests {
         assert!(!waiting.is_early(&a.digest, secs(first)));
         waiting.failed(a.clone(), vec![defect("no time")], secs(first));
         assert_eq!(waiting.next(nobody), Some(secs(first + 2 * first)));
-        assert_eq!(waiting.defects().map(|one| &*one.message).collect::<Vec<_>>(), ["no time"]);
+        assert_eq!(waiting.defects(&a.digest), [defect("no time")]);
         for _ in 0..100 {
             waiting.failed(a.clone(), Vec::new(), start);
         }
         assert_eq!(waiting.next(nobody), Some(secs(limits::RENDER_RETRY_SECS_MAX)));
         waiting.settled(&a.digest);
-        assert_eq!((waiting.next(nobody), waiting.defects().count()), (None, 0));
+        assert_eq!((waiting.next(nobody), waiting.defects(&a.digest)), (None, &[][..]));
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         let due = waiting.next(nobody).unwrap_or(start);
         waiting.put_off(due, nobody);
         assert_eq!(waiting.next(nobody), Some(due + Duration::from_secs(2 * limits::RENDER_RETRY_SECS_MIN)));
-        assert_eq!(waiting.defects().count(), 1);
+        assert_eq!(waiting.defects(&input("a").digest).len(), 1);
     }
 
     #[test]
