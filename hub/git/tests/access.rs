@@ -105,6 +105,13 @@ async fn https_with_a_token_and_a_private_ca() {
     mirror.credentials("s3cret");
     let trusting = fetcher().env("SSL_CERT_FILE", &file);
     assert_eq!(trusting.fetch(&mirror.source).await.unwrap().commit, head);
+    // Folders, with files that are named by a hash.
+    let folder = mirror.dir.path().join("certificates");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("0123abcd.0"), &ca).unwrap();
+    let folders = std::env::join_paths([mirror.dir.path().join("none"), folder]).unwrap();
+    let trusting = fetcher().env("SSL_CERT_DIR", &folders);
+    assert_eq!(trusting.fetch(&mirror.source).await.unwrap().commit, head);
 }
 
 /// A server that is let answer for a while must not get what is meant for the one that was named.

@@ -192,8 +192,9 @@ impl Offline {
                 self.goals = goals;
                 return;
             }
-            let render =
-                |at: usize| missing.get(at).map(|one| renderer.render(one, |path| snapshot.read(path).cloned()));
+            let render = |at: usize| {
+                missing.get(at).map(|one| renderer.render(one, |path| snapshot.read(path).cloned(), &|| true))
+            };
             let mut results = side_by_side(missing.len(), render);
             results.sort_by_key(|(at, _)| *at);
             for (input, (_, result)) in missing.into_iter().zip(results) {

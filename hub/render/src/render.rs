@@ -12,24 +12,12 @@ use crate::{helm, kustomize, patches};
 
 impl Programs {
     /// Renders one bundle; `read` gives the content of a file, and of a chart's archive under
-    /// `charts/<digest>.tgz`. Blocks while programs run.
+    /// `charts/<digest>.tgz`. Blocks while programs run; one under way is ended where nobody wants it any more.
     ///
     /// # Errors
     /// All that is wrong with the bundle's files, or with the program that they need; the bundle is
     /// held.
     pub fn render(
-        &self,
-        input: &RenderInput,
-        read: impl Fn(&str) -> Option<Arc<[u8]>>,
-    ) -> Result<Rendered, Unrendered> {
-        self.render_while(input, read, &|| true)
-    }
-
-    /// The same, as long as it is wanted: a run of a program under way is ended where it no longer is.
-    ///
-    /// # Errors
-    /// As [`Self::render`].
-    pub fn render_while(
         &self,
         input: &RenderInput,
         read: impl Fn(&str) -> Option<Arc<[u8]>>,

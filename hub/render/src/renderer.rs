@@ -40,13 +40,9 @@ impl Renderer {
     /// Whether nothing need be fetched for an input. Blocks.
     #[must_use]
     pub fn is_here(&self, input: &RenderInput) -> bool {
-        match &input.how {
-            How::Helm(helm) => match &helm.chart {
-                Chart::Archive { digest, .. } => self.charts.keeps(digest),
-                _ => true,
-            },
-            _ => true,
-        }
+        let How::Helm(helm) = &input.how else { return true };
+        let Chart::Archive { digest, .. } = &helm.chart else { return true };
+        self.charts.keeps(digest)
     }
 
     /// Fetches the chart of an input that has one from elsewhere, unless it is kept. Blocks.
@@ -57,23 +53,12 @@ impl Renderer {
         self.chart(input).map(|result| result.map(drop)).unwrap_or(Ok(()))
     }
 
-    /// Renders one input; `read` gives the content of a file. Blocks while programs run.
+    /// Renders one input; `read` gives the content of a file. Blocks while programs run; one under way is ended where
+    /// nobody wants it any more.
     ///
     /// # Errors
     /// All that is wrong with it; its bundle is held.
     pub fn render(
-        &self,
-        input: &RenderInput,
-        read: impl Fn(&str) -> Option<Arc<[u8]>>,
-    ) -> Result<Rendered, Unrendered> {
-        self.render_while(input, read, &|| true)
-    }
-
-    /// The same, as long as it is wanted: a run of a program under way is ended where it no longer is.
-    ///
-    /// # Errors
-    /// As [`Self::render`].
-    pub fn render_while(
         &self,
         input: &RenderInput,
         read: impl Fn(&str) -> Option<Arc<[u8]>>,
@@ -90,7 +75,7 @@ impl Renderer {
             Some(bytes) if path.starts_with("charts/") && path.ends_with(".tgz") => Some(Arc::clone(bytes)),
             _ => read(path),
         };
-        self.programs.render_while(input, read, is_wanted)
+        self.programs.render(input, read, is_wanted)
     }
 
     /// The archive of the chart, where it comes from elsewhere.

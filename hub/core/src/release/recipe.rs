@@ -330,7 +330,7 @@ impl Maker<'_> {
             Some(file) if file.mode.is_file() => {
                 format!("{path} is a file; path names its folder, and include the file")
             }
-            Some(_) => format!("{path} is no folder, but a link, a submodule, or without a name"),
+            Some(_) => format!("{path} is a symbolic link or a submodule, which is not read; name a folder"),
             None => format!("folder {path} does not exist; to let the bundle go, remove its declaration"),
         })
     }

@@ -101,7 +101,7 @@ impl Preparer {
         let current: BTreeSet<Digest> = inputs.iter().map(|input| input.digest).collect();
         let before = self.head.as_ref().map(|head| &*head.prepared);
         self.renders.only(&current, before.map(|before| &*before.notes));
-        let named = named(&inputs);
+        let needed = named(&inputs);
         let mut renderings = Renderings::default();
         self.renders.render(inputs, &snapshot, before.map(|before| &before.renderings), &mut renderings).await?;
         let mut defects = tree.defects;
@@ -111,7 +111,7 @@ impl Preparer {
         let (source, commit, wanted) = (self.spec.name.clone(), commit.to_owned(), Arc::new(wanted));
         let (kept, notes) = (defects.clone(), Vec::new());
         let prepared = Prepared { source, commit, catalog, catalog_digest, wanted, renderings, tools, defects, notes };
-        Ok(self.keep(prepared, snapshot, kept, named))
+        Ok(self.keep(prepared, snapshot, kept, needed))
     }
 
     /// The same head, after what failed for a reason that may pass was tried again.

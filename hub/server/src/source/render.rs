@@ -71,9 +71,12 @@ impl Means {
     pub(super) fn of(hub: Arc<Hub>, files: Snapshot, wanted: Wanted) -> Self {
         let (fetcher, keeper) = (Arc::clone(&hub), Arc::clone(&hub));
         let render = move |input: &RenderInput| {
-            hub.metrics.renderings.inc();
             let is_wanted = || wanted.has(&input.digest) && !*hub.stop.borrow();
-            let became = match hub.renderer.render_while(input, |path| files.read(path).cloned(), &is_wanted) {
+            if !is_wanted() {
+                return None;
+            }
+            hub.metrics.renderings.inc();
+            let became = match hub.renderer.render(input, |path| files.read(path).cloned(), &is_wanted) {
                 Ok(mut rendered) => {
                     let notes = std::mem::take(&mut rendered.notes);
                     let stored = store(rendered, &hub.bodies);

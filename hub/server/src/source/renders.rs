@@ -213,7 +213,7 @@ impl Renders {
         let (input, became) = match came {
             Came::Over(over) => *over,
             Came::Skipped => return self.trouble = Some("a rendering that was given up is wanted again".into()),
-            Came::Lost(_) => return self.trouble = Some(super::panicked("rendering")),
+            Came::Lost => return self.trouble = Some(super::panicked("rendering")),
         };
         self.since.get_or_insert(now);
         let digest = input.digest;

@@ -66,8 +66,7 @@ impl Turns {
         Self { quick, slow, late: Arc::default(), patience }
     }
 
-    /// Waits for a turn of a bundle, in the order in which it was asked for; while another one of it takes long,
-    /// that is never.
+    /// Waits for a turn of a bundle, in the order in which it was asked for, and first until nothing of it takes long.
     pub(super) async fn begin(&self, bundle: &str) -> Turn {
         let mut late = self.late.subscribe();
         loop {

@@ -40,8 +40,8 @@ pub(super) enum Came<T> {
     Over(Box<(RenderInput, T)>),
     /// One was given up while nobody wanted it, and is wanted again.
     Skipped,
-    /// So many are wanted, and will never be: the work on them broke.
-    Lost(usize),
+    /// Some are wanted, and will never be: the work on them broke.
+    Lost,
 }
 
 /// What is wanted still; the rest need not be begun.
@@ -168,8 +168,7 @@ impl<T: Send + 'static> UnderWay<T> {
             }
             Word::End(work) => {
                 let left = self.works.remove(&work).unwrap_or_default();
-                let lost = left.iter().filter(|input| self.wanted.has(input)).count();
-                (lost > 0).then_some(Came::Lost(lost))
+                left.iter().any(|input| self.wanted.has(input)).then_some(Came::Lost)
             }
         }
     }
@@ -253,7 +252,7 @@ mod tests {
         teller.tell(input("a"), 1);
         drop(teller);
         assert_eq!(under_way.next_now(), over("a", 1));
-        assert_eq!(under_way.next_now(), Some(Came::Lost(1)));
+        assert_eq!(under_way.next_now(), Some(Came::Lost));
         assert!(under_way.next_now().is_none() && !under_way.has(&input("b").digest));
     }
 }

@@ -37,9 +37,9 @@ pub const POLL_REMOTE_SECS: u64 = 60;
 pub const POLL_LOCAL_SECS: u64 = 1;
 /// Sources beside the root source.
 pub const SOURCES_MAX: usize = 100;
-/// Fetches of sources under way at once, beside that of the root source.
+/// Fetches of sources under way at once, beside that of the root source; and of charts, those of one source.
 pub const FETCHES_MAX: usize = 16;
-/// Fetches of sources from one host under way at once.
+/// Such fetches from one host under way at once.
 pub const FETCHES_PER_HOST_MAX: usize = 4;
 /// Keys that may sign the commits of one source.
 pub const SIGNERS_PER_SOURCE_MAX: usize = 100;

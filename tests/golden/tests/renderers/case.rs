@@ -89,7 +89,7 @@ impl Case {
 
     /// The same, with whether what is wrong may be otherwise in a minute.
     pub(crate) fn rendered(&self, programs: &Programs) -> Result<Rendered, Unrendered> {
-        programs.render(&self.listed(), |path| self.files.get(path).cloned())
+        programs.render(&self.listed(), |path| self.files.get(path).cloned(), &|| true)
     }
 
     /// That it is held, and whether it is tried again.

@@ -51,7 +51,8 @@ fn main() -> ExitCode {
             a_remote_base, an_exec_plugin, a_cycle, a_link_out_of_the_tree, a_file_outside_of_the_folder,
             an_unknown_field, a_yaml_bomb, a_patch_that_does_not_apply, charts_of_kustomize, a_pointer_of_lfs,
             patches_and_literals_are_not_quoted;
-        limits: a_document_of_100_megabytes, a_yaml_bomb_in_values, a_file_that_is_too_large;
+        limits: a_document_of_100_megabytes, a_yaml_bomb_in_values, a_chart_that_loops_and_nobody_wants,
+            a_file_that_is_too_large;
         charts: a_chart_of_a_repository_is_fetched_once, a_chart_with_other_bytes_than_pinned;
         sandbox:
             a_program_sees_nothing_but_its_input, a_killed_hub_leaves_no_program, a_program_that_is_missing,

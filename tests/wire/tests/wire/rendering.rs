@@ -40,14 +40,8 @@ fn variant(status: &Json, name: &str) -> Result<String> {
     Ok(bundle["variant"].as_str().context("no variant")?.to_owned())
 }
 
-/// What `explain` says was noted while the chart was rendered.
-fn notes(fleet: &Fleet) -> Result<Json> {
-    let explained: Json = serde_json::from_str(&fleet.drover(&["explain", "a", "chart", "-o", "json"])?)?;
-    Ok(explained["bundles"][0]["notes"].clone())
-}
-
-#[test]
-fn charts_and_kustomizations_reach_a_cluster() -> Result<()> {
+/// A fleet of one cluster that runs what a chart and a kustomization make, and its commit.
+fn started() -> Result<(Fleet, String)> {
     let mut fleet = Fleet::new()?;
     fleet.use_renderers()?;
     for (path, text) in FILES {
@@ -56,7 +50,20 @@ fn charts_and_kustomizations_reach_a_cluster() -> Result<()> {
     let first = fleet.repo.commit("the first")?;
     fleet.start_hub()?;
     fleet.join("a", Where::Memory)?;
-    let before = fleet.wait_settled(&first)?;
+    fleet.wait_settled(&first)?;
+    Ok((fleet, first))
+}
+
+/// What `explain` says was noted while the chart was rendered.
+fn notes(fleet: &Fleet) -> Result<Json> {
+    let explained: Json = serde_json::from_str(&fleet.drover(&["explain", "a", "chart", "-o", "json"])?)?;
+    Ok(explained["bundles"][0]["notes"].clone())
+}
+
+#[test]
+fn charts_and_kustomizations_reach_a_cluster() -> Result<()> {
+    let (mut fleet, first) = started()?;
+    let before = fleet.status()?;
     let noted = notes(&fleet)?;
     ensure!(noted[0]["file"] == "chart/templates/tests/ping.yaml", "{noted}");
     ensure!(noted[0]["message"].as_str().is_some_and(|message| message.starts_with("Pod ping is left out")), "{noted}");
@@ -118,15 +125,8 @@ fn what_waits_for_a_program_is_rendered_once_it_is_there() -> Result<()> {
 /// It ends at its limit of a minute, and nobody else waits that long.
 #[test]
 fn a_chart_that_loops_holds_up_no_other_bundle() -> Result<()> {
-    let mut fleet = Fleet::new()?;
-    fleet.use_renderers()?;
-    for (path, text) in FILES {
-        fleet.repo.write(path, text)?;
-    }
-    let first = fleet.repo.commit("the first")?;
-    fleet.start_hub()?;
-    fleet.join("a", Where::Memory)?;
-    let before = fleet.wait_settled(&first)?;
+    let (fleet, _) = started()?;
+    let before = fleet.status()?;
     let at = |status: &Json, name: &str, commit: &str| {
         bundle(status, "a", &format!("main/{name}")).is_some_and(|bundle| bundle["commit"] == commit)
     };
@@ -156,15 +156,7 @@ fn a_chart_that_loops_holds_up_no_other_bundle() -> Result<()> {
 /// No commit comes, and no program is another one.
 #[test]
 fn what_failed_with_the_machine_is_rendered_once_the_machine_does() -> Result<()> {
-    let mut fleet = Fleet::new()?;
-    fleet.use_renderers()?;
-    for (path, text) in FILES {
-        fleet.repo.write(path, text)?;
-    }
-    let first = fleet.repo.commit("the first")?;
-    fleet.start_hub()?;
-    fleet.join("a", Where::Memory)?;
-    fleet.wait_settled(&first)?;
+    let (fleet, _) = started()?;
     let room = fleet.hub_dir().join("renderings");
     std::fs::remove_dir_all(&room)?;
     std::fs::write(&room, "")?;
