@@ -58,6 +58,7 @@ impl Loss {
         Permit {
             deletions: self.objects.len() as u64,
             protected: protected.filter(|kind| assign::is_protected(kind) || guard.protects(kind)).cloned().collect(),
+            ..Permit::default()
         }
     }
 

@@ -86,6 +86,17 @@ pub struct Permit {
     /// Protected kinds of which objects may go.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub protected: BTreeSet<GroupKind>,
+    /// Whether objects may go that ask for somebody's word first.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub confirmed: bool,
+    /// Of a bundle that goes: its objects stay, owned by nobody.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub orphan: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_not(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Permit {
@@ -95,6 +106,8 @@ impl Permit {
         Self {
             deletions: self.deletions.saturating_add(other.deletions),
             protected: self.protected.union(&other.protected).cloned().collect(),
+            confirmed: self.confirmed || other.confirmed,
+            orphan: self.orphan || other.orphan,
         }
     }
 }

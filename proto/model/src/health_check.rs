@@ -62,7 +62,9 @@ pub enum LabelTest {
 }
 
 impl LabelRule {
-    fn holds(&self, label: Option<&str>) -> bool {
+    /// Whether it holds of a label's value; `None`: there is no such label.
+    #[must_use]
+    pub fn holds(&self, label: Option<&str>) -> bool {
         let is_among = |values: &[String]| label.is_some_and(|label| values.iter().any(|value| value == label));
         match &self.is {
             LabelTest::In(values) => is_among(values),

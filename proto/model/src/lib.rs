@@ -18,6 +18,7 @@ pub mod report;
 pub mod token;
 pub mod variable;
 pub mod variant;
+pub mod wishes;
 
 pub use assign::{Assignment, Fence, Permit, RuleVersions};
 pub use digest::Digest;
@@ -27,3 +28,4 @@ pub use object::Object;
 pub use report::{Health, ObjectProblem, Report, Sync};
 pub use variable::{Value, Variables};
 pub use variant::{Settings, Variant};
+pub use wishes::Wishes;

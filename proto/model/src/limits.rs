@@ -296,6 +296,8 @@ pub const DISCOVERY_SECS_MAX: u64 = 60;
 pub const DISCOVERY_ENTRIES_MAX: usize = 1_000;
 /// Objects asked for in one page of a list.
 pub const API_PAGE_OBJECTS: usize = 500;
+/// Objects of one list that is looked through whole: endpoints of a Service, scalers of a namespace.
+pub const LIST_OBJECTS_MAX: usize = 500;
 /// Objects looked at in a namespace or of a kind before it counts as too full to tell whose they are.
 pub const CONTENTS_OBJECTS_MAX: usize = 20_000;
 /// Objects, and kinds that can't be listed, which are named when they keep a namespace or definition.

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
-use crate::{Digest, HealthCheck};
+use crate::health_check::{LabelRule, glob_matches};
+use crate::{Digest, HealthCheck, Identity};
 
 /// An ordered list of object digests with the render and apply settings that shape them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,106 @@ pub struct Settings {
     /// Left out where there are none, so that a spoke that knows of none goes on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthCheck>,
+    /// Fields that are left alone once the object is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<Ignore>,
+    /// Whether an object that someone else made may be taken over.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub adopt: Adopt,
+    /// What happens to the objects when the bundle goes away.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_removal: OnRemoval,
+    /// Who applies, reads and deletes; left out: the spoke itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ServiceAccount>,
+    /// Bundles whose objects this one takes over, by full name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<String>,
+    /// Whether pods stay when a ConfigMap or Secret that they use is bound to other values.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub keeps_pods: bool,
+    /// The rules of applying that the objects need, [`APPLY_RULES`] at most; 0 where the first will do. A spoke that
+    /// knows fewer refuses the variant, lest it deletes what asks to be kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub apply_rules: u32,
+}
+
+/// The rules of applying of this build. 1: the wishes of objects ([`crate::Wishes`]) are carried out.
+pub const APPLY_RULES: u32 = 1;
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Fields of some objects that are left alone once the object is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ignore {
+    /// API group of the objects; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Kind of the objects; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Namespace of the objects, with `*` and `?`; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Name of the objects, with `*` and `?`; `None`: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What must hold of the objects' labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelRule>,
+    /// JSON pointers (RFC 6901); the segment `*` stands for every item of a list and every key of a map.
+    pub fields: Vec<String>,
+}
+
+impl Ignore {
+    /// Whether it is about this object, as it is bound or live.
+    #[must_use]
+    pub fn selects(&self, identity: &Identity, object: &Json) -> bool {
+        let is = |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|wanted| wanted == text);
+        let fits = |glob: &Option<String>, text: &str| glob.as_deref().is_none_or(|glob| glob_matches(glob, text));
+        is(&self.group, &identity.kind.group)
+            && is(&self.kind, &identity.kind.kind)
+            && fits(&self.namespace, &identity.namespace)
+            && fits(&self.name, &identity.name)
+            && self.labels.iter().all(|rule| rule.holds(crate::object::label(object, &rule.key)))
+    }
+}
+
+/// Whether an object that someone else made may be taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Adopt {
+    /// Whatever it looks like.
+    Always,
+    /// Where it already is as the bundle wants it, metadata aside.
+    #[default]
+    IfNoDiff,
+    /// Not at all.
+    Never,
+}
+
+/// What happens to the objects of a bundle that goes away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnRemoval {
+    /// They go.
+    #[default]
+    Delete,
+    /// They stay, owned by nobody.
+    Orphan,
+}
+
+/// A service account of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceAccount {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// How a bundle binds one variable.

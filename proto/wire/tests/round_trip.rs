@@ -48,7 +48,8 @@ fn group_kind() -> impl Strategy<Value = GroupKind> {
 }
 
 fn permit() -> impl Strategy<Value = Permit> {
-    (any::<u64>(), btree_set(group_kind(), 0..3)).prop_map(|(deletions, protected)| Permit { deletions, protected })
+    (any::<u64>(), btree_set(group_kind(), 0..3), any::<bool>(), any::<bool>())
+        .prop_map(|(deletions, protected, confirmed, orphan)| Permit { deletions, protected, confirmed, orphan })
 }
 
 fn value() -> impl Strategy<Value = Value> {

@@ -122,6 +122,7 @@ mod tests {
                 .map(|(hub, bundle)| OwnerMark { hub: (*hub).into(), bundle: (*bundle).into(), incarnation: 1 })
                 .collect(),
             managed: BTreeMap::new(),
+            hands_off: false,
             has_status: false,
             object: None,
         }

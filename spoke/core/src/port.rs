@@ -8,7 +8,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use proto_model::{Digest, GroupKind, Identity};
+use proto_model::variant::ServiceAccount;
+use proto_model::{Digest, GroupKind, Identity, wishes};
 use serde_json::Value as Json;
 
 pub use crate::contents::Contents;
@@ -65,7 +66,35 @@ pub enum Op {
         uid: String,
         /// Precondition: nothing is deleted where the live resourceVersion differs.
         resource_version: String,
+        /// Whether what the object owns stays.
+        orphan: bool,
     },
+    /// Changes one object by a JSON merge patch (RFC 7386), if it still is the one that was looked at, unchanged.
+    Patch {
+        /// Which object.
+        identity: Identity,
+        /// API version to patch it at.
+        version: String,
+        /// Precondition: nothing is changed where the live uid differs.
+        uid: String,
+        /// Precondition: nothing is changed where the live resourceVersion differs.
+        resource_version: String,
+        /// The patch, without the preconditions.
+        patch: Json,
+    },
+    /// Lists whole objects of a kind, [`proto_model::limits::LIST_OBJECTS_MAX`] at most.
+    List {
+        /// Kind and version.
+        kind: Kind,
+        /// In this namespace; empty: in all.
+        namespace: String,
+        /// Of this name; empty: any.
+        name: String,
+        /// With these labels.
+        labels: BTreeMap<String, String>,
+    },
+    /// The same as a service account of the cluster, with its rights.
+    As(ServiceAccount, Box<Self>),
     /// Makes a namespace where it is missing; an existing one is left as it is.
     EnsureNamespace(String),
     /// Looks for what would go along with a namespace or a definition and is nobody's here to
@@ -93,6 +122,10 @@ pub enum Outcome {
     Applied(Live),
     /// The deletion was taken, or there was nothing to delete (any more).
     Deleted,
+    /// The object after the patch.
+    Patched(Live),
+    /// The objects of a list.
+    Listed(Vec<Arc<Json>>),
     /// The namespace is there.
     NamespaceReady,
     /// What is in the way of deleting a namespace or a definition.
@@ -181,6 +214,8 @@ pub struct Live {
     /// For each field manager whose name begins with `drover/`: a digest of the set of fields that
     /// it owns (managedFields of operation Apply). A manager that owns none is absent.
     pub managed: BTreeMap<String, Digest>,
+    /// Whether somebody asked, on the object, that hands are kept off it.
+    pub hands_off: bool,
     /// Whether its kind has a status subresource, which a controller writes. Told by answers to
     /// Get and Apply; `false` from watches and lists.
     pub has_status: bool,
@@ -204,6 +239,7 @@ impl Live {
             finalizers: items(metadata, "finalizers").filter_map(|name| name.as_str().map(Into::into)).collect(),
             owners: marks.and_then(Json::as_str).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             managed: managed(metadata),
+            hands_off: wishes::is_hands_off(metadata),
             has_status: false,
             object,
         }

@@ -186,6 +186,7 @@ mod tests {
             finalizers: Vec::new(),
             owners: vec![OwnerMark { hub: "h".into(), bundle: "main/web".into(), incarnation: 1 }],
             managed: BTreeMap::new(),
+            hands_off: false,
             has_status: false,
             object: None,
         };
@@ -193,7 +194,7 @@ mod tests {
             identity,
             tracked: Some(Tracked { uid: Some("u".into()), ..Tracked::default() }),
             live: Some(live),
-            permit: Permit { deletions: 1, protected: BTreeSet::new() },
+            permit: Permit { deletions: 1, protected: BTreeSet::new(), ..Permit::default() },
             is_named: false,
             needed_by: None,
             is_claimed: false,
@@ -287,7 +288,7 @@ mod tests {
     #[test]
     fn the_permit_counts_before_the_first_goes() {
         let (one, two) = (case("ConfigMap").identity, case("Namespace").identity);
-        let permit = Permit { deletions: 1, protected: BTreeSet::new() };
+        let permit = Permit { deletions: 1, protected: BTreeSet::new(), ..Permit::default() };
         assert_eq!(allow(&permit, [&one]), Ok(()));
         assert!(allow(&permit, [&one, &two]).is_err_and(|why| why.starts_with("2 objects")));
         assert!(allow(&permit, [&two]).is_err_and(|why| why.contains("Namespace")));

@@ -1,21 +1,25 @@
 //! Requests to an API server: a limit to how many run, a limit to how long each takes, and a
 //! limit to what is read of an answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Limited};
 use kube::Client;
 use kube::client::Body;
 use proto_model::limits;
+use proto_model::variant::ServiceAccount;
 use serde_json::Value as Json;
-use spoke_core::port::Reason;
+use spoke_core::port::{Failure, Reason};
 use tokio::sync::Semaphore;
 
 use crate::failure::{Error, Refusal, of_client, plain, unreachable};
 
 /// Server-side apply.
 pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+/// A JSON merge patch.
+pub(crate) const MERGE: &str = "application/merge-patch+json";
 /// Everything else.
 pub(crate) const JSON: &str = "application/json";
 /// Asks for metadata alone.
@@ -26,7 +30,9 @@ pub(crate) const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;
 /// A client of one API server.
 pub(crate) struct Api {
     client: Client,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
+    /// Whom requests are made as, where that is not the client itself.
+    user: Option<HeaderValue>,
 }
 
 /// One request.
@@ -53,7 +59,18 @@ impl<'a> Call<'a> {
 
 impl Api {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, permits: Semaphore::new(limits::API_REQUESTS_MAX) }
+        Self { client, permits: Arc::new(Semaphore::new(limits::API_REQUESTS_MAX)), user: None }
+    }
+
+    /// The same, making its requests as a service account: with its rights, and seen so in audit logs.
+    ///
+    /// # Errors
+    /// Its name has characters that no header has.
+    pub(crate) fn acting_as(&self, account: &ServiceAccount) -> Result<Self, Failure> {
+        let ServiceAccount { namespace, name } = account;
+        let user = HeaderValue::try_from(format!("system:serviceaccount:{namespace}:{name}"))
+            .map_err(|_| plain(Reason::Invalid, format!("{namespace:?}/{name:?} is no service account")))?;
+        Ok(Self { client: self.client.clone(), permits: Arc::clone(&self.permits), user: Some(user) })
     }
 
     /// The client itself, for watches.
@@ -63,7 +80,7 @@ impl Api {
 
     /// Makes a request and reads its answer.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Json, Error> {
-        let request = request(&call)?;
+        let request = request(&call, self.user.as_ref())?;
         let _permit = self.permits.acquire().await.map_err(|closed| unreachable(&closed))?;
         let time = Duration::from_secs(limits::API_REQUEST_SECS_MAX);
         match tokio::time::timeout(time, self.answer(request)).await {
@@ -93,8 +110,11 @@ impl Api {
     }
 }
 
-fn request(call: &Call<'_>) -> Result<Request<Body>, Error> {
+fn request(call: &Call<'_>, user: Option<&HeaderValue>) -> Result<Request<Body>, Error> {
     let mut request = Request::builder().method(&call.method).uri(&call.path).header(header::ACCEPT, call.accept);
+    if let Some(user) = user {
+        request = request.header("Impersonate-User", user);
+    }
     let body = match call.body {
         Some((content, json)) => {
             request = request.header(header::CONTENT_TYPE, content);

@@ -124,7 +124,7 @@ impl Inner {
             Err(crate::failure::Error::Refused(refusal))
                 if crate::failure::failure(subject, &refusal).reason == Reason::NoSuchNamespace =>
             {
-                self.ensure_namespace(&subject.namespace).await.map_err(crate::failure::Error::Failed)?;
+                self.ensure_namespace(&self.api, &subject.namespace).await.map_err(crate::failure::Error::Failed)?;
                 self.api.call(call()).await
             }
             answer => answer,

@@ -9,20 +9,25 @@ use serde_json::Value as Json;
 use spoke_core::contents::{Contents, Member, Survey};
 use spoke_core::port::{Failure, Kind, Outcome, Reason};
 
-use crate::api::{Call, METADATA_LIST, escaped};
+use crate::api::{Api, Call, METADATA_LIST, escaped};
 use crate::cluster::Inner;
 use crate::discovery::Resource;
 use crate::failure::{Subject, plain};
 
 impl Inner {
     /// Looks through a namespace, or through the objects of a definition.
-    pub(crate) async fn contents(&self, of: &Identity, inventoried: Arc<BTreeSet<String>>) -> Result<Outcome, Failure> {
+    pub(crate) async fn contents(
+        &self,
+        api: &Api,
+        of: &Identity,
+        inventoried: Arc<BTreeSet<String>>,
+    ) -> Result<Outcome, Failure> {
         let time = Duration::from_secs(limits::CONTENTS_SECS_MAX);
         let survey = async {
             if of.kind.is("", "Namespace") {
-                self.survey_namespace(&of.name, inventoried).await
+                self.survey_namespace(api, &of.name, inventoried).await
             } else {
-                self.survey_definition(of, inventoried).await
+                self.survey_definition(api, of, inventoried).await
             }
         };
         match tokio::time::timeout(time, survey).await {
@@ -33,11 +38,16 @@ impl Inner {
         }
     }
 
-    async fn survey_namespace(&self, namespace: &str, inventoried: Arc<BTreeSet<String>>) -> Result<Contents, Failure> {
+    async fn survey_namespace(
+        &self,
+        api: &Api,
+        namespace: &str,
+        inventoried: Arc<BTreeSet<String>>,
+    ) -> Result<Contents, Failure> {
         let mut survey = Survey::new(inventoried);
         for listed in self.discovery.of_namespaces(&self.api).await? {
             if listed.can_list {
-                self.survey_kind(&mut survey, &listed.resource, namespace).await?;
+                self.survey_kind(api, &mut survey, &listed.resource, namespace).await?;
             } else {
                 survey.cannot_list(listed.resource.kind.kind, "it offers no list");
             }
@@ -48,7 +58,12 @@ impl Inner {
         Ok(survey.finish())
     }
 
-    async fn survey_definition(&self, of: &Identity, inventoried: Arc<BTreeSet<String>>) -> Result<Contents, Failure> {
+    async fn survey_definition(
+        &self,
+        api: &Api,
+        of: &Identity,
+        inventoried: Arc<BTreeSet<String>>,
+    ) -> Result<Contents, Failure> {
         let subject = Subject {
             verb: "get",
             resource: "customresourcedefinitions.apiextensions.k8s.io".into(),
@@ -56,7 +71,7 @@ impl Inner {
             name: of.name.clone(),
         };
         let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{}", escaped(&of.name));
-        let definition = match self.api.call(Call::get(path)).await {
+        let definition = match api.call(Call::get(path)).await {
             Ok(definition) => definition,
             Err(error) if error.is_missing_object(&subject) => return Ok(Contents::default()),
             Err(error) => return Err(error.failure(&subject)),
@@ -67,7 +82,7 @@ impl Inner {
             return Ok(survey.finish());
         }
         match defined(&definition) {
-            Some(resource) => self.survey_kind(&mut survey, &resource, "").await?,
+            Some(resource) => self.survey_kind(api, &mut survey, &resource, "").await?,
             None => {
                 let text = |pointer| definition.pointer(pointer).and_then(Json::as_str).unwrap_or_default().to_owned();
                 let kind = GroupKind { group: text("/spec/group"), kind: text("/spec/names/kind") };
@@ -79,7 +94,13 @@ impl Inner {
 
     /// Lists one kind, until something foreign is found. That the server refuses the list says that
     /// nobody can know; that it does not answer is a failure of the whole.
-    async fn survey_kind(&self, survey: &mut Survey, resource: &Resource, namespace: &str) -> Result<(), Failure> {
+    async fn survey_kind(
+        &self,
+        api: &Api,
+        survey: &mut Survey,
+        resource: &Resource,
+        namespace: &str,
+    ) -> Result<(), Failure> {
         let subject =
             Subject { verb: "list", resource: resource.named(), namespace: namespace.into(), ..Subject::default() };
         let kind = &resource.kind.kind;
@@ -87,7 +108,7 @@ impl Inner {
         let mut path = base.clone();
         loop {
             let call = Call { accept: METADATA_LIST, ..Call::get(path.as_str()) };
-            let page = match self.api.call(call).await {
+            let page = match api.call(call).await {
                 Ok(page) => page,
                 // Gone since the kinds were asked for, and its objects with it.
                 Err(error) if error.is_code(404) => return Ok(()),

@@ -101,7 +101,7 @@ impl State {
         let resolved = self.resolve(&kind_of(&old))?;
         let mut edited = old.clone();
         change(&mut edited);
-        let mut managers = Managers::read(&old);
+        let mut managers = Managers::read(&edited);
         let mut new = owned_part_and_status(&edited);
         let changes = compare(resolved.schema(), &owned_part_and_status(&old), &new);
         managers.take(manager, "Update", &changes.changed);

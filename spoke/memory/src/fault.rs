@@ -18,11 +18,13 @@ pub enum Verb {
     DryRun,
     /// Deletes an object.
     Delete,
+    /// Changes an object by a merge patch.
+    Patch,
     /// Makes a namespace.
     Namespace,
     /// Looks through a namespace or the objects of a definition.
     Contents,
-    /// Lists a kind on the way through a namespace or the objects of a definition.
+    /// Lists a kind.
     List,
 }
 

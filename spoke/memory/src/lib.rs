@@ -19,6 +19,7 @@ mod kinds;
 mod managed;
 mod memory;
 mod merge;
+mod patch;
 mod resolve;
 mod schema;
 mod state;

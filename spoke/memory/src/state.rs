@@ -9,6 +9,7 @@ use spoke_core::port::{Failure, Kind, Live, OWNER_LABEL, Op, Outcome, Reason};
 
 use crate::custom::Custom;
 use crate::fault::{Fault, Verb};
+use crate::patch::Patched;
 use crate::resolve::{Resolved, namespace_identity};
 use crate::watch::{Subscriber, Subscription};
 
@@ -159,11 +160,18 @@ impl State {
             Op::Apply { manifest, manager, dry_run } => {
                 self.apply(manifest, manager, *dry_run, now_millis).map(Outcome::Applied)
             }
-            Op::Delete { identity, version, uid, resource_version } => {
+            // Nothing is owned by anything here, so that nothing goes along.
+            Op::Delete { identity, version, uid, resource_version, orphan: _ } => {
                 self.delete(identity, version, uid, resource_version, now_millis)
             }
+            Op::Patch { identity, version, uid, resource_version, patch } => {
+                self.patch(&Patched { identity, version, uid, resource_version }, patch, now_millis)
+            }
+            Op::List { kind, namespace, name, labels } => self.list(kind, namespace, name, labels),
             Op::EnsureNamespace(name) => self.ensure_namespace(name, now_millis),
             Op::Contents { of, inventoried } => self.contents(of, inventoried),
+            // No rights are kept here: whoever asks may.
+            Op::As(_, op) => return self.execute(op, now_millis),
         };
         done.unwrap_or_else(Outcome::Failed)
     }

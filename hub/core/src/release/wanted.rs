@@ -177,6 +177,6 @@ fn settings(item: &Declared<BundleSpec>) -> Settings {
         depends_on: depends_on.collect(),
         drift: spec.drift,
         // Health checks join once it is known what they can be about.
-        health: Vec::new(),
+        ..Settings::default()
     }
 }

@@ -137,7 +137,9 @@ fn read_variables(variables: Vec<msg::Variable>) -> Result<Variables, WireError>
 
 impl From<&Permit> for msg::Permit {
     fn from(permit: &Permit) -> Self {
-        Self { deletions: permit.deletions, protected: permit.protected.iter().map(Into::into).collect() }
+        let Permit { deletions, protected, confirmed, orphan } = permit;
+        let protected = protected.iter().map(Into::into).collect();
+        Self { deletions: *deletions, protected, confirmed: *confirmed, orphan: *orphan }
     }
 }
 
@@ -153,7 +155,7 @@ impl TryFrom<msg::Permit> for Permit {
                 return Err(WireError::Twice { field: "permit.protected", name });
             }
         }
-        Ok(Self { deletions: permit.deletions, protected })
+        Ok(Self { deletions: permit.deletions, protected, confirmed: permit.confirmed, orphan: permit.orphan })
     }
 }
 

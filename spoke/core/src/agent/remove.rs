@@ -177,7 +177,7 @@ impl Agent {
                 slot.is_busy = true;
                 slot.trouble = None;
                 let version = slot.tracked.version.clone();
-                let op = Op::Delete { identity: identity.clone(), version, uid, resource_version };
+                let op = Op::Delete { identity: identity.clone(), version, uid, resource_version, orphan: false };
                 let errand = Errand::Delete { bundle: name.to_owned(), identity: identity.clone() };
                 self.start_now(errand, op);
             }

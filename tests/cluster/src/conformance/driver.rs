@@ -209,7 +209,11 @@ fn say(problem: &proto_model::ObjectProblem) -> String {
 
 fn everything() -> Permit {
     let kinds = [("v1", "Namespace"), ("apiextensions.k8s.io/v1", "CustomResourceDefinition")];
-    Permit { deletions: 1_000, protected: kinds.map(|(api, kind)| GroupKind::of(api, kind)).into() }
+    Permit {
+        deletions: 1_000,
+        protected: kinds.map(|(api, kind)| GroupKind::of(api, kind)).into(),
+        ..Permit::default()
+    }
 }
 
 fn packed(bytes: &[u8]) -> Arc<[u8]> {

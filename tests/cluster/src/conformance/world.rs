@@ -135,7 +135,8 @@ impl World {
     /// Deletes an object as it was at a resourceVersion.
     pub async fn delete_at(&self, identity: &Identity, uid: &str, resource_version: &str) -> Outcome {
         let (uid, resource_version) = (uid.to_owned(), resource_version.to_owned());
-        self.run(Op::Delete { identity: identity.clone(), version: "v1".into(), uid, resource_version }).await
+        let (identity, version) = (identity.clone(), "v1".into());
+        self.run(Op::Delete { identity, version, uid, resource_version, orphan: false }).await
     }
 
     /// Watches kinds from now on.

@@ -198,7 +198,7 @@ fn render(bundle: &Bundle, is_b: bool, bodies: &mut Bodies) -> Digest {
         binds,
         depends_on: depends_on.collect(),
         drift: Drift::Correct,
-        health: Vec::new(),
+        ..Settings::default()
     };
     let manifests = bundle.items.iter().map(|(key, item)| item.manifest(key, is_b));
     bodies.add_variant(settings, manifests.collect())

@@ -127,6 +127,7 @@ impl World {
                 version: live.version.clone(),
                 uid: live.uid.clone(),
                 resource_version: live.resource_version.clone(),
+                orphan: false,
             });
             let id = u64::MAX;
             self.soon(1, 5, Happening::Arrives { cluster: cluster.to_owned(), boot, id, op });
@@ -136,13 +137,18 @@ impl World {
     /// What the API server is asked instead of a request.
     pub(super) fn disguise_request(&mut self, cluster: &str, op: Op) -> Op {
         if self.bug == Some(Bug::DeleteByName)
-            && let Op::Delete { identity, version, .. } = &op
+            && let Op::Delete { identity, version, orphan, .. } = &op
             && let Some(live) = self.sites.get(cluster).and_then(|site| site.state.object(identity))
             && let Some(uid) = live.pointer("/metadata/uid").and_then(|uid| uid.as_str())
             && let Some(present) = live.pointer("/metadata/resourceVersion").and_then(|text| text.as_str())
         {
-            let (identity, version) = (identity.clone(), version.clone());
-            return Op::Delete { identity, version, uid: uid.to_owned(), resource_version: present.to_owned() };
+            return Op::Delete {
+                identity: identity.clone(),
+                version: version.clone(),
+                uid: uid.to_owned(),
+                resource_version: present.to_owned(),
+                orphan: *orphan,
+            };
         }
         op
     }

@@ -90,6 +90,11 @@ impl World {
                 events
             }
             Op::Delete { identity, uid, resource_version, .. } => self.delete(id, identity, uid, &resource_version),
+            Op::Patch { identity, uid, resource_version, patch, .. } => {
+                vec![done(self.patch(&identity, &uid, &resource_version, &patch))]
+            }
+            Op::List { .. } => vec![done(Outcome::Listed(Vec::new()))],
+            Op::As(_, op) => self.execute(id, *op),
         }
     }
 
@@ -146,6 +151,27 @@ impl World {
         live(&identity, thing)
     }
 
+    /// Labels and annotations that are set and taken away; managed fields are not kept whole here.
+    fn patch(&mut self, identity: &Identity, uid: &str, resource_version: &str, patch: &Json) -> Outcome {
+        let Some(thing) = self.things.get_mut(identity) else {
+            return Outcome::Failed(failure(Reason::Conflict, "is gone"));
+        };
+        if thing.uid != uid || thing.resource_version.to_string() != resource_version {
+            return Outcome::Failed(failure(Reason::Conflict, "it was modified"));
+        }
+        self.serial += 1;
+        thing.resource_version = self.serial;
+        for map in ["labels", "annotations"] {
+            for (name, value) in patch["metadata"][map].as_object().into_iter().flatten() {
+                if let Some(all) = thing.manifest["metadata"][map].as_object_mut() {
+                    all.remove(name);
+                    all.extend((!value.is_null()).then(|| (name.clone(), value.clone())));
+                }
+            }
+        }
+        Outcome::Patched(live(identity, thing))
+    }
+
     fn delete(&mut self, id: u64, identity: Identity, uid: String, resource_version: &str) -> Vec<Event> {
         let done = |outcome| Event::Done { id, outcome };
         match self.things.get_mut(&identity) {
@@ -182,6 +208,7 @@ pub(super) fn live(identity: &Identity, thing: &Thing) -> Live {
         finalizers: thing.finalizers.clone(),
         owners,
         managed: thing.managed.clone(),
+        hands_off: proto_model::wishes::is_hands_off(&thing.manifest["metadata"]),
         has_status: identity.kind.kind == "Gadget",
         object: Some(Arc::new(thing.manifest.clone())),
     }

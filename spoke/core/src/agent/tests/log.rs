@@ -67,5 +67,8 @@ pub(super) fn say(op: &Op) -> String {
         Op::Contents { of, .. } => format!("contents of {of}"),
         Op::Delete { identity, .. } => format!("delete {identity}"),
         Op::EnsureNamespace(name) => format!("ensure namespace {name}"),
+        Op::Patch { identity, .. } => format!("patch {identity}"),
+        Op::List { kind, .. } => format!("list {}", kind.kind),
+        Op::As(account, op) => format!("as {}: {}", account.name, say(op)),
     }
 }

@@ -73,7 +73,7 @@ fn a_bundle_goes_in_reverse_and_says_so_at_the_end() {
     world.set_status("web", json!({"observedGeneration": 1}));
     world.log();
     let namespace = GroupKind { group: String::new(), kind: "Namespace".into() };
-    let permit = Permit { deletions: 3, protected: BTreeSet::from([namespace]) };
+    let permit = Permit { deletions: 3, protected: BTreeSet::from([namespace]), ..Permit::default() };
     world.remove("main/web", permit);
     assert_eq!(
         deletes(&mut world),
@@ -153,7 +153,7 @@ fn a_namespace_stays_for_its_other_claimant_and_its_guests() {
     let mut world = World::new();
     let namespace = manifest("v1", "Namespace", "shop");
     let protected = BTreeSet::from([GroupKind { group: String::new(), kind: "Namespace".into() }]);
-    let all = Permit { deletions: 9, protected };
+    let all = Permit { deletions: 9, protected, ..Permit::default() };
     world.assign("main/one", Settings::default(), std::slice::from_ref(&namespace));
     world.assign("main/two", Settings::default(), &[namespace]);
     world.assign("main/guest", Settings::default(), &[config("a", "1")]);
@@ -177,7 +177,7 @@ fn a_namespace_stays_for_its_other_claimant_and_its_guests() {
 /// Lets everything go, of the protected kinds too.
 fn everything() -> Permit {
     let kinds = [("v1", "Namespace"), ("apiextensions.k8s.io/v1", "CustomResourceDefinition")];
-    Permit { deletions: 99, protected: kinds.map(|(api, kind)| GroupKind::of(api, kind)).into() }
+    Permit { deletions: 99, protected: kinds.map(|(api, kind)| GroupKind::of(api, kind)).into(), ..Permit::default() }
 }
 
 fn owned_by(mut object: serde_json::Value, uid: &str) -> serde_json::Value {

@@ -38,7 +38,7 @@ fn content(dice: &mut Dice, bundle: usize) -> Vec<Json> {
 
 fn everything() -> Permit {
     let namespace = proto_model::GroupKind::of("v1", "Namespace");
-    Permit { deletions: 100, protected: BTreeSet::from([namespace]) }
+    Permit { deletions: 100, protected: BTreeSet::from([namespace]), ..Permit::default() }
 }
 
 fn disturb(world: &mut World, dice: &mut Dice) {
