@@ -117,16 +117,21 @@ pub struct Ignore {
 }
 
 impl Ignore {
-    /// Whether it is about this object, as it is bound or live.
+    /// Whether it may be about an object, whatever its labels.
     #[must_use]
-    pub fn selects(&self, identity: &Identity, object: &Json) -> bool {
+    pub fn may_select(&self, identity: &Identity) -> bool {
         let is = |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|wanted| wanted == text);
         let fits = |glob: &Option<String>, text: &str| glob.as_deref().is_none_or(|glob| glob_matches(glob, text));
         is(&self.group, &identity.kind.group)
             && is(&self.kind, &identity.kind.kind)
             && fits(&self.namespace, &identity.namespace)
             && fits(&self.name, &identity.name)
-            && self.labels.iter().all(|rule| rule.holds(crate::object::label(object, &rule.key)))
+    }
+
+    /// Whether it is about this object, as it is bound or live.
+    #[must_use]
+    pub fn selects(&self, identity: &Identity, object: &Json) -> bool {
+        self.may_select(identity) && self.labels.iter().all(|rule| rule.holds(crate::object::label(object, &rule.key)))
     }
 }
 

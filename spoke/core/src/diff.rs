@@ -34,6 +34,10 @@ pub struct Seen {
     pub managed: Option<Digest>,
     /// Whether it is being deleted, and for which finalizers that waits.
     pub deleting: Option<Vec<String>>,
+    /// Whether somebody asked, on the object, that hands are kept off it.
+    pub hands_off: bool,
+    /// Whether something that scales set its replicas.
+    pub scaled: bool,
     /// How it is doing.
     pub assessment: Assessment,
 }
@@ -63,6 +67,8 @@ impl Seen {
             resource_version,
             managed: live.managed.get(manager).copied(),
             deleting: live.deleting.then(|| live.finalizers.clone()),
+            hands_off: live.hands_off,
+            scaled: live.scaled,
             assessment,
         }
     }
@@ -132,8 +138,7 @@ mod tests {
             managed: Some(Digest::of(b"m")),
             applied: Some(Digest::of(b"bound")),
             order: 0,
-            finished: None,
-            awaits_status: false,
+            ..Tracked::default()
         }
     }
 
@@ -143,6 +148,8 @@ mod tests {
             resource_version: 1,
             managed: Some(Digest::of(b"m")),
             deleting: None,
+            hands_off: false,
+            scaled: false,
             assessment: Assessment::healthy(),
         }
     }

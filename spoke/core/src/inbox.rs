@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proto_model::assign::{Entry, RULES};
 use proto_model::delta::{BodyPart, Delta, VariantPart};
+use proto_model::variant::APPLY_RULES;
 use proto_model::{Digest, Object, Variant, limits};
 
 use crate::ledger::{self, Ledger};
@@ -117,6 +118,12 @@ impl Inbox {
         let variant = Variant::decode(&bytes).map_err(|error| {
             format!("spoke too old: {what} says something that this version does not know: {error}")
         })?;
+        if variant.settings.apply_rules > APPLY_RULES {
+            let needed = variant.settings.apply_rules;
+            return Err(format!(
+                "spoke too old: {what} needs rules {needed} of applying, and this one knows {APPLY_RULES}"
+            ));
+        }
         if variant.objects.len() > limits::VARIANT_OBJECTS_MAX {
             return Err(format!("{what} lists {} objects", variant.objects.len()));
         }

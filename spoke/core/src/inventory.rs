@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use proto_model::{Digest, Identity};
+use proto_model::variant::ServiceAccount;
+use proto_model::{Digest, Identity, Wishes};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Unreadable;
@@ -37,6 +38,26 @@ pub struct Tracked {
     /// Whether a status is still waited for, of a custom resource whose controller writes one.
     #[serde(default, skip_serializing_if = "is_not")]
     pub awaits_status: bool,
+    /// What its annotations asked for when it was last applied.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub wishes: Wishes,
+    /// Whose it was before it is applied for the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Former>,
+}
+
+/// Whose fields an object has that is being taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Former {
+    /// Of people and their tools.
+    People,
+    /// Of another bundle, by its full name.
+    Bundle(String),
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -56,6 +77,8 @@ pub struct Inventory {
     pub installed: bool,
     /// The variant that was last begun.
     pub variant: Option<Digest>,
+    /// Who applies, reads and deletes; `None`: the spoke itself.
+    pub account: Option<ServiceAccount>,
     /// Its objects.
     pub objects: BTreeMap<Identity, Tracked>,
 }
@@ -67,6 +90,8 @@ struct Record {
     bundle: String,
     installed: bool,
     variant: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    account: Option<ServiceAccount>,
     objects: Vec<Line>,
 }
 
@@ -100,6 +125,7 @@ impl Inventory {
             bundle: bundle.into(),
             installed: self.installed,
             variant: self.variant,
+            account: self.account.clone(),
             objects: self.objects.iter().map(line).collect(),
         };
         // Writing plain structs to memory has no way to fail; an empty record would not decode.
@@ -122,7 +148,12 @@ impl Inventory {
             return Err(unreadable(format!("format {} of {}", record.version, record.bundle)));
         }
         let objects = record.objects.into_iter().map(|line| (line.identity, line.tracked));
-        Ok(Self { installed: record.installed, variant: record.variant, objects: objects.collect() })
+        Ok(Self {
+            installed: record.installed,
+            variant: record.variant,
+            account: record.account,
+            objects: objects.collect(),
+        })
     }
 }
 
@@ -145,10 +176,13 @@ mod tests {
             order: -1,
             finished: Some(true),
             awaits_status: true,
+            wishes: Wishes { create_only: true, ..Wishes::default() },
+            former: Some(Former::Bundle("main/old".into())),
         };
         let inventory = Inventory {
             installed: true,
             variant: Some(Digest::of(b"v")),
+            account: Some(ServiceAccount { namespace: "shop".into(), name: "deployer".into() }),
             objects: BTreeMap::from([(identity, tracked)]),
         };
         let bytes = inventory.encode("main/web");

@@ -3,12 +3,15 @@
 //! Pure: no tokio, clock, file, network or randomness. Time comes in as a value.
 
 pub mod agent;
+mod claim;
 pub mod contents;
 pub mod diff;
 pub mod health;
+mod ignore;
 pub mod inbox;
 pub mod inventory;
 pub mod ledger;
+mod managed;
 pub mod order;
 pub mod owner;
 pub mod pack;
@@ -17,6 +20,7 @@ pub mod prune;
 pub mod report;
 pub mod retry;
 mod rival;
+mod scaler;
 mod secret;
 pub mod target;
 pub mod unpack;

@@ -3,6 +3,8 @@
 //! Namespaces, then CRDs, then everything else by its `drover.dev/order` and, within one number,
 //! by kind as Helm and kubectl order them, then webhook configurations.
 
+use std::collections::BTreeSet;
+
 use proto_model::{GroupKind, Identity, object};
 use serde_json::Value as Json;
 
@@ -61,18 +63,40 @@ pub fn number(manifest: &Json) -> Result<i32, String> {
     Ok(0)
 }
 
-/// Whether an object of this kind may be deleted and made anew where a field can't be changed.
+/// Services that a webhook configuration calls, as namespace and name: until they answer it would refuse what it is
+/// asked about.
 #[must_use]
-pub fn is_recreated(kind: &GroupKind) -> bool {
-    kind.is("batch", "Job")
-        || kind.is("rbac.authorization.k8s.io", "RoleBinding")
-        || kind.is("rbac.authorization.k8s.io", "ClusterRoleBinding")
+pub fn called_services(kind: &GroupKind, manifest: &Json) -> Vec<(String, String)> {
+    if kind.group != "admissionregistration.k8s.io" {
+        return Vec::new();
+    }
+    let webhooks = manifest.get("webhooks").and_then(Json::as_array).into_iter().flatten();
+    let text = |service: &Json, key: &str| service.get(key).and_then(Json::as_str).map(str::to_owned);
+    let called = webhooks.filter_map(|webhook| {
+        let service = webhook.pointer("/clientConfig/service")?;
+        Some((text(service, "namespace")?, text(service, "name")?))
+    });
+    called.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Whether an EndpointSlice has an endpoint that is ready.
+#[must_use]
+pub fn is_answered(slice: &Json) -> bool {
+    let endpoints = slice.get("endpoints").and_then(Json::as_array).into_iter().flatten();
+    // What says nothing is ready, as Kubernetes has it.
+    endpoints.into_iter().any(|one| one.pointer("/conditions/ready").and_then(Json::as_bool).unwrap_or(true))
 }
 
 /// Whether objects of this kind define other kinds.
 #[must_use]
 pub fn is_definition(kind: &GroupKind) -> bool {
     kind.is("apiextensions.k8s.io", "CustomResourceDefinition")
+}
+
+/// Whether objects of this kind bring other kinds by a server of their own.
+#[must_use]
+pub fn is_api_service(kind: &GroupKind) -> bool {
+    kind.is("apiregistration.k8s.io", "APIService")
 }
 
 /// Whether an object may be refused for no other reason than that a change of `other`, which is
@@ -201,6 +225,20 @@ mod tests {
         assert!(leans_on(&pod, &one("v1", "ServiceAccount", "shop", "a")));
         assert!(!leans_on(&pod, &one("v1", "ConfigMap", "shop", "c")));
         assert!(!leans_on(&one("apps/v1", "Deployment", "shop", "d"), &one("v1", "ServiceAccount", "shop", "a")));
+    }
+
+    #[test]
+    fn webhooks_name_the_services_that_they_call() {
+        let kind = GroupKind::of("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration");
+        let service = |name: &str| json!({"clientConfig": {"service": {"namespace": "n", "name": name}}});
+        let url = json!({"clientConfig": {"url": "https://example.com"}});
+        let manifest = json!({"webhooks": [service("b"), url, service("a"), service("b")]});
+        let all = called_services(&kind, &manifest);
+        assert_eq!(all, [("n".to_owned(), "a".to_owned()), ("n".to_owned(), "b".to_owned())]);
+        assert!(called_services(&GroupKind::of("v1", "ConfigMap"), &manifest).is_empty());
+        assert!(is_answered(&json!({"endpoints": [{"conditions": {"ready": false}}, {"conditions": {}}]})));
+        assert!(!is_answered(&json!({"endpoints": [{"conditions": {"ready": false}}]})));
+        assert!(!is_answered(&json!({"endpoints": null})));
     }
 
     #[test]

@@ -123,6 +123,7 @@ mod tests {
                 .collect(),
             managed: BTreeMap::new(),
             hands_off: false,
+            scaled: false,
             has_status: false,
             object: None,
         }

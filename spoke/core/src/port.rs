@@ -13,6 +13,7 @@ use proto_model::{Digest, GroupKind, Identity, wishes};
 use serde_json::Value as Json;
 
 pub use crate::contents::Contents;
+use crate::scaler;
 
 /// Label on every object that Drover owns: a hash of hub id, source and bundle, 16 hexadecimal
 /// digits.
@@ -216,6 +217,8 @@ pub struct Live {
     pub managed: BTreeMap<String, Digest>,
     /// Whether somebody asked, on the object, that hands are kept off it.
     pub hands_off: bool,
+    /// Whether something that scales set its replicas.
+    pub scaled: bool,
     /// Whether its kind has a status subresource, which a controller writes. Told by answers to
     /// Get and Apply; `false` from watches and lists.
     pub has_status: bool,
@@ -240,6 +243,7 @@ impl Live {
             owners: marks.and_then(Json::as_str).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             managed: managed(metadata),
             hands_off: wishes::is_hands_off(metadata),
+            scaled: scaler::has_set(metadata),
             has_status: false,
             object,
         }

@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use proto_model::{GroupKind, Identity, Permit, assign};
+use proto_model::wishes::{Prune, Replace};
+use proto_model::{GroupKind, Identity, Permit, Wishes, assign};
 
 use crate::contents::Contents;
 use crate::inventory::Tracked;
-use crate::order;
 use crate::owner::{self, Owner, Ownership};
 use crate::port::Live;
 
@@ -34,6 +34,18 @@ pub enum Warrant<'a> {
     Recreate,
 }
 
+/// What a deletion may not do, whoever asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Others<'a> {
+    /// A bundle of this cluster that still needs it: another claimant of a shared kind, or the
+    /// owner of something that lives in it.
+    pub needed_by: Option<&'a str>,
+    /// Whether that bundle claims the object itself.
+    pub is_claimed: bool,
+    /// A bundle of this cluster that wants the object: it is handed over, never deleted.
+    pub heir: Option<&'a str>,
+}
+
 /// An object that shall go.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -47,11 +59,10 @@ pub struct Request<'a> {
     pub live: Option<&'a Live>,
     /// By what right.
     pub warrant: Warrant<'a>,
-    /// A bundle of this cluster that still needs it: another claimant of a shared kind, or the
-    /// owner of something that lives in it.
-    pub needed_by: Option<&'a str>,
-    /// Whether that bundle claims the object itself.
-    pub is_claimed: bool,
+    /// What it asks for, as it is wanted or was applied.
+    pub wishes: Wishes,
+    /// Who else has to do with it.
+    pub others: Others<'a>,
     /// What a namespace or a definition would take along, looked up just now; `None`: not yet.
     pub contents: Option<&'a Contents>,
 }
@@ -72,6 +83,8 @@ pub enum Verdict {
     Gone,
     /// It is not ours (any more): it leaves the inventory and stays in the cluster.
     Release,
+    /// It asks to be kept: our marks are taken off, and it stays.
+    Keep,
     /// Not now, and why.
     Wait(String),
     /// Not with this assignment, and why.
@@ -91,13 +104,31 @@ pub fn judge(request: &Request<'_>) -> Verdict {
     if !is_recorded || owner::ownership(live, request.owner) != Ownership::Ours {
         return Verdict::Release;
     }
-    if let Some(bundle) = request.needed_by {
-        if request.is_claimed {
+    let Others { needed_by, is_claimed, heir } = request.others;
+    if let Some(bundle) = heir {
+        return Verdict::Wait(format!("goes over to bundle {bundle}, which has not taken it yet"));
+    }
+    if let Some(bundle) = needed_by {
+        if is_claimed {
             return Verdict::Release;
         }
         return Verdict::Wait(format!("is still needed by objects of bundle {bundle}"));
     }
+    if live.hands_off {
+        return Verdict::Wait(HANDS_OFF.into());
+    }
     let kind = &request.identity.kind;
+    let is_recreated = request.warrant == Warrant::Recreate;
+    match careful(&request.wishes, live) {
+        Prune::Keep if is_recreated => return Verdict::Refuse("asks to be kept, and can't be changed as it is".into()),
+        Prune::Keep => return Verdict::Keep,
+        Prune::Confirm if !is_confirmed(&request.warrant) => {
+            return Verdict::Refuse(
+                "asks for somebody's word before it goes: `drover rollout approve BUNDLE --deletions`".into(),
+            );
+        }
+        _ => {}
+    }
     match request.warrant {
         Warrant::Complete { is_named: true, .. } => {
             return Verdict::Refuse("is named by the variant".into());
@@ -110,7 +141,7 @@ pub fn judge(request: &Request<'_>) -> Verdict {
                 return Verdict::Refuse("the assignment lets nothing go".into());
             }
         }
-        Warrant::Recreate if !order::is_recreated(kind) => {
+        Warrant::Recreate if request.wishes.replacing(kind) == Replace::Never => {
             return Verdict::Refuse(format!("{kind} is not made anew"));
         }
         Warrant::Recreate => {}
@@ -119,6 +150,22 @@ pub fn judge(request: &Request<'_>) -> Verdict {
         None if kind.is_shared() => Verdict::Survey,
         Some(contents) if !contents.is_empty() => Verdict::Wait(contents.say()),
         _ => Verdict::Delete { uid: live.uid.clone(), resource_version: live.resource_version.clone() },
+    }
+}
+
+/// Why nothing is done to an object on which somebody asked for it.
+pub const HANDS_OFF: &str = "is left alone, as its annotation drover.dev/reconcile: disabled asks";
+
+/// What it asks for when it shall go: where Git and the live object differ, the more careful word counts.
+fn careful(wishes: &Wishes, live: &Live) -> Prune {
+    let on_it = live.object.as_ref().map_or(Prune::Delete, |object| Wishes::read_live(object).prune);
+    wishes.prune.max(on_it)
+}
+
+fn is_confirmed(warrant: &Warrant<'_>) -> bool {
+    match warrant {
+        Warrant::Complete { permit, .. } | Warrant::Tombstone { permit } => permit.confirmed,
+        Warrant::Recreate => false,
     }
 }
 
@@ -170,8 +217,8 @@ mod tests {
         live: Option<Live>,
         permit: Permit,
         is_named: bool,
-        needed_by: Option<&'static str>,
-        is_claimed: bool,
+        wishes: Wishes,
+        others: Others<'static>,
         contents: Option<Contents>,
     }
 
@@ -187,6 +234,7 @@ mod tests {
             owners: vec![OwnerMark { hub: "h".into(), bundle: "main/web".into(), incarnation: 1 }],
             managed: BTreeMap::new(),
             hands_off: false,
+            scaled: false,
             has_status: false,
             object: None,
         };
@@ -196,8 +244,8 @@ mod tests {
             live: Some(live),
             permit: Permit { deletions: 1, protected: BTreeSet::new(), ..Permit::default() },
             is_named: false,
-            needed_by: None,
-            is_claimed: false,
+            wishes: Wishes::default(),
+            others: Others::default(),
             contents: None,
         }
     }
@@ -209,8 +257,8 @@ mod tests {
             tracked: case.tracked.as_ref(),
             live: case.live.as_ref(),
             warrant: Warrant::Complete { is_named: case.is_named, permit: &case.permit },
-            needed_by: case.needed_by,
-            is_claimed: case.is_claimed,
+            wishes: case.wishes,
+            others: case.others,
             contents: case.contents.as_ref(),
         })
     }
@@ -259,9 +307,9 @@ mod tests {
     fn shared_objects_stay_for_those_who_need_them() {
         let mut shared = case("Namespace");
         shared.permit.protected.insert(shared.identity.kind.clone());
-        shared.needed_by = Some("main/db");
+        shared.others.needed_by = Some("main/db");
         assert!(matches!(judged(&shared), Verdict::Wait(_)));
-        shared.is_claimed = true;
+        shared.others.is_claimed = true;
         assert_eq!(judged(&shared), Verdict::Release);
     }
 
@@ -286,6 +334,40 @@ mod tests {
     }
 
     #[test]
+    fn what_asks_to_be_kept_or_confirmed_is() {
+        let mut kept = case("ConfigMap");
+        kept.wishes.prune = Prune::Keep;
+        assert_eq!(judged(&kept), Verdict::Keep);
+
+        let mut asking = case("ConfigMap");
+        asking.wishes.prune = Prune::Confirm;
+        assert!(matches!(judged(&asking), Verdict::Refuse(why) if why.contains("approve")));
+        asking.permit.confirmed = true;
+        assert!(matches!(judged(&asking), Verdict::Delete { .. }));
+
+        // Somebody asked on the live object itself.
+        let mut live = case("ConfigMap");
+        let annotated = serde_json::json!({"metadata": {"annotations": {"drover.dev/prune": "keep"}}});
+        if let Some(live) = &mut live.live {
+            live.object = Some(std::sync::Arc::new(annotated));
+        }
+        assert_eq!(judged(&live), Verdict::Keep);
+
+        let mut off = case("ConfigMap");
+        if let Some(live) = &mut off.live {
+            live.hands_off = true;
+        }
+        assert!(matches!(judged(&off), Verdict::Wait(why) if why.contains("reconcile")));
+    }
+
+    #[test]
+    fn what_another_bundle_wants_is_handed_over() {
+        let mut moved = case("ConfigMap");
+        moved.others.heir = Some("main/db");
+        assert!(matches!(judged(&moved), Verdict::Wait(why) if why.contains("main/db")));
+    }
+
+    #[test]
     fn the_permit_counts_before_the_first_goes() {
         let (one, two) = (case("ConfigMap").identity, case("Namespace").identity);
         let permit = Permit { deletions: 1, protected: BTreeSet::new(), ..Permit::default() };
@@ -303,8 +385,8 @@ mod tests {
             tracked: case.tracked.as_ref(),
             live: case.live.as_ref(),
             warrant: Warrant::Recreate,
-            needed_by: None,
-            is_claimed: false,
+            wishes: case.wishes,
+            others: case.others,
             contents: None,
         });
         assert!(matches!(verdict, Verdict::Refuse(_)));

@@ -2,6 +2,8 @@
 
 use serde_json::Value as Json;
 
+use crate::managed::value_at;
+
 // Longest name of a field manager that is shown, in characters; the API server's own limit.
 const NAME_CHARS_MAX: usize = proto_model::limits::FIELD_MANAGER_BYTES_MAX;
 
@@ -36,28 +38,6 @@ fn takes(theirs: &Json, ours: &Json, wanted: &Json) -> bool {
             mine => takes(field, mine.unwrap_or(&Json::Null), value),
         }
     })
-}
-
-/// What a manifest has at one step of a path of FieldsV1: `f:` a field, `k:` an item by its keys,
-/// `v:` an item by its value, `i:` by its place.
-fn value_at<'a>(value: &'a Json, step: &str) -> Option<&'a Json> {
-    let (how, which) = step.split_once(':')?;
-    let items = || value.as_array().into_iter().flatten();
-    match how {
-        "f" => value.get(which),
-        "i" => value.get(which.parse::<usize>().ok()?),
-        "v" => {
-            let wanted: Json = serde_json::from_str(which).ok()?;
-            items().find(|item| **item == wanted)
-        }
-        "k" => {
-            let keys: Json = serde_json::from_str(which).ok()?;
-            let keys = keys.as_object()?;
-            // A key that the manifest leaves out has its default.
-            items().find(|item| keys.iter().all(|(key, value)| item.get(key).is_none_or(|own| own == value)))
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]

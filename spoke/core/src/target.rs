@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto_model::bind;
 use proto_model::report::{ObjectProblem, cut};
-use proto_model::{Digest, GroupKind, Identity, Object, Variables, object};
+use proto_model::{Digest, GroupKind, Identity, Object, Variables, Wishes, object};
 use serde_json::Value as Json;
 
 use crate::order::{self, Stage};
 use crate::pack::Content;
 use crate::port::Kind;
+use crate::scaler;
 use crate::secret;
 
 /// Scopes of kinds as far as they are known: `true` for kinds that live in namespaces.
@@ -29,6 +30,11 @@ pub struct Target {
     pub order: i32,
     /// Digest of the bound object without marks.
     pub content: Digest,
+    /// What its annotations ask for.
+    pub wishes: Wishes,
+    /// Services that must have endpoints before it is made: those that a webhook configuration calls, as namespace and
+    /// name.
+    pub calls: Vec<(String, String)>,
 }
 
 /// What a bundle wants, as far as the kinds of its objects are known.
@@ -44,6 +50,8 @@ pub struct Wanted {
     pub brings: BTreeSet<String>,
     /// Kinds that the bundle defines, with the definition of each.
     pub defines: BTreeMap<GroupKind, Identity>,
+    /// What its autoscalers scale.
+    pub scales: BTreeSet<Identity>,
 }
 
 /// Binds all objects of a bundle, in the order of its variant, with namespaces filled in, the
@@ -85,7 +93,9 @@ pub fn bind_all(content: &Content, variables: &Variables, scopes: &Scopes) -> Re
             place(manifest, namespaced, variant.settings.namespace.as_deref());
         }
     }
-    bind::stamp(&mut bound, &was_bound);
+    if !variant.settings.keeps_pods {
+        bind::stamp(&mut bound, &was_bound);
+    }
     bound.iter_mut().for_each(secret::encode);
     Ok(bound)
 }
@@ -126,8 +136,18 @@ pub fn wanted(bound: &[Json], namespace: Option<&str>, scopes: &Scopes) -> Resul
         {
             wanted.defines.insert(kind, identity.clone());
         }
+        let wishes = match Wishes::read(manifest) {
+            Ok(wishes) => wishes,
+            Err(bad) => {
+                problem(Some(identity), bad.to_string());
+                continue;
+            }
+        };
+        wanted.scales.extend(scaler::target(&identity, manifest));
         let target = Target {
             index,
+            wishes,
+            calls: order::called_services(&identity.kind, manifest),
             version: kind.version,
             stage: Stage::of(&identity.kind, order),
             order,

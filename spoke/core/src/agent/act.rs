@@ -2,12 +2,14 @@
 
 use proto_model::assign::{Assignment, Entry};
 use proto_model::variant::{Dependency, Drift, Until};
-use proto_model::{Health, Identity, ObjectProblem, Sync, limits, name as names};
+use proto_model::{Health, Identity, ObjectProblem, Sync, limits};
 
 use super::Agent;
 use super::bundle::{Bundle, Plan, Ready, Slot, Trouble, holds_up};
 use super::done::Errand;
+use super::draft::{Draft, Then};
 use super::rehearse;
+use super::remove::Which;
 use crate::diff::{Sight, Verdict, Why};
 use crate::order::Stage;
 use crate::owner::{self, Ownership};
@@ -21,6 +23,10 @@ pub(super) enum Step {
     /// Ask what would come of applying it.
     Rehearse(Identity),
     Apply(Identity, Why),
+    /// Ask whether what it calls answers.
+    Await(Identity),
+    /// Look at it and take our marks off it.
+    Release(Identity),
     /// Look at it and delete it, if what is seen allows that.
     Remove(Identity),
 }
@@ -74,10 +80,11 @@ impl Agent {
         bundle.forget_mended();
         bundle.mind_statuses(self.now.mono_millis);
         bundle.is_pruning = bundle.slots.values().any(|slot| slot.target.is_none());
-        let mut steps = decide(bundle, &circumstances);
+        let (mut steps, comes_first) = decide(bundle, &circumstances);
         let may_prune = bundle.is_pruning && bundle.is_healthy();
-        if may_prune {
-            steps.extend(self.decide_removal(name, &assignment.permit));
+        if may_prune || comes_first {
+            let which = if may_prune { Which::All } else { Which::First };
+            steps.extend(self.decide_removal(name, &assignment.permit, which));
         }
         self.perform(name, steps);
         self.save_memory(name);
@@ -93,6 +100,8 @@ impl Agent {
                 Step::Remove(identity) => self.look(name, &identity, true),
                 Step::Rehearse(identity) => self.rehearse(name, &identity),
                 Step::Apply(identity, why) => self.apply(name, &identity, why),
+                Step::Await(identity) => self.ask_services(name, &identity, 0),
+                Step::Release(identity) => self.release(name, &identity),
             };
             if !is_started {
                 break;
@@ -150,7 +159,6 @@ impl Agent {
             self.dirty.insert(name.to_owned());
             return true;
         }
-        let manifest = self.marked_manifest(name, identity);
         let now = self.now.mono_millis;
         let Some(bundle) = self.bundles.get_mut(name) else {
             return true;
@@ -158,7 +166,7 @@ impl Agent {
         let Some(slot) = bundle.slots.get_mut(identity) else {
             return true;
         };
-        let (Some(manifest), Some(target)) = (manifest, &slot.target) else {
+        let Some(target) = &slot.target else {
             return true;
         };
         // Should the answer be lost, nobody knows any more what is there: what was applied before
@@ -174,21 +182,12 @@ impl Agent {
         if !slot.is_durable {
             return true;
         }
-        let errand = Errand::Apply {
-            bundle: name.to_owned(),
-            identity: identity.clone(),
-            bound: slot.bound,
-            version: target.version.clone(),
-            order: target.order,
-        };
-        if why == Why::Content {
-            bundle.is_begun = true;
-        } else {
-            slot.count_correction(now);
+        if why != Why::Missing && self.is_drafted(name, identity) {
+            self.draft(Draft { bundle: name.to_owned(), identity: identity.clone(), then: Then::Apply(why) });
+        } else if let Some(manifest) = self.marked_manifest(name, identity) {
+            self.send(name, identity, manifest, why);
         }
-        let manager = names::field_manager(name);
-        self.start_now(errand, Op::Apply { manifest, manager, dry_run: false });
-        self.mark_busy(name, identity, true)
+        true
     }
 
     /// Another bundle of this cluster that owns an object, is about to make it or, where nobody
@@ -210,7 +209,7 @@ impl Agent {
         self.bundles.iter().find_map(is_owner)
     }
 
-    fn mark_busy(&mut self, name: &str, identity: &Identity, is_started: bool) -> bool {
+    pub(super) fn mark_busy(&mut self, name: &str, identity: &Identity, is_started: bool) -> bool {
         if is_started && let Some(slot) = self.slot_mut(name, identity) {
             slot.is_busy = true;
         }
@@ -342,8 +341,8 @@ impl Agent {
     }
 }
 
-/// What to do about the objects that a bundle wants, in order.
-fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> Vec<Step> {
+/// What to do about the objects that a bundle wants, in order; and whether others must go first.
+fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> (Vec<Step>, bool) {
     let mut is_open = circumstances.is_open;
     let (mut steps, mut wake) = (Vec::new(), None);
     if is_open && !bundle.is_begun {
@@ -351,8 +350,11 @@ fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> Vec<Step> {
         is_open = rehearsal.is_over;
         (steps, wake) = (rehearsal.steps, rehearsal.wake);
     }
+    // What holds a port or a volume that its successor needs.
+    let comes_first = is_open && bundle.slots.values().any(Slot::goes_first);
+    is_open &= !comes_first;
     let Plan::Ready(ready) = &mut bundle.plan else {
-        return steps;
+        return (steps, comes_first);
     };
     let mut before: Option<Stage> = None;
     let (mut is_done, mut is_healthy) = (true, true);
@@ -366,8 +368,10 @@ fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> Vec<Step> {
             is_open &= is_done && (is_healthy || !target.stage.is_after_border(&before));
         }
         before = Some(target.stage);
-        is_done &= slot.is_applied() && !holds_up(identity, slot);
-        is_healthy &= slot.is_applied() && slot.health().0 == Health::Healthy;
+        // Whoever asked for hands off answers for what comes after.
+        let is_applied = slot.is_applied() || slot.is_hands_off();
+        is_done &= is_applied && !holds_up(identity, slot);
+        is_healthy &= is_applied && slot.health().0 == Health::Healthy;
         match decide_object(identity, slot, is_open, circumstances) {
             Next::Nothing => {}
             Next::At(at) => wake = Some(wake.map_or(at, |before| before.min(at))),
@@ -391,7 +395,7 @@ fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> Vec<Step> {
     if let Some(at) = wake {
         bundle.wake_at(at);
     }
-    steps
+    (steps, comes_first)
 }
 
 enum Next {
@@ -408,6 +412,9 @@ fn decide_object(identity: &Identity, slot: &Slot, is_open: bool, circumstances:
     if let Some(trouble) = slot.trouble.as_ref().filter(|one| one.retry_at > circumstances.now) {
         return Next::At(trouble.retry_at);
     }
+    if slot.is_hands_off() && !slot.look {
+        return Next::Nothing;
+    }
     let is_going = slot.verdict() == Verdict::Going;
     if slot.recreate && matches!(slot.sight, Sight::Live(_)) && !slot.look && !is_going {
         return Next::Step(Step::Remove(identity.clone()));
@@ -416,6 +423,9 @@ fn decide_object(identity: &Identity, slot: &Slot, is_open: bool, circumstances:
         // It was looked at and was still there; its watch may tell sooner that it is gone.
         Verdict::Going if slot.trouble.is_some() => Next::Step(Step::Look(identity.clone())),
         Verdict::Look if is_open || slot.tracked.uid.is_some() => Next::Step(Step::Look(identity.clone())),
+        Verdict::Apply(Why::Content) if is_open && slot.waits_for_services() => {
+            Next::Step(Step::Await(identity.clone()))
+        }
         Verdict::Apply(Why::Content) if is_open => Next::Step(Step::Apply(identity.clone(), Why::Content)),
         Verdict::Apply(why @ (Why::Drifted | Why::Missing)) if circumstances.drift == Drift::Correct => {
             let at = slot.correct_at(why, &identity.name);

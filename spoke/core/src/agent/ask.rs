@@ -48,9 +48,17 @@ pub(super) struct Asking {
 #[derive(Clone, Debug)]
 pub(super) struct Comparison {
     token: u64,
+    bundle: String,
     identity: Identity,
     /// The object as it is, once that was read.
     live: Option<Arc<Json>>,
+}
+
+impl Comparison {
+    /// The bundle that was asked about.
+    pub(super) fn bundle(&self) -> &str {
+        &self.bundle
+    }
 }
 
 impl Asking {
@@ -150,7 +158,7 @@ impl Agent {
                 continue;
             };
             let version = target.version.clone();
-            let comparison = Comparison { token, identity: identity.clone(), live: None };
+            let comparison = Comparison { token, bundle: name, identity: identity.clone(), live: None };
             self.start_now(Errand::Compare(comparison), Op::Get { identity, version });
             return;
         }
@@ -164,7 +172,7 @@ impl Agent {
     }
 
     pub(super) fn compared(&mut self, comparison: Comparison, outcome: Outcome) {
-        let Comparison { token, identity, live } = comparison;
+        let Comparison { token, identity, live, .. } = comparison;
         let Some(asking) = self.asking.as_mut().filter(|asking| asking.token == token) else {
             return;
         };
@@ -173,7 +181,7 @@ impl Agent {
             (None, Outcome::Got(None)) => asking.push(identity, Change::Missing),
             (None, Outcome::Got(Some(live))) => match self.rehearse_ours(&name, &identity, &live) {
                 Ok(Some(manifest)) => {
-                    let comparison = Comparison { token, identity, live: live.object };
+                    let comparison = Comparison { token, bundle: name.clone(), identity, live: live.object };
                     let op = Op::Apply { manifest, manager: names::field_manager(&name), dry_run: true };
                     self.start_now(Errand::Compare(comparison), op);
                     return;
@@ -203,7 +211,7 @@ impl Agent {
         let ownership = owner::ownership(live, self.owner(name));
         match owner::objection(&ownership, identity).filter(|_| !is_tracked) {
             Some(why) => Err(why),
-            None => Ok(self.marked_manifest(name, identity)),
+            None => Ok(self.sent(name, identity, live)),
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto_model::{Digest, GroupKind, Health, HealthCheck, Identity, ObjectProblem, Report, Sync, limits};
+use proto_model::variant::ServiceAccount;
+use proto_model::wishes::Prune;
+use proto_model::{Digest, GroupKind, Health, HealthCheck, Identity, ObjectProblem, Report, Sync, Wishes, limits};
 use serde_json::Value as Json;
 
 use crate::diff::{self, Sight, Verdict, Why};
@@ -21,6 +23,8 @@ pub(super) enum Attempt {
     Namespace,
     Look,
     Rehearse,
+    /// Asking whether what it calls answers.
+    Await,
     Apply,
     Delete,
 }
@@ -88,6 +92,12 @@ pub(super) struct Slot {
     pub(super) trouble: Option<Trouble>,
     /// A field can't be changed: delete and apply anew.
     pub(super) recreate: bool,
+    /// Somebody else's, to be made only where there is none: it is left as it was found.
+    pub(super) is_left: bool,
+    /// Whether an autoscaler that no bundle brings scales it, once that was looked up.
+    pub(super) is_scaled: Option<bool>,
+    /// Whether the services that it calls were seen to answer.
+    pub(super) is_answered: bool,
     /// When it was last put right, and how often in a row.
     pub(super) corrected_at: u64,
     pub(super) corrections: u32,
@@ -100,9 +110,25 @@ impl Slot {
         Self { tracked, is_durable, ..Self::default() }
     }
 
-    /// Whether what is wanted was applied.
+    /// Whether what is wanted was applied, or is made only once and there.
     pub(super) fn is_applied(&self) -> bool {
-        self.tracked.applied == Some(self.bound)
+        self.tracked.applied == Some(self.bound) || self.is_kept_as_made()
+    }
+
+    /// Whether it is there and, made once, is changed no more.
+    fn is_kept_as_made(&self) -> bool {
+        let is_made_once = self.target.as_ref().is_some_and(|target| target.wishes.create_only);
+        is_made_once && (self.is_left || (matches!(self.sight, Sight::Live(_)) && self.tracked.uid.is_some()))
+    }
+
+    /// Whether somebody asked, on the live object, that hands are kept off it.
+    pub(super) fn is_hands_off(&self) -> bool {
+        matches!(&self.sight, Sight::Live(seen) if seen.hands_off)
+    }
+
+    /// What its annotations ask for, as it is wanted; as it was applied where it is wanted no more.
+    pub(super) fn wishes(&self) -> &Wishes {
+        self.target.as_ref().map_or(&self.tracked.wishes, |target| &target.wishes)
     }
 
     /// Whether other content than what is wanted is known to be there.
@@ -111,20 +137,26 @@ impl Slot {
     }
 
     pub(super) fn verdict(&self) -> Verdict {
-        diff::verdict(self.bound, &self.tracked, &self.sight, self.look)
+        self.judged(self.look)
+    }
+
+    fn judged(&self, look: bool) -> Verdict {
+        match diff::verdict(self.bound, &self.tracked, &self.sight, look) {
+            Verdict::Look if self.is_left && !look => Verdict::Settled,
+            Verdict::Apply(Why::Content | Why::Drifted) if self.is_kept_as_made() => Verdict::Settled,
+            verdict => verdict,
+        }
     }
 
     /// Whether somebody changed or removed the object and it was not put right.
     pub(super) fn is_drifted(&self) -> bool {
-        matches!(
-            diff::verdict(self.bound, &self.tracked, &self.sight, false),
-            Verdict::Apply(Why::Drifted | Why::Missing)
-        )
+        matches!(self.judged(false), Verdict::Apply(Why::Drifted | Why::Missing))
     }
 
     /// The health that it shows, whatever was applied.
     pub(super) fn health(&self) -> (Health, &str) {
         match &self.sight {
+            _ if self.is_left => (Health::Healthy, ""),
             Sight::Unknown => (Health::Unknown, "was not seen since the spoke started"),
             Sight::Foreign => (Health::Degraded, ""),
             Sight::Live(_) if self.awaits_status() => {
@@ -183,6 +215,17 @@ impl Slot {
         self.contest = None;
     }
 
+    /// Whether it goes before the new objects come.
+    pub(super) fn goes_first(&self) -> bool {
+        self.target.is_none() && self.tracked.wishes.prune == Prune::First
+    }
+
+    /// Whether something that it calls must answer before it is made.
+    pub(super) fn waits_for_services(&self) -> bool {
+        let calls = self.target.as_ref().is_some_and(|target| !target.calls.is_empty());
+        calls && !self.is_answered && !self.exists()
+    }
+
     /// The stage in which it goes, in reverse.
     pub(super) fn removal_stage(&self, identity: &Identity) -> Stage {
         Stage::of(&identity.kind, self.tracked.order)
@@ -205,6 +248,8 @@ pub(super) struct Ready {
     pub(super) brings: BTreeSet<String>,
     /// Kinds that the bundle defines, with the definition of each.
     pub(super) defines: BTreeMap<GroupKind, Identity>,
+    /// What its autoscalers scale.
+    pub(super) scales: BTreeSet<Identity>,
     /// The bound objects, only while some of them are being applied.
     pub(super) bound: Option<Vec<Json>>,
 }
@@ -247,6 +292,8 @@ pub(super) struct Bundle {
     pub(super) installed: bool,
     /// The variant that was last begun.
     pub(super) variant: Option<Digest>,
+    /// Who applies, reads and deletes; `None`: the spoke itself.
+    pub(super) account: Option<ServiceAccount>,
     pub(super) slots: BTreeMap<Identity, Slot>,
     /// The health checks of its content.
     pub(super) checks: Arc<Checks>,
@@ -261,6 +308,8 @@ pub(super) struct Bundle {
     pub(super) may_remove: bool,
     /// Whether objects are still to be removed.
     pub(super) is_pruning: bool,
+    /// Bundles that want what this one shall let go; `None`: to be found out.
+    pub(super) heirs: Option<BTreeMap<Identity, String>>,
     /// What stops it as a whole, found at the last look.
     pub(super) problems: Vec<ObjectProblem>,
     pub(super) report: Option<Report>,
@@ -277,6 +326,7 @@ impl Bundle {
         Self {
             installed: inventory.installed,
             variant: inventory.variant,
+            account: inventory.account,
             slots: slots.map(|(identity, tracked)| (identity, Slot::of(tracked, true))).collect(),
             ..Self::default()
         }
@@ -285,7 +335,12 @@ impl Bundle {
     /// What must be durable of it.
     pub(super) fn inventory(&self) -> Inventory {
         let line = |(identity, slot): (&Identity, &Slot)| (identity.clone(), slot.tracked.clone());
-        Inventory { installed: self.installed, variant: self.variant, objects: self.slots.iter().map(line).collect() }
+        Inventory {
+            installed: self.installed,
+            variant: self.variant,
+            account: self.account.clone(),
+            objects: self.slots.iter().map(line).collect(),
+        }
     }
 
     /// The hub knows nothing of it any more: what it owns stays, and nothing is done about it.
@@ -295,6 +350,7 @@ impl Bundle {
         *self = Self {
             installed: self.installed,
             variant: self.variant,
+            account: self.account.clone(),
             slots: slots.collect(),
             unsaved_since: self.unsaved_since,
             ..Self::default()
@@ -410,5 +466,6 @@ impl Bundle {
 
 /// Whether the next stage must wait for this object although it is applied.
 pub(super) fn holds_up(identity: &Identity, slot: &Slot) -> bool {
-    order::is_definition(&identity.kind) && slot.health().0 != Health::Healthy
+    (order::is_definition(&identity.kind) || order::is_api_service(&identity.kind))
+        && slot.health().0 != Health::Healthy
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use proto_model::{Digest, Identity, limits, name as names};
+use proto_model::wishes::Replace;
+use proto_model::{Digest, Identity, Wishes, limits, name as names};
 
 use super::Agent;
 use super::ask::Comparison;
 use super::bundle::{Attempt, Trouble};
-use super::rehearse::Question;
+use super::draft::{Draft, Scaling};
+use super::rehearse::{Question, advised};
+use super::takeover::Adoption;
 use crate::diff::{Seen, Sight, Verdict};
 use crate::health::{self, Checks};
 use crate::order;
-use crate::owner;
+use crate::owner::{self, Ownership};
 use crate::port::{Failure, Kind, Live, Outcome, Reason};
 use crate::rival;
 
@@ -26,7 +29,37 @@ pub(super) enum Errand {
     Survey { bundle: String, live: Box<Live> },
     Rehearse(Question),
     Compare(Comparison),
-    Apply { bundle: String, identity: Identity, bound: Digest, version: String, order: i32 },
+    Apply { bundle: String, identity: Identity, bound: Digest, version: String, order: i32, wishes: Wishes },
+    Draft(Draft),
+    Scalers(Scaling),
+    Inherit(Draft),
+    Adopt(Adoption),
+    Release { bundle: String, identity: Identity },
+    Released { bundle: String, identity: Identity },
+    Services { bundle: String, identity: Identity, place: usize },
+}
+
+impl Errand {
+    /// The bundle that it is for.
+    pub(super) fn bundle(&self) -> Option<&str> {
+        match self {
+            Self::Discover { .. } => None,
+            Self::Namespace { bundle }
+            | Self::Look { bundle, .. }
+            | Self::Remove { bundle, .. }
+            | Self::Delete { bundle, .. }
+            | Self::Survey { bundle, .. }
+            | Self::Apply { bundle, .. }
+            | Self::Release { bundle, .. }
+            | Self::Released { bundle, .. }
+            | Self::Services { bundle, .. } => Some(bundle),
+            Self::Rehearse(question) => Some(&question.bundle),
+            Self::Compare(comparison) => Some(comparison.bundle()),
+            Self::Draft(draft) | Self::Inherit(draft) => Some(&draft.bundle),
+            Self::Scalers(scaling) => Some(scaling.bundle()),
+            Self::Adopt(adoption) => Some(&adoption.bundle),
+        }
+    }
 }
 
 // After this many answers that a kind does not exist, its objects do not either.
@@ -38,37 +71,40 @@ impl Agent {
         let Some(errand) = self.errands.remove(&id) else {
             return;
         };
+        // An ask of the hub changes nothing of the bundle.
+        if let Some(bundle) = errand.bundle().filter(|_| !matches!(errand, Errand::Compare(_))) {
+            self.dirty.insert(bundle.to_owned());
+        }
         match errand {
             Errand::Discover { kind, before } => self.discovered(&kind, before, outcome),
             Errand::Namespace { bundle } => self.namespace_ensured(&bundle, outcome),
             Errand::Look { bundle, identity } => {
-                self.dirty.insert(bundle.clone());
                 self.looked(&bundle, &identity, outcome);
             }
             Errand::Remove { bundle, identity } => {
-                self.dirty.insert(bundle.clone());
                 if let Some(live) = self.looked(&bundle, &identity, outcome) {
                     self.remove(&bundle, &identity, Some(&live), None);
                 }
             }
-            Errand::Delete { bundle, identity } => {
-                self.dirty.insert(bundle.clone());
-                self.deleted(&bundle, &identity, outcome);
-            }
-            Errand::Survey { bundle, live } => {
-                self.dirty.insert(bundle.clone());
-                self.surveyed(&bundle, &live, outcome);
-            }
+            Errand::Delete { bundle, identity } => self.deleted(&bundle, &identity, outcome),
+            Errand::Survey { bundle, live } => self.surveyed(&bundle, &live, outcome),
             Errand::Compare(comparison) => self.compared(comparison, outcome),
-            Errand::Rehearse(question) => {
-                self.dirty.insert(question.bundle.clone());
-                self.rehearsed(question, outcome);
-            }
-            Errand::Apply { bundle, identity, bound, version, order } => {
-                self.dirty.insert(bundle.clone());
-                let order = Applied { bound, version, order };
+            Errand::Rehearse(question) => self.rehearsed(question, outcome),
+            Errand::Apply { bundle, identity, bound, version, order, wishes } => {
+                let order = Applied { bound, version, order, wishes };
                 self.applied(&bundle, &identity, order, outcome);
             }
+            Errand::Draft(draft) => self.drafted(draft, outcome),
+            Errand::Scalers(scaling) => self.scalers_listed(scaling, outcome),
+            Errand::Inherit(draft) => self.inherited(draft, outcome),
+            Errand::Adopt(adoption) => self.adopting(adoption, outcome),
+            Errand::Release { bundle, identity } => {
+                if let Some(live) = self.looked(&bundle, &identity, outcome) {
+                    self.take_marks_off(&bundle, &live);
+                }
+            }
+            Errand::Released { bundle, identity } => self.released(&bundle, &identity, outcome),
+            Errand::Services { bundle, identity, place } => self.services_listed(&bundle, &identity, place, outcome),
         }
     }
 
@@ -152,7 +188,7 @@ impl Agent {
     }
 
     /// Takes in what a look saw; gives the live object where it is the one that is tracked.
-    fn looked(&mut self, name: &str, identity: &Identity, outcome: Outcome) -> Option<Live> {
+    pub(super) fn looked(&mut self, name: &str, identity: &Identity, outcome: Outcome) -> Option<Live> {
         let live = match outcome {
             Outcome::Got(live) => live,
             other => {
@@ -164,6 +200,7 @@ impl Agent {
         let Some(live) = live else {
             let slot = self.free_slot(name, identity)?;
             slot.look = false;
+            slot.is_left = false;
             slot.sight = Sight::Absent;
             slot.trouble = slot.trouble.take().filter(|one| one.attempt == Attempt::Apply);
             if slot.target.is_none() {
@@ -182,13 +219,16 @@ impl Agent {
         let checks = self.checks(name);
         let slot = self.free_slot(name, identity)?;
         let is_tracked = slot.tracked.uid.as_ref() == Some(&live.uid);
-        let objection = if is_tracked { None } else { owner::objection(&ownership, identity) };
-        if let Some(message) = objection {
+        slot.is_left = false;
+        // What another bundle took over in the meantime is let go.
+        let is_handed_over = slot.target.is_none() && matches!(ownership, Ownership::OtherBundle(_));
+        if (!is_tracked && ownership != Ownership::Ours) || is_handed_over {
+            slot.look = false;
             if slot.target.is_none() {
                 self.drop_slot(name, identity);
-                return None;
+            } else {
+                self.meet(name, identity, &live, &ownership);
             }
-            slot.stand_back(message, &format!("{name}{identity}"), now);
             return None;
         }
         slot.look = false;
@@ -278,6 +318,8 @@ impl Agent {
         let is_new_to_watches = slot.tracked.uid.is_none() || slot.tracked.version != order.version;
         slot.tracked.version = order.version;
         slot.tracked.order = order.order;
+        slot.tracked.wishes = order.wishes;
+        let was_another_s = slot.tracked.former.take().is_some();
         slot.tracked.applied = Some(order.bound);
         slot.tracked.managed = live.managed.get(&manager).copied();
         slot.tracked.uid = Some(live.uid.clone());
@@ -296,6 +338,9 @@ impl Agent {
         }
         self.watches_changed |= is_new_to_watches;
         self.maybe_kick(identity, !was_healthy && is_healthy);
+        if was_another_s {
+            self.tell_former_owners(name, identity);
+        }
     }
 
     fn apply_failed(&mut self, name: &str, identity: &Identity, failure: Failure) {
@@ -315,7 +360,7 @@ impl Agent {
             && is_update
             && slot.tracked.uid.is_some()
             && !slot.recreate
-            && order::is_recreated(&identity.kind)
+            && slot.wishes().replacing(&identity.kind) != Replace::Never
         {
             // A field of it can't be changed: it is deleted and made anew.
             slot.recreate = true;
@@ -323,13 +368,14 @@ impl Agent {
             return;
         }
         let before = slot.trouble.take();
+        let failure = Failure { message: advised(&failure), ..failure };
         slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Apply, &failure, &seed, now));
         if failure.reason == Reason::Conflict {
             slot.look = true;
         }
     }
 
-    fn checks(&self, name: &str) -> Arc<Checks> {
+    pub(super) fn checks(&self, name: &str) -> Arc<Checks> {
         self.bundles.get(name).map(|bundle| Arc::clone(&bundle.checks)).unwrap_or_default()
     }
 
@@ -373,6 +419,7 @@ struct Applied {
     bound: Digest,
     version: String,
     order: i32,
+    wishes: Wishes,
 }
 
 impl super::bundle::Slot {

@@ -16,14 +16,18 @@ mod act;
 mod ask;
 mod bundle;
 mod done;
+mod draft;
 mod observe;
 mod plan;
 mod rehearse;
+mod release;
 mod remove;
+mod services;
 mod session;
 mod start;
 mod status;
 mod store;
+mod takeover;
 mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -329,6 +333,11 @@ impl Agent {
     /// Starts a request that follows from an answer, in the place of what was answered.
     fn start_now(&mut self, errand: Errand, op: Op) {
         self.next_id += 1;
+        let account = errand.bundle().and_then(|name| self.bundles.get(name)).and_then(|bundle| bundle.account.clone());
+        let op = match account {
+            Some(account) => Op::As(account, Box::new(op)),
+            None => op,
+        };
         self.errands.insert(self.next_id, errand);
         self.out.push(Effect::Execute { id: self.next_id, op });
     }

@@ -24,6 +24,19 @@ impl Agent {
     }
 
     fn plan(&mut self, name: &str) {
+        if self.is_to_be_planned(name) {
+            self.forget_heirs();
+            self.make_plan(name);
+        }
+    }
+
+    fn is_to_be_planned(&self, name: &str) -> bool {
+        matches!(self.ledger.entries.get(name), Some(Entry::Run(_)))
+            && self.contents.contains_key(name)
+            && self.bundles.get(name).is_some_and(|bundle| matches!(bundle.plan, Plan::None))
+    }
+
+    fn make_plan(&mut self, name: &str) {
         let Some(Entry::Run(assignment)) = self.ledger.entries.get(name) else {
             return;
         };
@@ -33,11 +46,13 @@ impl Agent {
         let Some(bundle) = self.bundles.get_mut(name) else {
             return;
         };
-        if !matches!(bundle.plan, Plan::None) {
-            return;
+        let settings = &content.variant().settings;
+        self.watches_changed |= bundle.take_checks(&settings.health);
+        if bundle.account != settings.service_account {
+            bundle.account.clone_from(&settings.service_account);
+            bundle.unsaved(self.now.mono_millis);
         }
-        self.watches_changed |= bundle.take_checks(&content.variant().settings.health);
-        let namespace = content.variant().settings.namespace.as_deref();
+        let namespace = settings.namespace.as_deref();
         let planned = target::bind_all(content, &assignment.variables, &self.scopes)
             .and_then(|bound| target::wanted(&bound, namespace, &self.scopes).map(|wanted| (bound, wanted)));
         match planned {
@@ -67,12 +82,16 @@ impl Agent {
                 continue;
             };
             let Some(target) = &slot.target else { continue };
-            let bound = Digest::of_parts([&target.content.0[..], marks.0.as_bytes(), marks.1.as_bytes()]);
+            // What is made only once is the same whatever it says.
+            let content = if target.wishes.create_only { Digest::default() } else { target.content };
+            let bound = Digest::of_parts([&content.0[..], marks.0.as_bytes(), marks.1.as_bytes()]);
             if bound != slot.bound {
                 slot.bound = bound;
                 slot.trouble = None;
                 slot.recreate = false;
                 slot.is_rehearsed = false;
+                slot.is_left = false;
+                slot.is_answered = false;
                 slot.corrections = 0;
                 self.dirty.insert(name.to_owned());
             }
@@ -176,6 +195,7 @@ fn want(bundle: &mut Bundle, wanted: Wanted, bound: Vec<Json>, now: u64) {
         namespace: wanted.namespace,
         brings: wanted.brings,
         defines: wanted.defines,
+        scales: wanted.scales,
         bound: Some(bound),
         ..Ready::default()
     });

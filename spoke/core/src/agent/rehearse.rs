@@ -5,6 +5,7 @@
 //! there yet, and an answer counts as a refusal only where nothing that comes before the object
 //! explains it. Once the first write was made, the writes themselves tell.
 
+use proto_model::wishes::Replace;
 use proto_model::{Digest, Identity, limits, name as names};
 use serde_json::Value as Json;
 
@@ -12,6 +13,7 @@ use super::Agent;
 use super::act::Step;
 use super::bundle::{Attempt, Bundle, Plan, Slot, Trouble};
 use super::done::{Errand, failure_of};
+use super::draft::{Draft, Then};
 use crate::diff::{Sight, Verdict, Why};
 use crate::order;
 use crate::owner;
@@ -151,14 +153,20 @@ impl Agent {
         if !self.has_turn(name) {
             return false;
         }
-        let manifest = self.marked_manifest(name, identity);
-        let (Some(manifest), Some(slot)) = (manifest, self.slot_mut(name, identity)) else {
-            return true;
-        };
+        if self.is_drafted(name, identity) {
+            self.draft(Draft { bundle: name.to_owned(), identity: identity.clone(), then: Then::Rehearse });
+        } else if let Some(manifest) = self.marked_manifest(name, identity) {
+            self.rehearse_manifest(name, identity, manifest);
+        }
+        true
+    }
+
+    /// Asks what would come of applying a manifest.
+    pub(super) fn rehearse_manifest(&mut self, name: &str, identity: &Identity, manifest: Json) {
+        let Some(slot) = self.slot_mut(name, identity) else { return };
         let question =
             Question { bundle: name.to_owned(), identity: identity.clone(), bound: slot.bound, is_anew: false };
         self.ask_dry(question, manifest);
-        true
     }
 
     fn ask_dry(&mut self, question: Question, manifest: Json) {
@@ -180,7 +188,8 @@ impl Agent {
             return;
         }
         let attempts = slot.trouble.as_ref().map_or(0, |trouble| trouble.attempts);
-        let may_be_made_anew = !is_anew && slot.tracked.uid.is_some() && order::is_recreated(&identity.kind);
+        let may_be_made_anew =
+            !is_anew && slot.tracked.uid.is_some() && slot.wishes().replacing(&identity.kind) != Replace::Never;
         let is_nowhere = matches!(&outcome, Outcome::Failed(failure) if failure.reason == Reason::NoSuchNamespace);
         let answer = read(outcome, may_be_made_anew, attempts);
         match answer {
@@ -189,7 +198,7 @@ impl Agent {
             Answer::Fine => self.clear(name, identity),
             Answer::Anew => self.ask_anew(&question),
             Answer::Refused(mut failure) => {
-                failure.message = format!("refused beforehand, in a dry-run: {}", failure.message);
+                failure.message = format!("refused beforehand, in a dry-run: {}", advised(&failure));
                 self.not_rehearsed(name, identity, &failure, now);
             }
             Answer::None(failure) => self.not_rehearsed(name, identity, &failure, now),
@@ -256,6 +265,16 @@ impl Agent {
         owner::mark(&mut manifest, &label, &annotation);
         Some(manifest)
     }
+}
+
+/// What a refusal says, and where there is a way out, which.
+pub(super) fn advised(failure: &Failure) -> String {
+    let message = &failure.message;
+    let cannot_change = ["immutable", "may not change", "updates to", "can not be changed"];
+    if failure.reason == Reason::Invalid && cannot_change.iter().any(|words| message.contains(words)) {
+        return format!("{message}; annotate it drover.dev/replace: recreate to have it made anew");
+    }
+    message.clone()
 }
 
 fn read(outcome: Outcome, may_be_made_anew: bool, attempts: u32) -> Answer {

@@ -1,9 +1,11 @@
 //! Taking objects away: those that a variant no longer names, those of a bundle that goes, and
 //! those that must be made anew. Every deletion passes `prune::judge`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proto_model::assign::Entry;
+use proto_model::wishes::{Prune, Replace};
 use proto_model::{Identity, ObjectProblem, Permit};
 
 use super::Agent;
@@ -14,7 +16,7 @@ use crate::contents::Contents;
 use crate::diff::Sight;
 use crate::order;
 use crate::port::{Live, Op, Outcome};
-use crate::prune::{self, Request, Verdict, Warrant};
+use crate::prune::{self, Others, Request, Verdict, Warrant};
 
 impl Agent {
     /// Takes a whole bundle away.
@@ -33,36 +35,57 @@ impl Agent {
         if is_changed {
             let shared = bundle.slots.keys().filter(|identity| identity.kind.is_shared());
             self.claims_changed.extend(shared.cloned());
+            self.forget_heirs();
         }
-        let steps = self.decide_removal(name, permit);
+        let steps = self.decide_removal(name, permit, Which::All);
         self.perform(name, steps);
         self.summarize(name);
     }
 
     /// What to do about the objects that shall go: first all of them are resolved, then the permit
-    /// is asked once for all, then they go stage by stage, in reverse.
-    pub(super) fn decide_removal(&mut self, name: &str, permit: &Permit) -> Vec<Step> {
+    /// is asked once for all, then they go stage by stage, in reverse. What stays only loses our marks, and what
+    /// another bundle wants waits for it.
+    pub(super) fn decide_removal(&mut self, name: &str, permit: &Permit, which: Which) -> Vec<Step> {
         self.release_claimed(name);
+        self.find_heirs(name);
         let (now, steps_max) = (self.now.mono_millis, self.steps_max());
         let Some(bundle) = self.bundles.get_mut(name) else {
             return Vec::new();
         };
+        let is_tombstone = matches!(self.ledger.entries.get(name), Some(Entry::Remove(_)));
+        let is_orphan = is_tombstone && permit.orphan;
         bundle.is_pruning = bundle.slots.values().any(|slot| slot.target.is_none());
         let mut wake = None;
         let mut steps = Vec::new();
         let mut are_resolved = true;
         let mut stage = None;
-        for (identity, slot) in bundle.slots.iter().filter(|(_, slot)| slot.target.is_none()) {
+        let heirs = bundle.heirs.take().unwrap_or_default();
+        for (identity, slot) in bundle.slots.iter_mut().filter(|(_, slot)| which.is_about(slot)) {
             let is_known = matches!(slot.sight, Sight::Live(_)) && slot.tracked.uid.is_some();
-            are_resolved &= is_known;
-            stage = stage.max(Some(slot.removal_stage(identity)));
+            let fate = Fate::of(slot, heirs.get(identity), is_orphan);
+            if fate == Fate::Delete {
+                are_resolved &= is_known;
+                stage = stage.max(Some(slot.removal_stage(identity)));
+            }
+            // The heir tells when it has it; it is only looked at once in a while.
+            if let Fate::HandOver(heir) = &fate
+                && !slot.look
+                && slot.trouble.as_ref().is_none_or(|trouble| trouble.retry_at <= now)
+            {
+                let message = format!("goes over to bundle {heir}, which has not taken it yet");
+                slot.look = slot.trouble.is_some();
+                slot.trouble = Some(Trouble::stated(None, Attempt::Delete, message, true, &identity.name, now));
+                slot.trouble.iter_mut().for_each(|trouble| trouble.is_final = false);
+            }
             if slot.is_busy || steps.len() >= steps_max {
                 continue;
             }
             match slot.trouble.as_ref().filter(|trouble| trouble.retry_at > now) {
+                Some(_) if slot.look && matches!(fate, Fate::HandOver(_)) => steps.push(Step::Look(identity.clone())),
                 Some(trouble) => {
                     wake = Some(wake.map_or(trouble.retry_at, |at: u64| at.min(trouble.retry_at)));
                 }
+                None if fate == Fate::Keep && !slot.is_hands_off() => steps.push(Step::Release(identity.clone())),
                 None if slot.look || !is_known => steps.push(Step::Look(identity.clone())),
                 None => {}
             }
@@ -70,29 +93,50 @@ impl Agent {
         if let Some(at) = wake {
             bundle.wake_at(at);
         }
-        if !are_resolved || !bundle.is_pruning {
-            return steps;
-        }
-        match allowed(bundle, permit) {
-            Ok(()) => bundle.may_remove = true,
-            Err(message) => {
-                bundle.problems.push(ObjectProblem { object: None, is_final: true, message });
+        if are_resolved && stage.is_some() {
+            match allowed(bundle, permit, which, &heirs, is_orphan) {
+                Ok(()) => {
+                    bundle.may_remove = true;
+                    let is_turn = |identity: &Identity, slot: &Slot| {
+                        which.is_about(slot)
+                            && Fate::of(slot, heirs.get(identity), is_orphan) == Fate::Delete
+                            && Some(slot.removal_stage(identity)) == stage
+                    };
+                    deletions(bundle, is_turn, now, steps_max, &mut steps);
+                }
                 // Looking is no deletion: what is gone already counts no more.
-                return steps;
+                Err(message) => bundle.problems.push(ObjectProblem { object: None, is_final: true, message }),
             }
         }
-        for (identity, slot) in &bundle.slots {
-            let is_turn = slot.target.is_none() && Some(slot.removal_stage(identity)) == stage;
-            let is_waiting = slot.trouble.as_ref().is_some_and(|trouble| trouble.retry_at > now);
-            if !is_turn || slot.is_busy || is_waiting || slot.look || steps.len() >= steps_max {
-                continue;
-            }
-            let is_going = matches!(&slot.sight, Sight::Live(seen) if seen.deleting.is_some());
-            // What is going is only looked at; its watch tells when it is gone.
-            let step = if is_going { Step::Look } else { Step::Remove };
-            steps.push(step(identity.clone()));
-        }
+        bundle.heirs = Some(heirs);
         steps
+    }
+
+    /// Finds the bundles that want what this one shall let go, unless that is known.
+    fn find_heirs(&mut self, name: &str) {
+        let Some(bundle) = self.bundles.get(name).filter(|bundle| bundle.heirs.is_none()) else {
+            return;
+        };
+        let going = bundle.slots.iter().filter(|(_, slot)| slot.target.is_none());
+        let heirs = going.filter_map(|(identity, _)| Some((identity.clone(), self.heir(name, identity)?.to_owned())));
+        let heirs: BTreeMap<Identity, String> = heirs.collect();
+        let now = self.now.mono_millis;
+        for (identity, heir) in &heirs {
+            // It may have been refused while it was wanted here.
+            let slot = self.slot_mut(heir, identity).filter(|slot| slot.sight == Sight::Foreign);
+            if let Some(trouble) = slot.and_then(|slot| slot.trouble.as_mut()) {
+                trouble.retry_at = now;
+                self.dirty.insert(heir.clone());
+            }
+        }
+        if let Some(bundle) = self.bundles.get_mut(name) {
+            bundle.heirs = Some(heirs);
+        }
+    }
+
+    /// What bundles want has changed: who wants what others let go is found anew.
+    pub(super) fn forget_heirs(&mut self) {
+        self.bundles.values_mut().for_each(|bundle| bundle.heirs = None);
     }
 
     /// Shared objects that others claim leave the inventory and stay in the cluster.
@@ -177,7 +221,9 @@ impl Agent {
                 slot.is_busy = true;
                 slot.trouble = None;
                 let version = slot.tracked.version.clone();
-                let op = Op::Delete { identity: identity.clone(), version, uid, resource_version, orphan: false };
+                // What it owns stays for its successor, where there is one and it asks for that.
+                let orphan = slot.recreate && slot.wishes().replacing(&identity.kind) == Replace::Orphan;
+                let op = Op::Delete { identity: identity.clone(), version, uid, resource_version, orphan };
                 let errand = Errand::Delete { bundle: name.to_owned(), identity: identity.clone() };
                 self.start_now(errand, op);
             }
@@ -191,6 +237,11 @@ impl Agent {
                     // To be made anew: a look says whether it is gone or somebody else's.
                     slot.look = true;
                     slot.recreate = false;
+                }
+            }
+            Some(Verdict::Keep) => {
+                if let Some(live) = live {
+                    self.take_marks_off(name, live);
                 }
             }
             Some(Verdict::Wait(message)) => self.refuse(name, identity, message, false, now),
@@ -210,8 +261,7 @@ impl Agent {
         };
         slot.is_busy = true;
         let op = Op::Contents { of: live.identity.clone(), inventoried: Arc::new(inventoried) };
-        // Only who it is and whose matters to the next question.
-        let live = Box::new(Live { object: None, ..live.clone() });
+        let live = Box::new(live.clone());
         self.start_now(Errand::Survey { bundle: name.to_owned(), live }, op);
     }
 
@@ -247,14 +297,20 @@ impl Agent {
             Entry::Remove(permit) => Warrant::Tombstone { permit },
         };
         let needed = self.needed_by(name, identity);
+        let heir = if slot.target.is_none() { self.heir(name, identity) } else { None };
+        let others = Others {
+            needed_by: needed.map(|(bundle, _)| bundle),
+            is_claimed: needed.is_some_and(|(_, is_claimed)| is_claimed),
+            heir,
+        };
         Some(prune::judge(&Request {
             owner: self.owner(name),
             identity,
             tracked: Some(&slot.tracked),
             live,
             warrant,
-            needed_by: needed.map(|(bundle, _)| bundle),
-            is_claimed: needed.is_some_and(|(_, is_claimed)| is_claimed),
+            wishes: *slot.wishes(),
+            others,
             contents,
         }))
     }
@@ -316,8 +372,73 @@ impl Agent {
     }
 }
 
-/// Whether the permit lets everything go that is not on its way already.
-fn allowed(bundle: &Bundle, permit: &Permit) -> Result<(), String> {
-    let going = bundle.slots.iter().filter(|(_, slot)| slot.target.is_none());
+/// Which of the objects that shall go are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    All,
+    /// Those that go before the new ones come.
+    First,
+}
+
+impl Which {
+    fn is_about(self, slot: &Slot) -> bool {
+        match self {
+            Self::All => slot.target.is_none(),
+            Self::First => slot.goes_first(),
+        }
+    }
+}
+
+/// What becomes of an object that its bundle wants no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    Delete,
+    /// Our marks are taken off it, and it stays.
+    Keep,
+    /// This bundle takes it.
+    HandOver(String),
+}
+
+impl Fate {
+    fn of(slot: &Slot, heir: Option<&String>, is_orphan: bool) -> Self {
+        match heir {
+            Some(heir) => Self::HandOver(heir.clone()),
+            None if is_orphan || slot.tracked.wishes.prune == Prune::Keep => Self::Keep,
+            None => Self::Delete,
+        }
+    }
+}
+
+/// The deletions whose turn it is.
+fn deletions(
+    bundle: &Bundle,
+    is_turn: impl Fn(&Identity, &Slot) -> bool,
+    now: u64,
+    steps_max: usize,
+    steps: &mut Vec<Step>,
+) {
+    for (identity, slot) in &bundle.slots {
+        let is_waiting = slot.trouble.as_ref().is_some_and(|trouble| trouble.retry_at > now);
+        if steps.len() >= steps_max || slot.is_busy || is_waiting || slot.look || !is_turn(identity, slot) {
+            continue;
+        }
+        let is_going = matches!(&slot.sight, Sight::Live(seen) if seen.deleting.is_some());
+        // What is going is only looked at; its watch tells when it is gone.
+        let step = if is_going { Step::Look } else { Step::Remove };
+        steps.push(step(identity.clone()));
+    }
+}
+
+/// Whether the permit lets everything go that is to be deleted and not on its way already.
+fn allowed(
+    bundle: &Bundle,
+    permit: &Permit,
+    which: Which,
+    heirs: &BTreeMap<Identity, String>,
+    is_orphan: bool,
+) -> Result<(), String> {
+    let is_deleted =
+        |(identity, slot): &(&Identity, &Slot)| Fate::of(slot, heirs.get(*identity), is_orphan) == Fate::Delete;
+    let going = bundle.slots.iter().filter(|(_, slot)| which.is_about(slot)).filter(is_deleted);
     prune::allow(permit, going.map(|(identity, _)| identity))
 }

@@ -7,6 +7,8 @@ use proto_model::{Digest, Health, Report, Sync, Variables, limits};
 use super::bundle::{Bundle, Plan, Slot};
 use super::session::Sent;
 use super::{Agent, Effect};
+use crate::diff::Verdict;
+use crate::prune;
 use crate::report::{self, Circumstances, ObjectState, Summary};
 
 impl Agent {
@@ -160,14 +162,14 @@ fn object_state<'a>(identity: &'a proto_model::Identity, slot: &'a Slot, lost: O
     let contested = slot.contest.as_deref();
     let contested = contested.unwrap_or("is contested: somebody keeps changing it back; correction pauses");
     let trouble = slot.trouble.as_ref().map(|trouble| (&*trouble.message, trouble.is_final));
-    ObjectState {
-        identity,
-        is_applied: slot.is_applied(),
-        health,
-        message: if slot.is_contested() { contested } else { message },
-        is_drifted: slot.is_drifted(),
-        trouble,
-    }
+    let is_in_the_way = slot.is_hands_off() && slot.verdict() != Verdict::Settled;
+    let trouble = trouble.or(is_in_the_way.then_some((prune::HANDS_OFF, false)));
+    let message = match () {
+        () if slot.is_contested() => contested,
+        () if slot.is_hands_off() && message.is_empty() => prune::HANDS_OFF,
+        () => message,
+    };
+    ObjectState { identity, is_applied: slot.is_applied(), health, message, is_drifted: slot.is_drifted(), trouble }
 }
 
 /// Why objects that shall go are still there.

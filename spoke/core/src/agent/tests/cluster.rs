@@ -209,6 +209,7 @@ pub(super) fn live(identity: &Identity, thing: &Thing) -> Live {
         owners,
         managed: thing.managed.clone(),
         hands_off: proto_model::wishes::is_hands_off(&thing.manifest["metadata"]),
+        scaled: false,
         has_status: identity.kind.kind == "Gadget",
         object: Some(Arc::new(thing.manifest.clone())),
     }

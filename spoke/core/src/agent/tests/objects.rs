@@ -149,8 +149,8 @@ fn what_somebody_else_made_is_left_alone() {
     world.assign("main/web", Settings::default(), &[config("a", "1"), config("b", "1")]);
     assert_eq!(
         world.words("main/web"),
-        "Failed Progressing [final: ConfigMap shop/a exists, not ours: ConfigMap shop/a; \
-         delete it or rename yours]"
+        "Failed Progressing [final: ConfigMap shop/a exists, not ours: ConfigMap shop/a \
+         differs at /data/value; make them alike, delete it, or let the bundle take it over with `adopt: always`]"
     );
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "theirs");
     assert_eq!(world.thing_mut("b").manifest["data"]["value"], "1");
@@ -281,7 +281,8 @@ fn an_invalid_job_is_made_anew_and_another_kind_is_not() {
     assert!(!world.log().iter().any(|line| line.starts_with("delete")));
     assert_eq!(
         world.words("main/web"),
-        "Failed Progressing [final: ConfigMap shop/a refused beforehand, in a dry-run: field is immutable]"
+        "Failed Progressing [final: ConfigMap shop/a refused beforehand, in a dry-run: field is immutable; \
+         annotate it drover.dev/replace: recreate to have it made anew]"
     );
 }
 
