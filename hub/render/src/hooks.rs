@@ -7,7 +7,9 @@
 
 use hub_core::catalog::Defect;
 use hub_core::yaml::{Data, Key, Node};
-use proto_model::Digest;
+use proto_model::object::identity;
+use proto_model::wishes::HOOK_DELETE;
+use proto_model::{Digest, Wishes};
 use serde_json::Value as Json;
 
 use crate::document::Placed;
@@ -23,8 +25,9 @@ const CONTENT: &str = "drover.dev/content";
 
 const HELM_HOOK: &str = "helm.sh/hook";
 const HELM_WEIGHT: &str = "helm.sh/hook-weight";
-const HELM_KEEP: &str = "helm.sh/resource-policy";
+const HELM_DELETE: &str = "helm.sh/hook-delete-policy";
 const ARGO_HOOK: &str = "argocd.argoproj.io/hook";
+const ARGO_DELETE: &str = "argocd.argoproj.io/hook-delete-policy";
 
 /// How far hooks lie before and after everything else; weights move them within.
 const DISTANCE: i32 = 1_000_000;
@@ -51,8 +54,8 @@ enum Phase {
 enum Fate {
     /// No hook.
     Plain,
-    /// At this stage.
-    Hook(Phase, i32),
+    /// At this stage, and when it goes again: [`HOOK_DELETE`], empty for never.
+    Hook(Phase, i32, String),
     /// Not applied; the reason.
     LeftOut(String),
     /// It cannot be understood; the annotation, and what is wrong.
@@ -65,13 +68,10 @@ pub(crate) fn map(placed: Vec<Placed>, defects: &mut Vec<Defect>) -> Mapped {
     for one in placed {
         let fate = fate(&one.node);
         match fate {
-            Fate::Plain => {
-                note_kept_definition(&one, &mut notes);
-                kept.push((one, None));
-            }
-            Fate::Hook(phase, order) => {
+            Fate::Plain => kept.push((one, None)),
+            Fate::Hook(phase, order, goes) => {
                 note_upgrade_only(&one, &mut notes);
-                kept.push((one, Some((phase, order))));
+                kept.push((one, Some((phase, order, goes))));
             }
             Fate::LeftOut(why) => {
                 let message = format!("{} is left out: {why}", one.words());
@@ -85,16 +85,28 @@ pub(crate) fn map(placed: Vec<Placed>, defects: &mut Vec<Defect>) -> Mapped {
     }
     let has_hooks = kept.iter().any(|(_, hook)| hook.is_some());
     let content = has_hooks.then(|| {
-        let all: Json = kept.iter().map(|(one, _)| one.node.to_json()).collect();
+        let all: Json = kept.iter().map(|(one, _)| counted(one)).collect();
         Digest::of_json(&all).short()
     });
     let placed = kept.into_iter().map(|(mut one, hook)| {
-        if let (Some((phase, order)), Some(content)) = (hook, &content) {
+        if let (Some((phase, order, goes)), Some(content)) = (hook, &content) {
             carry_out(&mut one.node, phase, order, content);
+            if !goes.is_empty() {
+                set(&mut one.node, &["metadata", "annotations"], HOOK_DELETE, &goes);
+            }
         }
         one
     });
     Mapped { placed: placed.collect(), notes }
+}
+
+/// What of an object counts as content that hooks run for: of one that is made once and never changed, which it is.
+fn counted(one: &Placed) -> Json {
+    let object = one.node.to_json();
+    match identity(&object) {
+        Ok(identity) if Wishes::read(&object).is_ok_and(|wishes| wishes.create_only) => identity.to_string().into(),
+        _ => object,
+    }
 }
 
 /// Gives a hook with `generateName`, which is how Argo CD makes each run another one, a name of its
@@ -107,18 +119,6 @@ pub(crate) fn name(node: &mut Node) {
     set(node, &["metadata"], "name", &name);
     if let Some(metadata) = map_at(node, &["metadata"]) {
         metadata.retain(|(key, _)| key.text != "generateName");
-    }
-}
-
-/// Public charts ask for it on their definitions; the guard against deletion covers those anyway.
-fn note_kept_definition(one: &Placed, notes: &mut Vec<Defect>) {
-    let is_definition = one.node.get("kind").and_then(Node::text) == Some("CustomResourceDefinition");
-    if is_definition && text(&one.node, HELM_KEEP) == Some("keep") {
-        let message = format!(
-            "{}: annotation {HELM_KEEP} is not carried out yet; until then the deletion guard protects definitions",
-            one.words()
-        );
-        notes.push(one.defect(["metadata", "annotations", HELM_KEEP], message).as_note());
     }
 }
 
@@ -139,13 +139,45 @@ fn note_upgrade_only(one: &Placed, notes: &mut Vec<Defect>) {
 
 fn fate(node: &Node) -> Fate {
     // As in Argo CD, its own hooks win over Helm's.
-    if let Some(hook) = text(node, HOOK) {
-        return own(node, hook);
+    let fate = if let Some(hook) = text(node, HOOK) {
+        own(node, hook)
+    } else if let Some(hook) = text(node, ARGO_HOOK) {
+        argo(node, hook)
+    } else {
+        text(node, HELM_HOOK).map_or(Fate::Plain, |hook| helm(node, hook))
+    };
+    match fate {
+        Fate::Hook(phase, number, _) => goes(node).map_or_else(|wrong| wrong, |goes| Fate::Hook(phase, number, goes)),
+        Fate::Plain if text(node, HOOK_DELETE).is_some() => {
+            Fate::Wrong(HOOK_DELETE, format!("is for hooks, and this is none; give it {HOOK}, or leave it out"))
+        }
+        other => other,
     }
-    if let Some(hook) = text(node, ARGO_HOOK) {
-        return argo(node, hook);
+}
+
+/// When a hook goes again once it has run, in Drover's words. As in Argo CD, Helm's policy counts for its hooks, too;
+/// one that goes before the next is made is nothing to say: that is how it is here.
+fn goes(node: &Node) -> Result<String, Fate> {
+    if let Some(own) = text(node, HOOK_DELETE) {
+        return Ok(own.to_owned());
     }
-    text(node, HELM_HOOK).map_or(Fate::Plain, |hook| helm(node, hook))
+    let words = [
+        (HELM_DELETE, ["before-hook-creation", "hook-succeeded", "hook-failed"]),
+        (ARGO_DELETE, ["BeforeHookCreation", "HookSucceeded", "HookFailed"]),
+    ];
+    let mut goes = [false; 3];
+    for (annotation, known) in words {
+        let value = text(node, annotation).unwrap_or_default();
+        for word in value.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let Some(at) = known.iter().position(|one| *one == word) else {
+                return Err(Fate::Wrong(annotation, format!("has {word:?}, which is none of {}", known.join(", "))));
+            };
+            goes[at] = true;
+        }
+    }
+    let [_, succeeded, failed] = goes;
+    let words = [(succeeded, "succeeded"), (failed, "failed")].into_iter().filter(|(goes, _)| *goes);
+    Ok(words.map(|(_, word)| word).collect::<Vec<_>>().join(","))
 }
 
 fn own(node: &Node, hook: &str) -> Fate {
@@ -215,7 +247,7 @@ fn helm(node: &Node, hook: &str) -> Fate {
 
 fn staged(phase: Phase, number: Result<i32, Fate>) -> Fate {
     match number {
-        Ok(number) => Fate::Hook(phase, number),
+        Ok(number) => Fate::Hook(phase, number, String::new()),
         Err(wrong) => wrong,
     }
 }

@@ -14,6 +14,8 @@ pub const PRUNE: &str = "drover.dev/prune";
 pub const APPLY: &str = "drover.dev/apply";
 /// What to do where a field can't be changed: [`Replace`].
 pub const REPLACE: &str = "drover.dev/replace";
+/// On a hook, when it goes again once it has run: `succeeded`, `failed`, or both with a comma.
+pub const HOOK_DELETE: &str = "drover.dev/hook-delete";
 /// On a live object, `disabled`: hands off.
 pub const RECONCILE: &str = "drover.dev/reconcile";
 
@@ -23,6 +25,10 @@ const FLUX_PRUNE: &str = "kustomize.toolkit.fluxcd.io/prune";
 const FLUX_APPLY: &str = "kustomize.toolkit.fluxcd.io/ssa";
 const FLUX_FORCE: &str = "kustomize.toolkit.fluxcd.io/force";
 const FLUX_RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
+
+/// All annotations that [`Wishes::read`] reads.
+pub const READ: [&str; 9] =
+    [PRUNE, APPLY, REPLACE, HOOK_DELETE, HELM_POLICY, ARGO_OPTIONS, FLUX_PRUNE, FLUX_APPLY, FLUX_FORCE];
 
 /// What becomes of an object that its bundle names no more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,6 +70,12 @@ pub struct Wishes {
     /// Where a field can't be changed; `None`: as its kind has it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub replace: Option<Replace>,
+    /// A hook that goes once it has succeeded.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delete_succeeded: bool,
+    /// A hook that goes once it has failed.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delete_failed: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -110,7 +122,15 @@ impl Wishes {
             Some("orphan") => Some(Replace::Orphan),
             Some(value) => return bad(REPLACE, value, "never, recreate, orphan"),
         };
-        Ok(Self { prune, create_only, replace })
+        let (mut delete_succeeded, mut delete_failed) = (false, false);
+        for word in own(HOOK_DELETE).into_iter().flat_map(|value| value.split(',')) {
+            match word.trim() {
+                "succeeded" => delete_succeeded = true,
+                "failed" => delete_failed = true,
+                value => return bad(HOOK_DELETE, value, "succeeded, failed"),
+            }
+        }
+        Ok(Self { prune, create_only, replace, delete_succeeded, delete_failed })
     }
 
     fn of_others(manifest: &Json) -> Self {
@@ -126,7 +146,12 @@ impl Wishes {
                 Prune::Delete
             };
         let is_replaced = has("Replace=true") || has("Force=true") || says(FLUX_FORCE, "enabled");
-        Self { prune, create_only: says(FLUX_APPLY, "IfNotPresent"), replace: is_replaced.then_some(Replace::Recreate) }
+        Self {
+            prune,
+            create_only: says(FLUX_APPLY, "IfNotPresent"),
+            replace: is_replaced.then_some(Replace::Recreate),
+            ..Self::default()
+        }
     }
 
     /// Reads the annotations of a live object: somebody may have asked there for more care than Git does.
@@ -204,13 +229,25 @@ mod tests {
     fn own_words_win_and_must_be_known() {
         let both = with(&[(HELM_POLICY, "keep"), (PRUNE, "confirm")]);
         assert_eq!(Wishes::read(&both).unwrap().prune, Prune::Confirm);
-        for name in [PRUNE, APPLY, REPLACE] {
+        for name in [PRUNE, APPLY, REPLACE, HOOK_DELETE] {
             let bad = Wishes::read(&with(&[(name, "perhaps")])).unwrap_err();
             assert!(bad.to_string().contains(name), "{bad}");
         }
         // Live, what can't be read is not the author's doing.
         let live = with(&[(PRUNE, "perhaps"), (HELM_POLICY, "keep")]);
         assert_eq!(Wishes::read_live(&live).prune, Prune::Keep);
+    }
+
+    #[test]
+    fn hooks_go_as_they_ask() {
+        let goes = |value| {
+            let wishes = Wishes::read(&with(&[(HOOK_DELETE, value)])).unwrap();
+            (wishes.delete_succeeded, wishes.delete_failed)
+        };
+        assert_eq!(goes("succeeded"), (true, false));
+        assert_eq!(goes("failed"), (false, true));
+        assert_eq!(goes("succeeded, failed"), (true, true));
+        assert!(Wishes::read(&with(&[(HOOK_DELETE, "succeeded,")])).is_err());
     }
 
     #[test]

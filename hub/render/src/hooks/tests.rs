@@ -106,11 +106,51 @@ fn a_job_is_another_one_for_another_content() {
 }
 
 #[test]
-fn definitions_may_ask_to_be_kept() {
-    let text = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\n\
-                metadata: {name: a.b, annotations: {helm.sh/resource-policy: keep}}\n";
-    let (objects, notes, defects) = mapped(text);
-    assert!(objects.len() == 1 && notes.len() == 1 && defects.is_empty(), "{notes:?} {defects:?}");
+fn hooks_go_again_as_their_policies_say() {
+    let goes = |annotations: &str| {
+        let (objects, _, defects) = mapped(&object("Job", annotations));
+        assert_eq!(defects, [""; 0], "{annotations}");
+        objects[0]["metadata"]["annotations"]["drover.dev/hook-delete"].as_str().map(str::to_owned)
+    };
+    let helm = "helm.sh/hook: pre-install, helm.sh/hook-delete-policy: ";
+    let argo = "argocd.argoproj.io/hook: PostSync, argocd.argoproj.io/hook-delete-policy: ";
+    for (annotations, word) in [
+        (format!("{helm}hook-succeeded"), Some("succeeded")),
+        (format!("{helm}hook-failed"), Some("failed")),
+        (format!("{helm}before-hook-creation"), None),
+        (format!("{helm}''"), None),
+        (format!("{helm}'before-hook-creation, hook-failed,hook-succeeded'"), Some("succeeded,failed")),
+        (format!("{argo}HookSucceeded"), Some("succeeded")),
+        (format!("{argo}'BeforeHookCreation,HookFailed'"), Some("failed")),
+        (format!("{argo}HookFailed, helm.sh/hook-delete-policy: hook-succeeded"), Some("succeeded,failed")),
+        (format!("{helm}hook-succeeded, drover.dev/hook-delete: failed"), Some("failed")),
+        ("drover.dev/hook: post, drover.dev/hook-delete: succeeded".into(), Some("succeeded")),
+        ("argocd.argoproj.io/hook: Sync, argocd.argoproj.io/hook-delete-policy: HookFailed".into(), Some("failed")),
+        // Neither Helm nor Argo CD looks at them where there is no hook.
+        ("helm.sh/hook-delete-policy: hook-succeeded".into(), None),
+    ] {
+        assert_eq!(goes(&annotations).as_deref(), word, "{annotations}");
+    }
+    for annotations in
+        [format!("{helm}hook-succeded"), format!("{argo}hook-succeeded"), "drover.dev/hook-delete: succeeded".into()]
+    {
+        let (_, _, defects) = mapped(&object("Job", &annotations));
+        assert!(defects.len() == 1 && defects[0].contains("hook-delete"), "{annotations}: {defects:?}");
+    }
+}
+
+#[test]
+fn what_is_made_once_makes_no_other_content() {
+    let with = |annotation: &str, value: &str| {
+        let job = object("Job", "helm.sh/hook: pre-install");
+        let secret = format!(
+            "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: s, annotations: {{{annotation}}}}}\ndata: {{k: {value}}}\n"
+        );
+        mapped(&(job + &secret)).0[0]["spec"]["template"]["metadata"]["annotations"].clone()
+    };
+    let once = "drover.dev/apply: createOnly";
+    assert_eq!(with(once, "x"), with(once, "y"));
+    assert_ne!(with("a: b", "x"), with("a: b", "y"));
 }
 
 #[test]
