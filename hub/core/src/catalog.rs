@@ -25,7 +25,8 @@ pub mod spec;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto_model::limits;
+use proto_model::variant::ServiceAccount;
+use proto_model::{limits, name};
 use serde::{Deserialize, Serialize};
 
 pub use amount::{Amount, Span};
@@ -211,6 +212,31 @@ pub fn shown(text: &str, bytes_max: usize) -> String {
 #[must_use]
 pub fn full_name(source: &str, name: &str) -> String {
     if name.contains('/') { name.into() } else { format!("{source}/{name}") }
+}
+
+/// The service account that a bundle names: `name`, in the bundle's namespace, or `namespace/name`.
+///
+/// # Errors
+/// It names none, as a sentence.
+pub fn service_account(text: &str, namespace: Option<&str>) -> Result<ServiceAccount, String> {
+    let (namespace, name) = match (text.split_once('/'), namespace) {
+        (Some((namespace, name)), _) => (namespace, name),
+        (None, Some(namespace)) => (namespace, text),
+        (None, None) => {
+            return Err(format!(
+                "the bundle has no namespace in which {text:?} could lie: give it one, or write NAMESPACE/{text}"
+            ));
+        }
+    };
+    name::check_label("namespace", namespace, 63).map_err(|error| error.to_string())?;
+    // Names of service accounts may have dots.
+    if name.len() > 253 {
+        return Err("the name of the service account is longer than 253 bytes".into());
+    }
+    for part in name.split('.') {
+        name::check_label("service account", part, 253).map_err(|error| error.to_string())?;
+    }
+    Ok(ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
 #[cfg(test)]

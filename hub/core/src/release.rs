@@ -21,6 +21,7 @@ pub mod meta;
 mod patch;
 mod recipe;
 pub mod scope;
+mod settings;
 mod tree;
 mod unused;
 mod variables;

@@ -72,9 +72,8 @@ pub(crate) fn finish(
     if !defects.is_empty() {
         return Err(held(input, defects));
     }
-    let variant =
-        Variant { settings: input.settings.clone(), objects: objects.iter().map(|object| object.digest).collect() };
     let meta = VariantMeta { binds: input.settings.binds.clone(), objects: metas };
+    let variant = meta.variant(&input.settings, Vec::new());
     let notes = notes.into_iter().take(limits::DEFECTS_MAX).map(Defect::shown).collect();
     Ok(Rendered { variant, objects, meta, notes })
 }

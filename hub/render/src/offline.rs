@@ -299,7 +299,9 @@ impl Offline {
             changed.push(bound != manifest);
             objects.push(bound);
         }
-        stamp(&mut objects, &changed);
+        if !rendered.variant.settings.keeps_pods {
+            stamp(&mut objects, &changed);
+        }
         Ok(objects)
     }
 

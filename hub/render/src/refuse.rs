@@ -1,37 +1,20 @@
 //! What a manifest must not say: list entries with one key twice, labels that are no text, and
-//! annotations that are not carried out yet and would change what Drover does.
+//! annotations that ask for what nobody knows, or for what has no meaning in Git.
 
 use hub_core::catalog::Defect;
 use hub_core::yaml::{Data, Node};
-use proto_model::GroupKind;
+use proto_model::assign::is_protected;
 use proto_model::bind::{BIND_ANNOTATION, STAMP_ANNOTATION};
+use proto_model::wishes::{self, RECONCILE, REPLACE};
+use proto_model::{GroupKind, Wishes};
 
 use crate::document::Placed;
 use crate::hooks::{HOOK, ORDER, SYNC_WAVE};
 use crate::lists;
 
-/// A chart's wish that something outlives its release. Definitions are protected anyway, so it is
-/// granted on them; hooks.rs says so.
-const RESOURCE_POLICY: &str = "helm.sh/resource-policy";
-
-/// Annotations that restrict or shape what happens to an object, none of them carried out yet, and
-/// the values of them that ask for nothing.
-const NOT_YET: [(&str, &[&str]); 9] = [
-    ("drover.dev/prune", &[]),
-    ("drover.dev/apply", &[]),
-    ("drover.dev/replace", &[]),
-    ("drover.dev/reconcile", &[]),
-    ("helm.sh/resource-policy", &[]),
-    ("kustomize.toolkit.fluxcd.io/prune", &["enabled", "Enabled"]),
-    ("kustomize.toolkit.fluxcd.io/reconcile", &["enabled", "Enabled"]),
-    ("kustomize.toolkit.fluxcd.io/ssa", &["override", "Override"]),
-    ("kustomize.toolkit.fluxcd.io/force", &["disabled", "Disabled"]),
-];
-
-const SYNC_OPTIONS: &str = "argocd.argoproj.io/sync-options";
-/// Options of Argo CD that restrict or shape what happens to an object.
-const SYNC_OPTIONS_NOT_YET: [&str; 6] =
-    ["Prune=false", "Prune=confirm", "Delete=false", "Delete=confirm", "Replace=true", "Force=true"];
+/// Flux' annotations that keep hands off an object.
+const FLUX_RECONCILE: &str = "kustomize.toolkit.fluxcd.io/reconcile";
+const FLUX_APPLY: &str = "kustomize.toolkit.fluxcd.io/ssa";
 
 /// Adds what is wrong with one manifest.
 pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
@@ -40,14 +23,12 @@ pub(crate) fn look(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
     }
     if let Some(Node { data: Data::Map(entries), .. }) = one.node.at(["metadata", "annotations"]) {
         for (key, value) in entries {
-            if key.text == RESOURCE_POLICY && kind.is("apiextensions.k8s.io", "CustomResourceDefinition") {
-                continue;
-            }
             if let Some(message) = annotation(one, &key.text, value.text().unwrap_or_default()) {
                 defects.push(one.defect(["metadata", "annotations", &key.text], message));
             }
         }
     }
+    wishes(one, kind, defects);
     if let Some(sops) = one.node.get("sops")
         && sops.get("mac").is_some()
     {
@@ -83,9 +64,6 @@ fn texts(one: &Placed, field: &str, defects: &mut Vec<Defect>) {
 
 fn annotation(one: &Placed, name: &str, value: &str) -> Option<String> {
     let words = one.words();
-    if let Some((_, harmless)) = NOT_YET.iter().find(|(known, _)| *known == name) {
-        return (!harmless.contains(&value)).then(|| not_yet(&format!("annotation {name}"), &words));
-    }
     match name {
         ORDER | SYNC_WAVE => value
             .parse::<i32>()
@@ -97,21 +75,49 @@ fn annotation(one: &Placed, name: &str, value: &str) -> Option<String> {
         // Looked at when hooks were mapped.
         HOOK => None,
         STAMP_ANNOTATION => Some(format!("{words}: annotation {name} is Drover's own; leave it out")),
-        SYNC_OPTIONS => value
-            .split(',')
-            .map(str::trim)
-            .find(|option| SYNC_OPTIONS_NOT_YET.contains(option))
-            .map(|option| not_yet(&format!("annotation {name} with {option}"), &words)),
+        RECONCILE => Some(hands_off(&words, name)),
+        FLUX_RECONCILE if value.eq_ignore_ascii_case("disabled") => Some(hands_off(&words, name)),
+        FLUX_APPLY if value.eq_ignore_ascii_case("ignore") => Some(hands_off(&words, name)),
+        _ if wishes::READ.contains(&name) => value.contains("${").then(|| {
+            format!("{words}: annotation {name} is read before variables are bound, and {value:?} says nothing then")
+        }),
         _ if name.starts_with("drover.dev/") => {
-            let own = NOT_YET.iter().map(|(known, _)| *known);
-            let mut known: Vec<&str> = own.filter(|known| known.starts_with("drover.dev/")).collect();
-            known.extend([ORDER, HOOK, BIND_ANNOTATION]);
+            let own = wishes::READ.into_iter().filter(|known| known.starts_with("drover.dev/"));
+            let known: Vec<&str> = own.chain([ORDER, HOOK, BIND_ANNOTATION]).collect();
             Some(format!("{words}: {}", hub_core::yaml::unknown("annotation", name, &known)))
         }
         _ => None,
     }
 }
 
-fn not_yet(what: &str, words: &str) -> String {
-    format!("{what} of {words} is not carried out yet, so the bundle is held; leave it out")
+/// In Git it would be applied to every cluster, and nobody could change the object any more: whoever wants that leaves
+/// the object out.
+fn hands_off(words: &str, name: &str) -> String {
+    format!(
+        "{words}: annotation {name} keeps hands off one object in one cluster, so it belongs on the live object; to \
+         have the object nowhere, leave it out of the bundle"
+    )
+}
+
+/// What the object asks of whoever applies it: known words, and nothing that its kind can't be given.
+fn wishes(one: &Placed, kind: &GroupKind, defects: &mut Vec<Defect>) {
+    let mut defect = |annotation, message: String| {
+        defects.push(one.defect(["metadata", "annotations", annotation], format!("{}: {message}", one.words())));
+    };
+    match Wishes::read(&one.node.to_json()) {
+        // Told already.
+        Err(bad) if bad.value.contains("${") => {}
+        Err(bad) => defect(bad.annotation, bad.to_string()),
+        Ok(_) => {
+            let own = one.node.at(["metadata", "annotations", REPLACE]).and_then(Node::text);
+            if is_protected(kind) && own.is_some_and(|value| value != "never") {
+                let message = format!(
+                    "annotation {REPLACE}: a {} is never deleted to be made anew, since what it holds would go along; \
+                     leave it out",
+                    kind.kind
+                );
+                defect(REPLACE, message);
+            }
+        }
+    }
 }

@@ -217,6 +217,14 @@ pub const HEALTH_CHECKS_PER_BUNDLE_MAX: usize = 100;
 pub const HEALTH_CHECKS_PER_SOURCE_MAX: usize = 500;
 /// Name patterns of one health check.
 pub const HEALTH_CHECK_NAMES_MAX: usize = 50;
+/// Entries of one bundle's `ignore`.
+pub const IGNORES_PER_BUNDLE_MAX: usize = 100;
+/// Fields of one entry of `ignore`.
+pub const IGNORED_FIELDS_MAX: usize = 100;
+/// Length of a pointer to an ignored field, in bytes.
+pub const IGNORED_FIELD_BYTES_MAX: usize = 1_024;
+/// Former bundles that one bundle replaces.
+pub const REPLACES_PER_BUNDLE_MAX: usize = 50;
 /// Targets or overrides of one bundle.
 pub const TARGETS_PER_BUNDLE_MAX: usize = 100;
 /// Waves of one rollout policy.

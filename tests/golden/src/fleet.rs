@@ -150,7 +150,7 @@ impl Follower {
             .iter()
             .map(|(name, why)| (name.clone(), Defect { message: why.clone(), since_unix_millis: Some(NOW) }))
             .collect();
-        let names = held.keys().cloned().collect();
+        let names = held.keys().chain(tree.goals().awaited.keys()).cloned().collect();
         self.desk.defects.insert(defects, held);
         Ok(publish::Head {
             source: SOURCE.into(),

@@ -72,6 +72,10 @@ fn bundle(full: &str, tree: &Offline, out: &mut String) -> std::fmt::Result {
             .map(|cluster| &*cluster.name)
             .collect();
         writeln!(out, "  in {} with {}", names.join(", "), variables(&content.variables))?;
+        match tree.rendered(full, &content.variant).map_or(0, |rendered| rendered.variant.settings.apply_rules) {
+            0 => {}
+            rules => writeln!(out, "    for spokes that know apply rules {rules}")?,
+        }
         let Some(first) = names.first() else { continue };
         match tree.render(full, first) {
             Ok(objects) => {

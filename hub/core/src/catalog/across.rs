@@ -1,6 +1,6 @@
-//! What holds across documents: paths, policies and dependencies that must exist.
+//! What holds across documents: paths, policies and dependencies that must exist, and former bundles that must not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::circles::circles;
 use super::parse::directory;
@@ -16,6 +16,7 @@ const NEAREST_LOOKS_MAX: usize = 1_000_000;
 pub(super) fn check(catalog: &mut Catalog, last: &Catalog, source: &str, defects: &mut BTreeSet<Defect>) {
     let known: BTreeSet<&String> = catalog.bundles.keys().chain(catalog.held.keys()).collect();
     let cyclic = circles(&catalog.bundles);
+    let successors = successors(catalog, last);
     let mut held = Vec::new();
     for (full, item) in &catalog.bundles {
         if catalog.held.contains_key(full) {
@@ -26,6 +27,7 @@ pub(super) fn check(catalog: &mut Catalog, last: &Catalog, source: &str, defects
         found.extend(catalog.may.iter().flat_map(|may| may.check(item)));
         policy(catalog, item, &mut found);
         dependencies(item, source, &known, defects.len(), &mut found);
+        replaces(item, &known, &successors, &mut found);
         if let Some(circle) = cyclic.get(full) {
             found.push(item.defect("spec.dependsOn", format!("dependencies go in a circle: {circle}")));
         }
@@ -72,6 +74,48 @@ fn policy(catalog: &Catalog, item: &Declared<BundleSpec>, found: &mut Vec<Defect
             found.push(item.defect("spec.rollout", message));
         }
         Some(_) => {}
+    }
+}
+
+/// Who takes over what former bundles own, by their full names: of several the one that did before.
+fn successors(catalog: &Catalog, last: &Catalog) -> BTreeMap<String, String> {
+    let olds = |item: &Declared<BundleSpec>| -> Vec<String> {
+        item.spec.replaces.iter().map(|old| full_name(&item.source, old)).collect()
+    };
+    let mut found: BTreeMap<String, (bool, &String)> = BTreeMap::new();
+    for (full, item) in &catalog.bundles {
+        let before = last.bundles.get(full).map(olds).unwrap_or_default();
+        for old in olds(item) {
+            let claim = (!before.contains(&old), full);
+            found.entry(old).and_modify(|first| *first = claim.min(*first)).or_insert(claim);
+        }
+    }
+    found.into_iter().map(|(old, (_, full))| (old, full.clone())).collect()
+}
+
+/// A bundle takes over from those that its own source had, and has no more.
+fn replaces(
+    item: &Declared<BundleSpec>,
+    known: &BTreeSet<&String>,
+    successors: &BTreeMap<String, String>,
+    found: &mut Vec<Defect>,
+) {
+    let (own, source) = (item.full_name(), format!("{}/", item.source));
+    for (at, old) in item.spec.replaces.iter().enumerate() {
+        let old = full_name(&item.source, old);
+        let field = format!("spec.replaces.{at}");
+        let message = if !old.starts_with(&source) {
+            format!("{old} is a bundle of another source, whose objects are not this one's to take")
+        } else if old == own {
+            "a bundle cannot replace itself; name what it was called before".to_owned()
+        } else if known.contains(&old) {
+            format!("bundle {old} is still declared, and what it owns is its own: remove its declaration")
+        } else if let Some(other) = successors.get(&old).filter(|other| **other != own) {
+            format!("bundle {other} replaces {old} already, and only one of them can have its objects")
+        } else {
+            continue;
+        };
+        found.push(item.defect(&field, message));
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the types alone cannot say: rules within one document, and what is not carried out yet.
 
+mod applying;
+
 use std::collections::BTreeMap;
 
 use globset::GlobBuilder;
@@ -10,8 +12,8 @@ use proto_model::{limits, name};
 use super::Declared;
 use super::scalar::Scalar;
 use super::spec::{
-    Adopt, Approval, BundleSpec, ClusterSpec, HealthCheckSpec, Offline, OnFailure, OnRemoval, RolloutPolicySpec,
-    SourceSpec, VariableSetSpec, Verify, Window,
+    Approval, BundleSpec, ClusterSpec, HealthCheckSpec, Offline, OnFailure, RolloutPolicySpec, SourceSpec,
+    VariableSetSpec, Verify, Window,
 };
 use crate::select::Selector;
 
@@ -57,12 +59,6 @@ impl<S> Findings<'_, S> {
 
     fn defect(&mut self, path: &str, message: impl Into<String>) {
         self.add(path, Weight::Defect, message);
-    }
-
-    /// A field that is known, but not carried out yet, and restricts or shapes what Drover does.
-    fn not_yet(&mut self, path: &str) {
-        let field = path.trim_start_matches("spec.");
-        self.defect(path, format!("{field}: not carried out yet, so the bundle is held; leave it out"));
     }
 
     fn selector(&mut self, path: &str, selector: &Selector) {
@@ -275,7 +271,7 @@ pub(super) fn bundle(item: &Declared<BundleSpec>, out: &mut Vec<Finding>) {
     shape(item, &mut findings);
     variables(item, &mut findings);
     render(item, &mut findings);
-    not_carried_out(item, &mut findings);
+    applying::check(item, &mut findings);
 }
 
 fn shape(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
@@ -340,23 +336,6 @@ fn variables(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec
                 let message = crate::yaml::unknown("variable", name, &known);
                 findings.defect(&path, format!("the override sets what the bundle does not bind: {message}"));
             }
-        }
-    }
-}
-
-fn not_carried_out(item: &Declared<BundleSpec>, findings: &mut Findings<'_, BundleSpec>) {
-    let spec = &item.spec;
-    let shaping = [
-        ("spec.serviceAccount", spec.service_account.is_some()),
-        ("spec.ignore", !spec.ignore.is_empty()),
-        ("spec.adopt", spec.adopt != Adopt::IfNoDiff),
-        ("spec.onRemoval", spec.on_removal != OnRemoval::Delete),
-        ("spec.restartOnChange", !spec.restart_on_change),
-        ("spec.replaces", !spec.replaces.is_empty()),
-    ];
-    for (path, set) in shaping {
-        if set {
-            findings.not_yet(path);
         }
     }
 }

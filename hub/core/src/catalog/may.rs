@@ -8,7 +8,7 @@ use proto_model::{Identity, Variables};
 use super::document::Kind;
 use super::source_spec::{Declarable, May};
 use super::spec::BundleSpec;
-use super::{Declared, Defect, full_name};
+use super::{Declared, Defect, service_account};
 use crate::release::VariantMeta;
 use crate::release::scope::{Scope, scope};
 
@@ -51,12 +51,11 @@ impl May {
             );
             found.push(item.defect("spec.render.helm.credentials", message));
         }
-        let own = format!("{}/", item.source);
-        for (at, old) in item.spec.replaces.iter().enumerate() {
-            if !full_name(&item.source, old).starts_with(&own) {
-                let message = format!("{old} is a bundle of another source, whose objects are not this one's to take");
-                found.push(item.defect(&format!("spec.replaces.{at}"), message));
-            }
+        // Where spokes have no more rights than those that they act for, these are rights of others.
+        let account = item.spec.service_account.as_ref();
+        let account = account.and_then(|text| service_account(text, item.spec.namespace.as_deref()).ok());
+        if let Some(account) = account.filter(|one| !self.takes_namespace(&one.namespace)) {
+            found.push(item.defect("spec.serviceAccount", self.wrong_namespace(&account.namespace)));
         }
         found
     }

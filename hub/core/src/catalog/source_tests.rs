@@ -79,12 +79,17 @@ fn a_bundle_keeps_to_the_namespaces_and_objects_of_its_source() {
     let limit = may(r#"{"namespaces": ["team-*"]}"#);
     let text = document("Bundle", "a", "{namespace: team-a}")
         + &document("Bundle", "b", "{namespace: kube-system}")
-        + &document("Bundle", "c", "{replaces: [main/web]}");
+        + &document("Bundle", "c", "{replaces: [main/web]}")
+        + &document("Bundle", "d", "{serviceAccount: kube-system/admin}")
+        + &document("Bundle", "e", "{serviceAccount: team-a/deployer}");
     let parsed = of_team(&text, &limit, None);
     assert!(!parsed.catalog.held.contains_key("team/a"));
     assert!(parsed.catalog.held["team/b"].starts_with("drover.yaml:9: namespace kube-system is none"), "{parsed:?}");
     assert!(parsed.catalog.held.contains_key("team/c"), "the objects of another source are not its own to take");
-    assert_eq!(wanted(&parsed.catalog, &snapshot(&[]), "1.33".into()).recipes.keys().collect::<Vec<_>>(), ["team/a"]);
+    let held = &parsed.catalog.held["team/d"];
+    assert!(held.contains("namespace kube-system is none"), "the rights of others are not its own to take: {held}");
+    let recipes = wanted(&parsed.catalog, &snapshot(&[]), "1.33".into()).recipes;
+    assert_eq!(recipes.keys().collect::<Vec<_>>(), ["team/a", "team/e"]);
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub struct BundleSpec {
     #[serde(default)]
     #[schemars(with = "DriftWords")]
     pub drift: Drift,
-    /// Fields that Drover leaves alone.
+    /// Fields that Drover leaves alone once the object is there.
     #[serde(default)]
     pub ignore: Vec<Ignore>,
     /// Whether an object that someone else made may be taken over.
@@ -90,10 +90,10 @@ pub struct BundleSpec {
     /// Health beyond what Drover knows of built-in kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthSpec>,
-    /// Impersonated by the spoke.
+    /// Impersonated by the spoke: `name`, in the bundle's namespace, or `namespace/name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
-    /// Former names of this bundle: its objects are handed over rather than deleted.
+    /// Former names of this bundle, of the same source: their objects are handed over rather than deleted.
     #[serde(default)]
     pub replaces: Vec<String>,
     /// Whether pods restart when a ConfigMap or Secret of the bundle that they use is bound to
@@ -237,30 +237,30 @@ pub struct DependsOn {
     pub until: Until,
 }
 
-/// Fields that Drover leaves alone.
+/// Fields that Drover leaves alone once the object is there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Ignore {
     /// Which objects.
     pub target: IgnoreTarget,
-    /// JSON pointers.
+    /// JSON pointers (RFC 6901): `/spec/replicas`. The step `*` stands for every item of a list and every key of a map.
     pub fields: Vec<String>,
 }
 
-/// Objects of a bundle, by any of these.
+/// Objects of a bundle, by all of these that are given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IgnoreTarget {
-    /// API group.
+    /// API group; empty for that of ConfigMaps and Pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Namespace.
+    /// Namespace, with `*` and `?`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Name.
+    /// Name, with `*` and `?`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Labels.
@@ -274,7 +274,7 @@ pub struct IgnoreTarget {
 pub enum Adopt {
     /// Whatever it looks like.
     Always,
-    /// Where it already is as the bundle wants it.
+    /// Where it already is as the bundle wants it, labels and annotations aside.
     #[default]
     IfNoDiff,
     /// Not at all.

@@ -15,7 +15,7 @@ use super::recipe::Recipe;
 use super::variables::{Common, Layers, layers, needed_variables};
 use super::wanted::Wanted;
 use crate::catalog::spec::BundleSpec;
-use crate::catalog::{Catalog, Declared, Defect, Guard};
+use crate::catalog::{Catalog, Declared, Defect, Guard, full_name};
 use crate::select::Index;
 
 /// Defects of one kind that are spelled out for one bundle; the rest are counted.
@@ -65,6 +65,8 @@ pub struct Goals {
     pub missing: Vec<RenderInput>,
     /// Bundles with the very goals of last time, which are in no other list.
     pub same: BTreeSet<String>,
+    /// Former bundles that one in `held` replaces, and which: they keep what they have until it can take it over.
+    pub awaited: BTreeMap<String, String>,
 }
 
 /// What goals were made from last time, where they took effect.
@@ -172,7 +174,20 @@ pub fn goals_after(inputs: Inputs<'_>, hub: &Guard, last: Option<Last<'_>>) -> G
             }
         }
     }
+    goals.await_successors(inputs.catalog);
     goals
+}
+
+impl Goals {
+    /// Former bundles whose successor is held stay: nobody is there who could take over what they own.
+    pub fn await_successors(&mut self, catalog: &Catalog) {
+        let held = self.held.keys().filter_map(|full| Some((full, catalog.bundles.get(full)?)));
+        for (full, item) in held {
+            let olds = item.spec.replaces.iter().map(|old| full_name(&item.source, old));
+            let gone = olds.filter(|old| !catalog.bundles.contains_key(old) && !catalog.held.contains_key(old));
+            self.awaited.extend(gone.map(|old| (old, full.clone())));
+        }
+    }
 }
 
 impl Inputs<'_> {
@@ -275,7 +290,7 @@ impl One<'_> {
         if checks.is_empty() {
             return Ok(rendering.variant);
         }
-        let variant = health::variant(&self.recipe.settings, &rendering.meta, checks);
+        let variant = rendering.meta.variant(&self.recipe.settings, checks);
         let digest = variant.digest();
         checked.insert(digest, Checked { rendered: rendering.variant, variant });
         Ok(digest)

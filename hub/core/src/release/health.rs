@@ -4,7 +4,7 @@
 //! the bundles concerned are told, and nothing else. They join a variant after its rendering: no
 //! change of a check renders anything.
 
-use proto_model::{HealthCheck, Settings, Variant, limits};
+use proto_model::{HealthCheck, limits};
 
 use super::meta::VariantMeta;
 use crate::catalog::spec::{BundleSpec, HealthCheckSpec};
@@ -27,12 +27,6 @@ pub(super) fn checks(
         return Err(item.defect("spec.health", message));
     }
     Ok(checks)
-}
-
-/// A variant of the same objects with these checks.
-pub(super) fn variant(settings: &Settings, meta: &VariantMeta, health: Vec<HealthCheck>) -> Variant {
-    let objects = meta.objects.iter().map(|object| object.digest).collect();
-    Variant { settings: Settings { health, ..settings.clone() }, objects }
 }
 
 /// Whether a check can be about an object of a rendering.

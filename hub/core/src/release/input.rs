@@ -12,7 +12,7 @@ use super::patch::Patch;
 use crate::catalog::spec::Lookup;
 
 /// Rises whenever the same input would render to something else: then everything renders anew.
-pub const RENDERER_VERSION: u32 = 4;
+pub const RENDERER_VERSION: u32 = 5;
 
 /// What is to be rendered for one bundle, or for one combination of its target, overrides and
 /// early variables.

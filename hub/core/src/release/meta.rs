@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto_model::bind::{self, BindError, Use};
 use proto_model::object::{BadObject, identity};
-use proto_model::variant::Binds;
-use proto_model::{Digest, Identity, Object, Settings, Variables};
+use proto_model::variant::{APPLY_RULES, Binds};
+use proto_model::{Digest, HealthCheck, Identity, Object, Settings, Variables, Variant, Wishes};
 use serde_json::{Value as Json, json};
 
 use super::scope;
@@ -33,6 +33,8 @@ pub struct ObjectMeta {
     pub labels: BTreeMap<String, String>,
     /// The variables that it uses.
     pub uses: BTreeSet<Use>,
+    /// What it asks of whoever applies and removes it.
+    pub wishes: Wishes,
 }
 
 /// Why nothing can be told of an object.
@@ -59,6 +61,16 @@ impl VariantMeta {
     pub fn of<'a>(settings: &Settings, objects: impl IntoIterator<Item = &'a Object>) -> Result<Self, MetaError> {
         let objects = objects.into_iter().map(|object| ObjectMeta::of(settings, object)).collect::<Result<_, _>>()?;
         Ok(Self { binds: settings.binds.clone(), objects })
+    }
+
+    /// The variant of these objects: the settings of their bundle, with the health checks that can be about them, and
+    /// the rules of applying that they need. A spoke that does not know those refuses it.
+    #[must_use]
+    pub fn variant(&self, settings: &Settings, health: Vec<HealthCheck>) -> Variant {
+        let asks = self.objects.iter().any(|object| object.wishes != Wishes::default());
+        let apply_rules = if asks { APPLY_RULES } else { settings.apply_rules };
+        let objects = self.objects.iter().map(|object| object.digest).collect();
+        Variant { settings: Settings { health, apply_rules, ..settings.clone() }, objects }
     }
 
     /// Whether names or namespaces depend on variables.
@@ -97,7 +109,9 @@ impl ObjectMeta {
         let labels = manifest.pointer("/metadata/labels").and_then(Json::as_object).into_iter().flatten();
         let labels = labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
         let api_version = manifest.get("apiVersion").and_then(Json::as_str).unwrap_or_default().to_owned();
-        Ok(Self { digest, identity, api_version, labels, uses: bind::uses(&manifest, &settings.binds)? })
+        // What can't be read was a defect of the rendering.
+        let wishes = Wishes::read_live(&manifest);
+        Ok(Self { digest, identity, api_version, labels, uses: bind::uses(&manifest, &settings.binds)?, wishes })
     }
 
     /// What of its manifest health checks select by.

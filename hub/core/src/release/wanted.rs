@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto_model::variant::{Binds, Dependency};
-use proto_model::{Settings, limits};
+use proto_model::limits;
 
 use super::recipe::{Made, Maker, Recipe};
+use super::settings::settings;
 use super::tree::below;
 use crate::catalog::spec::BundleSpec;
-use crate::catalog::{Catalog, Declared, Defect, directory, full_name};
+use crate::catalog::{Catalog, Declared, Defect, directory};
 use crate::snapshot::Snapshot;
 
 /// What is to be rendered of one snapshot.
@@ -162,21 +162,5 @@ impl Room {
         }
         self.read += files;
         Ok(())
-    }
-}
-
-/// What of a bundle's declaration shapes what a spoke does.
-fn settings(item: &Declared<BundleSpec>) -> Settings {
-    let spec = &item.spec;
-    let binds = spec.variables.iter();
-    let depends_on =
-        spec.depends_on.iter().map(|on| Dependency { bundle: full_name(&item.source, &on.bundle), until: on.until });
-    Settings {
-        namespace: spec.namespace.clone(),
-        binds: binds.map(|(name, one)| (name.clone(), Binds { identity: one.identity })).collect(),
-        depends_on: depends_on.collect(),
-        drift: spec.drift,
-        // Health checks join once it is known what they can be about.
-        ..Settings::default()
     }
 }

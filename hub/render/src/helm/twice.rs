@@ -1,7 +1,9 @@
-//! Two renderings of the same input, and what differs between them.
+//! Two renderings of the same input, and what differs between them. What is made once and never changed may.
 
 use hub_core::catalog::Defect;
+use proto_model::Wishes;
 use proto_model::object::identity;
+use proto_model::wishes::APPLY;
 use serde_json::Value as Json;
 
 use crate::document::Placed;
@@ -9,8 +11,11 @@ use crate::document::Placed;
 /// The first difference between two renderings.
 pub(super) fn difference(one: &[Placed], other: &[Placed]) -> Option<Defect> {
     let pair = one.iter().zip(other).find_map(|(a, b)| {
-        let pointer = first_difference(&a.node.to_json(), &b.node.to_json())?;
-        Some((a, pointer))
+        let (first, second) = (a.node.to_json(), b.node.to_json());
+        if is_made_once(&first, &second) {
+            return None;
+        }
+        Some((a, first_difference(&first, &second)?))
     });
     let (place, message) = match pair {
         Some((a, pointer)) => {
@@ -23,8 +28,17 @@ pub(super) fn difference(one: &[Placed], other: &[Placed]) -> Option<Defect> {
         }
         None => return None,
     };
-    let way_out = "randAlphaNum, genCA, now and the like do that; give the value, or name a Secret that exists";
+    let way_out = format!(
+        "randAlphaNum, genCA, now and the like do that; give the value, name a Secret that exists, or annotate the \
+         object {APPLY}: createOnly"
+    );
     Some(place.defect([], format!("{message}; {way_out}")))
+}
+
+/// Whether it is one object that is made once and never changed: what it says later counts for nothing.
+fn is_made_once(one: &Json, other: &Json) -> bool {
+    let creates = |object| Wishes::read(object).is_ok_and(|wishes| wishes.create_only);
+    creates(one) && creates(other) && identity(one).is_ok_and(|id| identity(other).is_ok_and(|same| id == same))
 }
 
 /// JSON pointer to the first thing that is not the same.
@@ -51,9 +65,26 @@ fn first_difference(one: &Json, other: &Json) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_is_made_once_may_differ() {
+        let secret = |annotation: &str, name: &str, value: &str| {
+            let text = format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, annotations: {{{annotation}}}}}\ndata: {{k: {value}}}\n"
+            );
+            crate::document::read("a.yaml", text.as_bytes()).unwrap()
+        };
+        let once = "drover.dev/apply: createOnly";
+        assert_eq!(difference(&secret(once, "a", "x"), &secret(once, "a", "y")), None);
+        let differs = |one: &[Placed], other: &[Placed]| difference(one, other).unwrap().message;
+        assert!(differs(&secret("a: b", "a", "x"), &secret("a: b", "a", "y")).contains("/data/k"));
+        assert!(differs(&secret(once, "a", "x"), &secret(once, "b", "x")).contains("/metadata/name"));
+        assert!(differs(&secret(once, "a", "x"), &secret("a: b", "a", "x")).contains("/metadata/annotations"));
+    }
 
     #[test]
     fn the_first_difference_has_a_pointer() {

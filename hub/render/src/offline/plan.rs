@@ -94,7 +94,7 @@ pub fn plan(before: &Offline, after: &Offline) -> Plan {
     let bundles: BTreeSet<&String> = before.goals.bundles.keys().chain(after.goals.bundles.keys()).collect();
     for bundle in bundles {
         // What is held stays as it is.
-        if !after.goals.held.contains_key(bundle) {
+        if !after.goals.held.contains_key(bundle) && !after.goals.awaited.contains_key(bundle) {
             Compare { before, after, bundle, kept: &plan.clusters_removed }.run(&mut plan.changes, &mut plan.holds);
         }
     }

@@ -414,6 +414,7 @@ fn hold_crowded(fleet: &Fleet, catalog: &Catalog, goals: &mut Goals) {
         goals.bundles.remove(&name);
         goals.held.insert(name, message);
     }
+    goals.await_successors(catalog);
 }
 
 /// What was rendered and the log does not know yet.
@@ -457,7 +458,7 @@ fn store(prepared: &Prepared, goals: Goals, defects: &Defects, bodies: &Bodies) 
         defects: defects_digest,
         bundles,
         // What is the same stays what it is as well.
-        held: goals.held.into_keys().chain(goals.same).collect(),
+        held: goals.held.into_keys().chain(goals.same).chain(goals.awaited.into_keys()).collect(),
     })
 }
 

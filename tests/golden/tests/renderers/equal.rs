@@ -124,8 +124,7 @@ pub(crate) fn an_operator_with_hooks_and_definitions() -> Result<()> {
         |file: &str, word: &str| notes.iter().any(|one| one.note && one.file == file && one.message.contains(word));
     ensure!(has("templates/tests/connection.yaml", "Pod rel-test-connection is left out: it is a test"), "{notes:?}");
     ensure!(has("templates/hooks.yaml", "Job rel-cleanup is left out"), "{notes:?}");
-    ensure!(has("crds/certificates.yaml", "deletion guard"), "{notes:?}");
-    ensure!(notes.len() == 3, "{notes:?}");
+    ensure!(notes.len() == 2, "{notes:?}");
     Ok(())
 }
 
