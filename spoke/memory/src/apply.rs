@@ -6,7 +6,7 @@ use spoke_core::port::{Failure, Kind, Live, Reason};
 
 use crate::fault::Verb;
 use crate::fields::{Elem, Fields};
-use crate::managed::Managers;
+use crate::managed::{Editor, Managers};
 use crate::merge::{compare, fields_of, merge, prune};
 use crate::resolve::Resolved;
 use crate::state::{State, Stored, fail, is_deleting, live, time};
@@ -95,6 +95,16 @@ impl State {
         change: impl FnOnce(&mut Json),
         now_millis: u64,
     ) -> Result<Live, Failure> {
+        self.edit_by(Editor { manager, subresource: "" }, identity, change, now_millis)
+    }
+
+    pub(crate) fn edit_by(
+        &mut self,
+        editor: Editor<'_>,
+        identity: &Identity,
+        change: impl FnOnce(&mut Json),
+        now_millis: u64,
+    ) -> Result<Live, Failure> {
         let Some(old) = self.objects.get(identity).map(Stored::json) else {
             return Err(fail(Reason::Invalid, format!("there is no {identity}")));
         };
@@ -104,13 +114,8 @@ impl State {
         let mut managers = Managers::read(&edited);
         let mut new = owned_part_and_status(&edited);
         let changes = compare(resolved.schema(), &owned_part_and_status(&old), &new);
-        managers.take(manager, "Update", &changes.changed);
-        managers.take(manager, "Update", &changes.removed);
-        let mut set = managers.fields(manager, "Update").cloned().unwrap_or_default();
-        set.subtract(&changes.removed);
-        set.extend(&changes.changed);
         let api_version = old["apiVersion"].as_str().unwrap_or_default();
-        managers.set(manager, "Update", api_version, set, &time(now_millis));
+        managers.edited(editor, api_version, &changes, &time(now_millis));
         self.finish(&resolved, identity, Some(&old), &mut new, &managers, now_millis)?;
         if let Some(status) = edited.get("status") {
             new["status"] = status.clone();

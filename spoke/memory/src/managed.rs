@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::fields::Fields;
+use crate::merge::Changes;
 
 /// One manager's fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +23,47 @@ impl Entry {
     }
 }
 
+/// Who changes an object other than by applying it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Editor<'a> {
+    pub(crate) manager: &'a str,
+    /// What of the object is written to; empty: the object itself.
+    pub(crate) subresource: &'a str,
+}
+
 /// All managers of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Managers(Vec<Entry>);
 
 impl Managers {
+    /// Gives to an editor the fields that it changed.
+    pub(crate) fn edited(&mut self, editor: Editor<'_>, api_version: &str, changes: &Changes, time: &str) {
+        let is_it = |entry: &Entry| {
+            entry.manager == editor.manager && entry.operation == "Update" && entry.subresource == editor.subresource
+        };
+        let mut own = self.0.iter().position(is_it).map(|at| self.0.remove(at)).unwrap_or(Entry {
+            manager: editor.manager.into(),
+            operation: "Update".into(),
+            api_version: String::new(),
+            subresource: editor.subresource.into(),
+            time: String::new(),
+            fields: Fields::default(),
+        });
+        for entry in &mut self.0 {
+            entry.fields.subtract(&changes.changed);
+            entry.fields.subtract(&changes.removed);
+        }
+        let before = own.fields.clone();
+        own.fields.subtract(&changes.removed);
+        own.fields.extend(&changes.changed);
+        if own.fields != before || own.api_version != api_version {
+            own.api_version = api_version.into();
+            own.time = time.into();
+        }
+        self.0.push(own);
+        self.0.retain(|entry| !entry.fields.is_empty());
+    }
+
     /// Reads an object's managers.
     pub(crate) fn read(object: &Json) -> Self {
         let text = |entry: &Json, key: &str| entry[key].as_str().unwrap_or_default().to_owned();

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json};
 use spoke_core::port::{Failure, Kind, Outcome, Reason};
 
 use crate::fault::Verb;
+use crate::managed::Editor;
 use crate::state::{State, fail};
 
 /// What a patch is about, and what must hold before it is done.
@@ -39,6 +40,15 @@ impl State {
         }
         let live = self.edit(&identity, "drover-spoke", |object| merge_patch(object, patch), now)?;
         Ok(Outcome::Patched(live.with_status(resolved.status)))
+    }
+
+    /// Scales an object as an autoscaler does: by its subresource.
+    ///
+    /// # Errors
+    /// There is no such object, or it can't be scaled.
+    pub fn scale(&mut self, identity: &Identity, manager: &str, replicas: u32, now: u64) -> Result<(), Failure> {
+        let change = |object: &mut Json| object["spec"]["replicas"] = replicas.into();
+        self.edit_by(Editor { manager, subresource: "scale" }, identity, change, now).map(drop)
     }
 
     /// Whole objects of a kind.

@@ -31,7 +31,7 @@ pub struct Driver {
     skipped: u64,
     wake: Option<u64>,
     records: BTreeMap<String, Vec<u8>>,
-    report: Option<Report>,
+    reports: BTreeMap<String, Report>,
     answer: Option<Answer>,
     asks: u64,
     entries: BTreeMap<String, Entry>,
@@ -51,7 +51,7 @@ impl Driver {
             skipped: 0,
             wake: None,
             records: BTreeMap::new(),
-            report: None,
+            reports: BTreeMap::new(),
             answer: None,
             asks: 0,
             entries: BTreeMap::new(),
@@ -67,38 +67,51 @@ impl Driver {
 
     /// Assigns content to the bundle; everything that it drops may go.
     pub fn assign(&mut self, settings: Settings, manifests: &[Json]) {
-        let bodies: Vec<Object> = manifests.iter().map(|one| Object::new(one).unwrap()).collect();
-        let variant = Variant { settings, objects: bodies.iter().map(|body| body.digest).collect() };
-        let entry = Entry::Run(Assignment {
-            variant: variant.digest(),
-            variables: Variables::default(),
-            permit: everything(),
-            rules: RULES,
-        });
-        self.change(entry);
-        let digest = variant.digest();
-        self.hear(ToSpoke::Variant(VariantPart { digest, base: None, bytes: packed(&variant.encode()) }));
-        for body in bodies {
-            self.hear(ToSpoke::Body(BodyPart { digest: body.digest, base: None, bytes: packed(&body.body) }));
+        self.assign_all(everything(), &[(BUNDLE, settings, manifests)]);
+    }
+
+    /// Assigns content to several bundles in one change.
+    pub fn assign_all(&mut self, permit: Permit, bundles: &[(&str, Settings, &[Json])]) {
+        let mut set = BTreeMap::new();
+        let mut parts = Vec::new();
+        for (bundle, settings, manifests) in bundles {
+            let bodies: Vec<Object> = manifests.iter().map(|one| Object::new(one).unwrap()).collect();
+            let objects = bodies.iter().map(|body| body.digest).collect();
+            let variant = Variant { settings: settings.clone(), objects };
+            let digest = variant.digest();
+            let assignment =
+                Assignment { variant: digest, variables: Variables::default(), permit: permit.clone(), rules: RULES };
+            set.insert((*bundle).to_owned(), Entry::Run(assignment));
+            let bytes = packed(&variant.encode());
+            parts.push(ToSpoke::Variant(VariantPart { digest, base: None, bytes }));
+            let part = |body: Object| BodyPart { digest: body.digest, base: None, bytes: packed(&body.body) };
+            parts.extend(bodies.into_iter().map(|body| ToSpoke::Body(part(body))));
         }
+        self.change(set);
+        parts.into_iter().for_each(|part| self.hear(part));
     }
 
     /// Takes the bundle away.
     pub fn remove(&mut self) {
-        self.change(Entry::Remove(everything()));
+        self.remove_with(everything());
     }
 
-    fn change(&mut self, entry: Entry) {
+    /// Takes the bundle away, within a permit.
+    pub fn remove_with(&mut self, permit: Permit) {
+        self.change(BTreeMap::from([(BUNDLE.to_owned(), Entry::Remove(permit))]));
+    }
+
+    fn change(&mut self, set: BTreeMap<String, Entry>) {
         let base = ledger::root(&self.entries);
         self.fence.generation += 1;
-        self.entries.insert(BUNDLE.into(), entry.clone());
-        self.report = None;
+        set.keys().for_each(|bundle| drop(self.reports.remove(bundle)));
+        self.entries.extend(set.clone());
         self.hear(ToSpoke::Delta(Delta {
             fence: self.fence.clone(),
             fence_mac: vec![1],
             base,
             root: ledger::root(&self.entries),
-            set: BTreeMap::from([(BUNDLE.into(), entry)]),
+            set,
             forget: Default::default(),
         }));
     }
@@ -110,10 +123,15 @@ impl Driver {
     }
 
     /// Works until the report of the bundle is as wanted.
-    pub async fn until<T>(&mut self, what: &str, mut fits: impl FnMut(&Report) -> Option<T>) -> T {
+    pub async fn until<T>(&mut self, what: &str, fits: impl FnMut(&Report) -> Option<T>) -> T {
+        self.until_of(BUNDLE, what, fits).await
+    }
+
+    /// Works until the report of a bundle is as wanted.
+    pub async fn until_of<T>(&mut self, bundle: &str, what: &str, mut fits: impl FnMut(&Report) -> Option<T>) -> T {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            if let Some(found) = self.report.as_ref().and_then(&mut fits) {
+            if let Some(found) = self.reports.get(bundle).and_then(&mut fits) {
                 return found;
             }
             let wait =
@@ -121,14 +139,19 @@ impl Driver {
             tokio::select! {
                 event = self.told.recv() => self.step(event.unwrap()),
                 () = tokio::time::sleep(wait) => self.step(Event::Tick),
-                () = tokio::time::sleep_until(deadline) => panic!("not in time: {what}; at last {:?}", self.report),
+                () = tokio::time::sleep_until(deadline) => panic!("not in time: {what}; at last {:?}", self.reports.get(bundle)),
             }
         }
     }
 
     /// Works until the words of the report fit: sync, health, and the problems.
     pub async fn until_words(&mut self, wanted: &str) -> String {
-        self.until(wanted, |report| {
+        self.until_words_of(BUNDLE, wanted).await
+    }
+
+    /// Works until the words of a bundle's report fit.
+    pub async fn until_words_of(&mut self, bundle: &str, wanted: &str) -> String {
+        self.until_of(bundle, wanted, |report| {
             let problems: Vec<String> = report.problems.iter().map(say).collect();
             let words = format!("{} {} {}", report.sync, report.health, problems.join(" | "));
             words.contains(wanted).then_some(words)
@@ -178,7 +201,9 @@ impl Driver {
     fn carry_out(&mut self, effect: Effect) {
         let (tell, cluster) = (self.tell.clone(), self.cluster.clone());
         match effect {
-            Effect::Send(ToHub::Report(report)) => self.report = Some(report),
+            Effect::Send(ToHub::Report(report)) => {
+                self.reports.insert(report.bundle.clone(), report);
+            }
             Effect::Send(ToHub::Answer(answer)) => self.answer = Some(answer),
             // Begun by hand.
             Effect::Send(_) | Effect::Load => {}
@@ -207,7 +232,8 @@ fn say(problem: &proto_model::ObjectProblem) -> String {
     format!("{object}{}", problem.message)
 }
 
-fn everything() -> Permit {
+/// Lets everything go.
+pub fn everything() -> Permit {
     let kinds = [("v1", "Namespace"), ("apiextensions.k8s.io/v1", "CustomResourceDefinition")];
     Permit {
         deletions: 1_000,

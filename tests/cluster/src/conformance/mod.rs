@@ -18,7 +18,9 @@ pub mod ownership;
 pub mod refusals;
 pub mod spoke;
 pub mod storage;
+pub mod takeover;
 pub mod watch;
+pub mod wishes;
 pub mod workloads;
 pub mod world;
 
@@ -83,6 +85,22 @@ macro_rules! conformance_cases {
             spoke: a_health_check_reads_what_a_controller_writes
             spoke: a_diff_tells_what_an_apply_would_change
             spoke: who_takes_a_field_back_is_named
+            takeover: an_object_moves_between_bundles_and_is_never_deleted
+            takeover: a_bundle_that_replaces_another_takes_its_objects
+            takeover: what_people_made_alike_is_adopted_and_a_removed_field_goes
+            takeover: what_differs_is_named_or_taken_over_when_asked
+            takeover: what_a_living_release_owns_is_not_taken
+            takeover: a_bundle_that_adopts_nothing_says_so
+            takeover: an_orphaned_bundle_leaves_everything_without_marks
+            wishes: what_asks_to_be_kept_stays_without_marks
+            wishes: what_asks_for_a_word_waits_for_it
+            wishes: what_goes_first_is_gone_before_its_successor_comes
+            wishes: what_is_made_once_is_never_changed
+            wishes: what_cannot_change_is_made_anew_where_it_asks_for_that
+            wishes: hands_are_kept_off_what_asks_for_it
+            wishes: an_ignored_field_is_set_once_and_left_to_others
+            wishes: what_scales_a_workload_counts_its_replicas
+            wishes: a_webhook_waits_for_what_it_calls
             workloads: a_deployment_becomes_available
             workloads: a_stateful_set_becomes_ready
             workloads: a_daemon_set_becomes_ready

@@ -11,10 +11,10 @@ use super::World;
 use super::driver::Driver;
 use super::world::eventually;
 
-const FINE: &str = "Applied Healthy";
+pub const FINE: &str = "Applied Healthy";
 
 /// A manifest as it stands in Git: without marks.
-fn plain(mut manifest: Json) -> Json {
+pub fn plain(mut manifest: Json) -> Json {
     let metadata = manifest["metadata"].as_object_mut().unwrap();
     metadata.remove("labels");
     metadata.remove("annotations");
@@ -219,12 +219,24 @@ pub async fn who_takes_a_field_back_is_named(world: &World) {
 }
 
 /// Works until a field of an object is as it should be.
-async fn put_right(driver: &mut Driver, world: &World, identity: &Identity, pointer: &str, value: &str) {
+pub async fn put_right(driver: &mut Driver, world: &World, identity: &Identity, pointer: &str, value: impl Into<Json>) {
+    let value = value.into();
     for _ in 0..600 {
         driver.work(100).await;
-        if world.object(identity).await.pointer(pointer).is_some_and(|found| found == value) {
+        if world.object(identity).await.pointer(pointer).is_some_and(|found| *found == value) {
             return;
         }
     }
     panic!("{identity} is not put right");
+}
+
+/// Works until an object is there.
+pub async fn until_there(driver: &mut Driver, world: &World, identity: &Identity) {
+    for _ in 0..600 {
+        driver.work(100).await;
+        if world.get(identity).await.is_some() {
+            return;
+        }
+    }
+    panic!("{identity} is not made");
 }

@@ -214,6 +214,39 @@ impl World {
         }
     }
 
+    /// Somebody else makes an object with `kubectl apply`, client-side.
+    pub async fn apply_by_hand(&self, manifest: &Json) {
+        match &self.hands {
+            Hands::Memory(memory) => {
+                let mut manifest = manifest.clone();
+                let last = "kubectl.kubernetes.io/last-applied-configuration";
+                manifest["metadata"]["annotations"][last] = "{}".into();
+                memory.with_state(|state, now| state.create(&manifest, "kubectl-client-side-apply", now)).unwrap();
+            }
+            Hands::Kube(real) => {
+                let (real, text) = (real.clone(), manifest.to_string());
+                let run = move || real.kubectl_text(["apply", "-f", "-"], &text);
+                tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+            }
+        }
+    }
+
+    /// An autoscaler scales an object.
+    pub async fn scale(&self, identity: &Identity, replicas: u32) {
+        let manager = "kube-controller-manager";
+        match &self.hands {
+            Hands::Memory(memory) => {
+                memory.with_state(|state, now| state.scale(identity, manager, replicas, now)).unwrap();
+            }
+            Hands::Kube(real) => {
+                let patch = serde_json::json!({"spec": {"replicas": replicas}}).to_string();
+                let manager = format!("--field-manager={manager}");
+                let args = ["patch", "--subresource=scale", "--type=merge", &manager, "-p", &patch];
+                kubectl(real, &args, identity).await;
+            }
+        }
+    }
+
     /// Somebody else deletes an object, and does not wait for its end.
     pub async fn remove(&self, identity: &Identity) {
         match &self.hands {
