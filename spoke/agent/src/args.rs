@@ -3,14 +3,53 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use proto_model::token::JoinToken;
 use spoke_core::agent::AskPolicy;
 
 /// Keeps one cluster as its hub says.
+///
+/// Without a command it runs: it needs --dir and --cluster then.
 #[derive(Debug, Parser)]
-#[command(name = "drover-spoke", version, about)]
+#[command(name = "drover-spoke", version, about, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    // Missing only where there is a command.
+    #[command(flatten)]
+    pub(crate) run: Option<RunArgs>,
+}
+
+/// What it does instead of running.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say how the live objects of a file are doing, with the words of a running spoke
+    Health(HealthArgs),
+}
+
+/// Arguments of `drover-spoke health`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HealthArgs {
+    /// YAML documents or a List, as `kubectl get -o yaml` prints them; - is stdin
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// A line an object, for people.
+    Table,
+    /// For programs; docs/schemas/cli describes it.
+    Json,
+}
+
+/// Arguments of a spoke that runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
     /// Directory of this spoke: its key, certificates and, with --memory, its cluster
     #[arg(long)]
     pub(crate) dir: PathBuf,
@@ -67,7 +106,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-impl Args {
+impl RunArgs {
     /// Reads the join token, if one is given.
     pub(crate) fn token(&self) -> anyhow::Result<Option<JoinToken>> {
         let Some(given) = self.token.as_deref().filter(|text| !text.is_empty()) else {
@@ -84,7 +123,9 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+    use std::path::Path;
 
     use proto_model::Digest;
 
@@ -94,6 +135,22 @@ mod tests {
         Args::try_parse_from(std::iter::once("drover-spoke").chain(line.split_whitespace()))
     }
 
+    fn run(line: &str) -> RunArgs {
+        let args = parse(line).unwrap();
+        assert!(args.command.is_none(), "{line}");
+        args.run.unwrap()
+    }
+
+    #[test]
+    fn without_a_command_it_runs() {
+        for bad in ["", "--dir d", "--cluster c", "--cluster c health -f x", "health", "health -f x --dir d"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        let args = parse("health -f x -o json").unwrap();
+        let Some(Command::Health(health)) = args.command else { panic!("{args:?}") };
+        assert!(health.file == Path::new("x") && health.output == Output::Json && args.run.is_none());
+    }
+
     #[test]
     fn a_token_is_a_text_or_a_file() {
         let token =
@@ -101,11 +158,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("{}\n", token.encode())).unwrap();
         for given in [token.encode(), format!("@{}", file.path().display())] {
-            let args = parse(&format!("--dir d --cluster c --token {given} --memory")).unwrap();
+            let args = run(&format!("--dir d --cluster c --token {given} --memory"));
             assert_eq!(args.token().unwrap().as_ref(), Some(&token));
         }
         for given in ["@", "@/nonexistent", "nonsense"] {
-            let args = parse(&format!("--dir d --cluster c --token {given}")).unwrap();
+            let args = run(&format!("--dir d --cluster c --token {given}"));
             assert!(args.token().is_err(), "{given}");
         }
     }
@@ -114,7 +171,7 @@ mod tests {
     fn one_kind_of_cluster_at_a_time() {
         assert!(parse("--dir d --cluster c --memory --kubeconfig f").is_err());
         assert!(parse("--dir d --cluster c --context x").is_err());
-        let args = parse("--dir d --cluster c --kubeconfig f --context x --die-with-parent=7").unwrap();
+        let args = run("--dir d --cluster c --kubeconfig f --context x --die-with-parent=7");
         assert!(args.die_with_parent == Some(7) && args.log == LogFormat::Text && args.ask == Ask::Diff);
     }
 }

@@ -17,6 +17,7 @@ mod pace;
 mod run;
 mod session;
 mod tls;
+pub mod verdict;
 
 pub use dir::DirError;
 pub use run::{Config, RunError, run};

@@ -1,13 +1,15 @@
 //! `drover-spoke`: keeps one cluster as its hub says, and goes on without the hub.
 
 mod args;
+mod health;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use clap::Parser as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 use spoke_agent::Config;
 use spoke_core::port::Cluster;
 use spoke_kube::{Access, KubeCluster};
@@ -15,21 +17,54 @@ use spoke_memory::Memory;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use args::{Args, LogFormat};
+use args::{Args, Command, LogFormat, RunArgs};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    log_to_stderr(args.log);
-    match start(args) {
+    let result = match (args.command, args.run) {
+        (Some(command), _) => carry_out(command),
+        (None, Some(run)) => {
+            log_to_stderr(run.log);
+            match start(run) {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    tracing::error!("{error:#}");
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+        (None, None) => Args::command()
+            .error(ErrorKind::MissingRequiredArgument, "give --dir and --cluster to run, or a command")
+            .exit(),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tell(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-fn start(args: Args) -> anyhow::Result<()> {
+/// Does what was asked instead of running.
+fn carry_out(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Health(args) => health::show(&args),
+    }
+}
+
+/// Writes data to stdout.
+fn write(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("write to stdout")
+}
+
+/// Writes what is not data to stderr. Where stderr is closed nobody wants to know.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+fn start(args: RunArgs) -> anyhow::Result<()> {
     if let Some(parent) = args.die_with_parent {
         die_with(parent)?;
     }
@@ -42,10 +77,10 @@ fn start(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(carry_out(args))
+    runtime.block_on(run(args))
 }
 
-async fn carry_out(args: Args) -> anyhow::Result<()> {
+async fn run(args: RunArgs) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let token = args.token()?;
@@ -60,7 +95,7 @@ async fn carry_out(args: Args) -> anyhow::Result<()> {
     Ok(spoke_agent::run(config, cluster, stop).await?)
 }
 
-async fn cluster(args: &Args) -> anyhow::Result<Arc<dyn Cluster>> {
+async fn cluster(args: &RunArgs) -> anyhow::Result<Arc<dyn Cluster>> {
     if args.memory {
         let memory = Memory::open(&args.dir.join("cluster"), &args.cluster);
         return Ok(Arc::new(memory.context("open the in-memory cluster")?));
