@@ -16,14 +16,24 @@ pub(super) struct Condition<'a> {
     pub(super) status: &'a str,
     pub(super) reason: &'a str,
     message: &'a str,
-    is_current: bool,
+    /// How bad it is that it is not True, where the condition says so.
+    pub(super) severity: &'a str,
+    /// Whether it names the generation that it is about.
+    pub(super) is_dated: bool,
+    /// Whether it is about the current generation, as far as it says.
+    pub(super) is_current: bool,
 }
 
 impl Condition<'_> {
+    /// What it tells people.
+    pub(super) fn message(&self) -> &str {
+        self.message.trim()
+    }
+
     /// The condition in words.
     pub(super) fn say(&self) -> String {
         let mut said = format!("condition {} is {}", self.name, self.status);
-        for part in [self.reason, self.message] {
+        for part in [self.reason.trim(), self.message.trim()] {
             if !part.is_empty() {
                 said.push_str(": ");
                 said.push_str(part);
@@ -36,30 +46,34 @@ impl Condition<'_> {
 /// The conditions of one object.
 pub(super) struct Conditions<'a> {
     all: Vec<Condition<'a>>,
-    has_status: bool,
+    /// Whether there is any status at all.
+    pub(super) has_status: bool,
 }
 
 impl<'a> Conditions<'a> {
     /// Reads them; none where there is no status.
     pub(super) fn of(object: &'a Json) -> Self {
-        let generation = object.pointer("/metadata/generation").and_then(Json::as_i64);
-        let items = object.pointer("/status/conditions").and_then(Json::as_array);
-        let read = |item: &'a Json| Condition {
-            name: text(item, "/type"),
-            status: text(item, "/status"),
-            reason: text(item, "/reason"),
-            message: text(item, "/message"),
-            is_current: match (item.get("observedGeneration").and_then(Json::as_i64), generation) {
-                (Some(observed), Some(generation)) => observed >= generation,
-                _ => true,
-            },
-        };
         Self {
-            all: items.into_iter().flatten().map(read).collect(),
+            all: read(object, object.pointer("/status/conditions")),
             has_status: object
                 .get("status")
                 .is_some_and(|status| !status.is_null() && status.as_object().is_none_or(|map| !map.is_empty())),
         }
+    }
+
+    /// Reads those of a part of the object's status.
+    pub(super) fn of_part(object: &'a Json, part: &'a Json) -> Self {
+        Self { all: read(object, part.get("conditions")), has_status: true }
+    }
+
+    /// Whether one of them is about the current generation.
+    pub(super) fn is_any_current(&self) -> bool {
+        self.all.iter().any(|condition| condition.is_current)
+    }
+
+    /// All of them, in the order of the object.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Condition<'a>> {
+        self.all.iter()
     }
 
     /// One condition by name.
@@ -110,4 +124,22 @@ impl<'a> Conditions<'a> {
             None => Assessment::healthy(),
         }
     }
+}
+
+fn read<'a>(object: &'a Json, conditions: Option<&'a Json>) -> Vec<Condition<'a>> {
+    let generation = object.pointer("/metadata/generation").and_then(Json::as_i64);
+    let items = conditions.and_then(Json::as_array);
+    let read = |item: &'a Json| {
+        let observed = item.get("observedGeneration").and_then(Json::as_i64);
+        Condition {
+            name: text(item, "/type"),
+            status: text(item, "/status"),
+            reason: text(item, "/reason"),
+            message: text(item, "/message"),
+            severity: text(item, "/severity"),
+            is_dated: observed.is_some(),
+            is_current: observed.zip(generation).is_none_or(|(observed, generation)| observed >= generation),
+        }
+    };
+    items.into_iter().flatten().map(read).collect()
 }

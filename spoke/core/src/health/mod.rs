@@ -4,10 +4,12 @@
 //! consumer is Healthy, DaemonSets count ready nodes, and what is suspended, paused or scaled to
 //! zero is Healthy.
 //!
-//! Checks that people write ([`Checks`]) come first: where one selects an object, it decides.
+//! Checks that people write ([`Checks`]) come first: where one selects an object, it decides. Then come the kinds of
+//! Kubernetes, then those that people install ([`library`]), and conditions that many kinds share.
 
 mod checks;
 mod conditions;
+mod library;
 mod workload;
 
 use proto_model::{GroupKind, Health};
@@ -78,8 +80,15 @@ pub fn depth(kind: &GroupKind) -> Depth {
             _,
         )
         | ("batch", "CronJob") => Depth::Metadata,
+        _ if matches!(library::known(kind), Some(library::Known::Silent)) => Depth::Metadata,
         _ => Depth::Whole,
     }
+}
+
+/// Whether objects of a kind are known to get a status from their controller.
+#[must_use]
+pub fn gets_status(kind: &GroupKind) -> bool {
+    matches!(library::known(kind), Some(library::Known::By(_)))
 }
 
 /// Whether kinds of a group come with Kubernetes itself, so that no definition will bring one that is missing.
@@ -119,10 +128,15 @@ pub fn assess(kind: &GroupKind, object: &Json, checks: &Checks) -> Assessment {
     if depth(kind) == Depth::Metadata && check.is_none() {
         return Assessment::healthy();
     }
+    let conditions = Conditions::of(object);
+    if check.is_none()
+        && let Some(library::Known::By(rule)) = library::known(kind)
+    {
+        return rule.assess(object, &conditions);
+    }
     if let Some(lag) = generation_lag(object) {
         return lag;
     }
-    let conditions = Conditions::of(object);
     if let Some(check) = check {
         // However well it did: a Job that came to its end is not run again because it was cleaned away.
         let is_job = kind.group == "batch" && kind.kind == "Job";
