@@ -155,7 +155,7 @@ pub fn assess(kind: &GroupKind, object: &Json, checks: &Checks) -> Assessment {
         ("", "Service") => service(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(&conditions),
         ("apiregistration.k8s.io", "APIService") => conditions.must_be_true("Available"),
-        ("policy", "PodDisruptionBudget") => disruption_budget(object),
+        ("policy", "PodDisruptionBudget") => disruption_budget(object, &conditions),
         ("autoscaling", "HorizontalPodAutoscaler") => conditions.degraded_unless("AbleToScale"),
         _ => conditions.generic(),
     }
@@ -224,14 +224,20 @@ fn definition(conditions: &Conditions<'_>) -> Assessment {
     if let Some(refused) = conditions.get("NamesAccepted").filter(|one| one.status == "False") {
         return Assessment::degraded(refused.say());
     }
+    let established = conditions.get("Established").filter(|one| one.status == "False" && one.reason != "Installing");
+    if let Some(refused) = established {
+        return Assessment::degraded(refused.say());
+    }
     conditions.must_be_true("Established")
 }
 
-fn disruption_budget(object: &Json) -> Assessment {
-    let current = number(object, "/status/currentHealthy").unwrap_or(0);
+/// A budget is in force once it was counted. That its pods are too few is their trouble.
+fn disruption_budget(object: &Json, conditions: &Conditions<'_>) -> Assessment {
+    if let Some(failed) = conditions.get("DisruptionAllowed").filter(|one| one.reason == "SyncFailed") {
+        return Assessment::degraded(failed.say());
+    }
     match number(object, "/status/desiredHealthy") {
         None => Assessment::progressing("is not observed by its controller yet"),
-        Some(desired) if current < desired => Assessment::progressing(format!("{current} of {desired} pods healthy")),
         Some(_) => Assessment::healthy(),
     }
 }

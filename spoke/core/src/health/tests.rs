@@ -231,8 +231,8 @@ fn definitions_and_api_services() {
             json!({}),
             json!({"observedGeneration": 2, "currentHealthy": 1, "desiredHealthy": 2}),
         ),
-        Health::Progressing,
-        "1 of 2 pods healthy",
+        Health::Healthy,
+        "",
     );
     check(
         with(

@@ -69,12 +69,29 @@ pub(super) fn deployment(object: &Json, conditions: &Conditions<'_>) -> Assessme
         )
     });
     match short {
-        None => Assessment::healthy(),
+        None if wanted == 0 => Assessment::healthy(),
+        None => deployment_word(object, conditions),
         // Why there are too few: a quota, a webhook.
         Some(short) => {
             conditions.when_true("ReplicaFailure").map_or(short, |condition| Assessment::progressing(condition.say()))
         }
     }
+}
+
+/// What the controller says of a Deployment whose replicas are all there.
+fn deployment_word(object: &Json, conditions: &Conditions<'_>) -> Assessment {
+    // Without a deadline the controller never says that it is done.
+    let has_deadline = number(object, "/spec/progressDeadlineSeconds").is_some_and(|secs| secs < i64::from(i32::MAX));
+    let progress = conditions.get("Progressing").filter(|condition| {
+        has_deadline && !(condition.status == "True" && condition.reason == "NewReplicaSetAvailable")
+    });
+    let available = conditions.get("Available").filter(|condition| condition.status != "True");
+    progress.or(available).map_or_else(Assessment::healthy, |condition| Assessment::progressing(condition.say()))
+}
+
+/// Replicas beyond those that are wanted.
+fn going(wanted: i64, have: i64) -> Option<Assessment> {
+    (have > wanted).then(|| Assessment::progressing(format!("{} replicas are going", have - wanted)))
 }
 
 pub(super) fn replica_set(object: &Json, conditions: &Conditions<'_>) -> Assessment {
@@ -86,7 +103,10 @@ pub(super) fn replica_set(object: &Json, conditions: &Conditions<'_>) -> Assessm
     }
     let counts =
         [("available", count(object, "/status/availableReplicas")), ("ready", count(object, "/status/readyReplicas"))];
-    short_of(replicas(object), &counts).unwrap_or_else(Assessment::healthy)
+    let wanted = replicas(object);
+    short_of(wanted, &counts)
+        .or_else(|| going(wanted, count(object, "/status/replicas")))
+        .unwrap_or_else(Assessment::healthy)
 }
 
 pub(super) fn stateful_set(object: &Json) -> Assessment {
@@ -94,10 +114,8 @@ pub(super) fn stateful_set(object: &Json) -> Assessment {
         return not_observed();
     }
     let wanted = replicas(object);
-    if wanted == 0 {
-        return Assessment::healthy();
-    }
-    if let Some(short) = short_of(wanted, &[("ready", count(object, "/status/readyReplicas"))]) {
+    let short = short_of(wanted, &[("ready", count(object, "/status/readyReplicas"))]);
+    if let Some(short) = short.or_else(|| going(wanted, count(object, "/status/replicas"))) {
         return short;
     }
     if text(object, "/spec/updateStrategy/type") == "OnDelete" {
