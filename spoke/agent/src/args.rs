@@ -33,6 +33,9 @@ pub(crate) struct HealthArgs {
     /// YAML documents or a List, as `kubectl get -o yaml` prints them; - is stdin
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// HealthCheck documents that decide first, as they stand in Git
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checks: Option<PathBuf>,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,

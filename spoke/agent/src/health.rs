@@ -11,8 +11,12 @@ use crate::write;
 
 /// Prints the verdict for each object.
 pub(crate) fn show(args: &HealthArgs) -> anyhow::Result<()> {
-    let text = read(&args.file)?;
-    let verdicts = verdict::verdicts(&text).with_context(|| format!("{}", args.file.display()))?;
+    let checks = match &args.checks {
+        None => verdict::Checks::default(),
+        Some(file) => verdict::checks(&read(file)?).with_context(|| format!("{}", file.display()))?,
+    };
+    let verdicts =
+        verdict::verdicts(&read(&args.file)?, &checks).with_context(|| format!("{}", args.file.display()))?;
     write(&match args.output {
         Output::Table => verdict::table(&verdicts),
         Output::Json => serde_json::to_string_pretty(&verdicts).context("write JSON")? + "\n",

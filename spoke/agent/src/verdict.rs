@@ -1,9 +1,14 @@
 //! How the live objects of a file are doing, as a running spoke would say.
 
+mod checks;
+
 use proto_model::{Health, limits, object};
 use serde::Serialize;
 use serde_json::Value as Json;
-use spoke_core::health::{self, Assessment, Checks};
+use spoke_core::health::{self, Assessment};
+
+pub use checks::{BadCheck, checks};
+pub use spoke_core::health::Checks;
 
 /// How one object is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -13,7 +18,8 @@ pub struct Verdict {
     pub object: String,
     /// `Progressing`, `Healthy`, `Degraded` or `Unknown`.
     pub health: String,
-    /// Why it is not Healthy, naming the condition; empty where it is.
+    /// Why it is not Healthy, naming the condition. Empty where it is, save where nothing is known but that it has no
+    /// status.
     pub reason: String,
 }
 
@@ -37,15 +43,17 @@ pub enum BadFile {
 ///
 /// # Errors
 /// The text is no YAML, or holds something that is no object.
-pub fn verdicts(text: &str) -> Result<Vec<Verdict>, BadFile> {
+pub fn verdicts(text: &str, checks: &Checks) -> Result<Vec<Verdict>, BadFile> {
+    let mut objects = Vec::new();
+    documents(text).map_err(BadFile::NotYaml)?.into_iter().for_each(|document| flatten(document, &mut objects));
+    (1..).zip(&objects).map(|(number, object)| judge(number, object, checks)).collect()
+}
+
+/// The documents of a text, or what is wrong with it.
+fn documents(text: &str) -> Result<Vec<Json>, String> {
     // A dump of a cluster is as large as it is; the limits on aliases stay.
     let options = serde_saphyr::options! { budget: None, with_snippet: false };
-    let documents: Vec<Json> =
-        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| BadFile::NotYaml(error.to_string()))?;
-    let mut objects = Vec::new();
-    documents.into_iter().for_each(|document| flatten(document, &mut objects));
-    let checks = Checks::default();
-    (1..).zip(&objects).map(|(number, object)| judge(number, object, &checks)).collect()
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| error.to_string())
 }
 
 /// A list is what it holds; an empty document is nothing.
@@ -67,11 +75,13 @@ fn flatten(document: Json, into: &mut Vec<Json>) {
 fn judge(number: usize, object: &Json, checks: &Checks) -> Result<Verdict, BadFile> {
     let identity = object::identity(object).map_err(|error| BadFile::NotAnObject { number, error })?;
     let Assessment { health, message, lacks_status, .. } = health::assess(&identity.kind, object, checks);
-    let reason = if lacks_status && health == Health::Healthy {
-        let secs = limits::STATUS_WAIT_MILLIS / 1000;
-        format!("has no status: where its kind has one, it is Progressing until that comes, for {secs} s at most")
+    let secs = limits::STATUS_WAIT_MILLIS / 1000;
+    let (health, reason) = if !lacks_status {
+        (health, message)
+    } else if health::gets_status(&identity.kind) {
+        (Health::Progressing, format!("has no status yet; a spoke waits {secs} s for it"))
     } else {
-        message
+        (health, format!("has no status; where its kind has one, a spoke waits {secs} s for it"))
     };
     Ok(Verdict { object: identity.to_string(), health: health.to_string(), reason })
 }
