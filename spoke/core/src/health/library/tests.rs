@@ -5,11 +5,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proto_model::{Health, object};
+use proto_model::{Health, HealthCheck, object};
 use serde_json::Value as Json;
 
-use super::super::{Checks, assess};
+use super::super::{Assessment, Checks, assess, depth, gets_status};
 use super::*;
+use crate::port::Depth;
 
 struct Case {
     /// The verdict that it must get.
@@ -97,6 +98,43 @@ fn every_rule_has_an_object_that_is_healthy_and_one_that_is_not() {
         }
     }
     assert!(missing.is_empty(), "no case for\n{missing}");
+}
+
+#[test]
+fn a_check_of_people_goes_before_the_library() {
+    let check = |api_version: &str, kind: &str| {
+        let healthy = "object.metadata.name == 'other'".to_owned();
+        let (title, api_version, kind) = ("HealthCheck main/c".into(), api_version.to_owned(), kind.to_owned());
+        HealthCheck { title, api_version, kind, healthy, ..HealthCheck::default() }
+    };
+    let all = [check("cert-manager.io/v1", "Certificate"), check("monitoring.coreos.com/v1", "ServiceMonitor")];
+    let checks = Checks::of(&all);
+    for written in &all {
+        let object = serde_json::json!({
+            "apiVersion": written.api_version, "kind": written.kind, "metadata": {"name": "x"},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+        });
+        let kind = object::identity(&object).unwrap().kind;
+        assert_eq!(assess(&kind, &object, &Checks::default()), Assessment::healthy());
+        let found = assess(&kind, &object, &checks);
+        let unmet = "HealthCheck main/c: `healthy` does not hold yet";
+        assert_eq!((found.health, found.message.as_str()), (Health::Progressing, unmet));
+    }
+}
+
+#[test]
+fn what_gets_no_status_is_watched_by_its_metadata_and_not_waited_for() {
+    let kind = |group: &str, kind: &str| GroupKind { group: group.into(), kind: kind.into() };
+    let monitor = kind("monitoring.coreos.com", "ServiceMonitor");
+    assert_eq!((depth(&monitor), gets_status(&monitor)), (Depth::Metadata, false));
+    let certificate = kind("cert-manager.io", "Certificate");
+    assert_eq!((depth(&certificate), gets_status(&certificate)), (Depth::Whole, true));
+    for (kind, lacks_status) in
+        [(monitor, false), (certificate, true), (kind("networking.istio.io", "VirtualService"), false)]
+    {
+        let found = assess(&kind, &serde_json::json!({"metadata": {"name": "x"}}), &Checks::default());
+        assert_eq!(found, Assessment { lacks_status, ..Assessment::healthy() }, "{kind}");
+    }
 }
 
 #[test]

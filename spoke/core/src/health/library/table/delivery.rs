@@ -120,7 +120,18 @@ pub(super) const FLUX: &[Row] = &[
         &["GitRepository", "OCIRepository", "HelmChart", "Bucket", "ExternalArtifact"],
         &FLUX_RULE,
     ),
-    by("image.toolkit.fluxcd.io", &["ImageRepository", "ImagePolicy", "ImageUpdateAutomation"], &FLUX_RULE),
+    // What these depend on is a reference that leads nowhere.
+    by(
+        "image.toolkit.fluxcd.io",
+        &["ImageRepository", "ImagePolicy", "ImageUpdateAutomation"],
+        &Rule {
+            rest: &[Rest::Flag("/spec/suspend")],
+            bad: &[bad("Stalled")],
+            good: &[good("Ready").unless(&["Progressing", "ProgressingWithRetry"])],
+            finishing: &["Reconciling"],
+            ..Rule::NONE
+        },
+    ),
     by("notification.toolkit.fluxcd.io", &["Receiver"], &FLUX_RULE),
     // Only old versions of these have a status.
     by(

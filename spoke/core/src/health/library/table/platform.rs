@@ -15,7 +15,11 @@ pub(super) const CLUSTER_API: &[Row] = &[
         &Rule {
             rest: PAUSED,
             // Ready up to v1beta1, Available since v1beta2.
-            good: &[good("Ready").by_severity().if_there(), good("Available").mild().if_there()],
+            good: &[
+                good("Ready").by_severity().if_there(),
+                good("Available").mild().if_there(),
+                good("TopologyReconciled").mild().if_there(),
+            ],
             phase: Some(Phase {
                 at: "/status/phase",
                 healthy: &["Provisioned"],
@@ -132,7 +136,12 @@ pub(super) const KEDA: &[Row] = &[
     by(
         "keda.sh",
         &["ScaledObject", "ScaledJob"],
-        &Rule { rest: SCALER_PAUSED, bad: &[bad("Fallback")], good: &[good("Ready")], ..Rule::NONE },
+        &Rule {
+            rest: SCALER_PAUSED,
+            bad: &[bad("Fallback")],
+            good: &[good("Ready").unless(&["HPAMetricsUnavailable"])],
+            ..Rule::NONE
+        },
     ),
     silent("keda.sh", &["TriggerAuthentication", "ClusterTriggerAuthentication"]),
     by("http.keda.sh", &["HTTPScaledObject"], &READY),
