@@ -37,6 +37,14 @@ impl Resource {
         }
     }
 
+    /// Group and version in one, as manifests write them.
+    pub(crate) fn api_version(&self) -> String {
+        match self.kind.kind.group.as_str() {
+            "" => self.kind.version.clone(),
+            group => format!("{group}/{}", self.kind.version),
+        }
+    }
+
     /// The path of one object, or of all where `name` is empty; of all namespaces where
     /// `namespace` is.
     pub(crate) fn path(&self, namespace: &str, name: &str) -> String {

@@ -162,7 +162,12 @@ impl Inner {
             path.push_str(&format!("&labelSelector={}", escaped(&all.join(","))));
         }
         let mut page = api.call(Call::get(path)).await.map_err(|error| self.failed(error, &subject, &resource))?;
-        let items = page["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        let mut items = page["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
+        // Items of a list do not say what they are.
+        for item in &mut items {
+            item["apiVersion"] = resource.api_version().into();
+            item["kind"] = resource.kind.kind.kind.as_str().into();
+        }
         Ok(Outcome::Listed(items.into_iter().map(Arc::new).collect()))
     }
 

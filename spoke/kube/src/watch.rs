@@ -229,7 +229,7 @@ fn api_resource(resource: &Resource) -> ApiResource {
     ApiResource {
         group: group.clone(),
         version: kind.version.clone(),
-        api_version: if group.is_empty() { kind.version.clone() } else { format!("{group}/{}", kind.version) },
+        api_version: resource.api_version(),
         kind: kind.kind.kind.clone(),
         plural: resource.plural.clone(),
     }
