@@ -376,8 +376,9 @@ pub const SPOKE_WORDS_MAX: usize = 64;
 pub const SPOKE_INBOX_MAX: usize = 16;
 /// Observations that a spoke takes in one turn of its loop.
 pub const OBSERVATIONS_PER_TURN_MAX: usize = 64;
-/// How long the Lease of a cluster is good for, in seconds; renewed every third of it.
-pub const LEASE_SECS: u32 = 30;
+/// How long the Lease of a cluster is good for, in seconds; renewed every third of it, and with one
+/// write each: at most three a minute.
+pub const LEASE_SECS: u32 = 75;
 /// Time for what is under way when a spoke is told to end, in seconds.
 pub const SPOKE_END_SECS_MAX: u64 = 5;
 
@@ -405,6 +406,8 @@ pub const JOIN_TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Join tokens that a hub keeps.
 pub const JOIN_TOKENS_MAX: usize = 1_000;
 
+// An idle spoke writes at most three times a minute.
+const _: () = assert!(LEASE_SECS / 3 >= 60 / 3);
 const _: () = assert!(SYNC_CHUNK_BYTES_MAX + 128 <= SYNC_MESSAGE_BYTES_MAX);
 const _: () = assert!(SYNC_MESSAGE_BYTES_MAX <= SYNC_SEND_BUFFER_BYTES);
 // A window full of the smallest messages: a header of five bytes and something to say.

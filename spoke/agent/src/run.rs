@@ -339,8 +339,8 @@ impl Spoke {
             self.tasks.shutdown().await;
         }
         if self.lease.is_held() {
-            // The shortest there is; where it fails, the lease runs out by itself.
-            let release = self.cluster.lease(self.holder.clone(), 1);
+            // Where giving it back fails, it runs out by itself.
+            let release = self.cluster.lease(self.holder.clone(), 0);
             let _ = timeout(Duration::from_secs(limits::SPOKE_END_SECS_MAX), release).await;
         }
     }

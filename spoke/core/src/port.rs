@@ -347,7 +347,8 @@ pub trait Cluster: Send + Sync + 'static {
     fn store(&self, write: Write) -> Answer<'_, Result<(), Failure>>;
 
     /// Takes or renews the Lease in [`SYSTEM_NAMESPACE`] for `holder`; `Ok(false)` while another
-    /// holder has a lease that has not run out. `secs` is how long it is good for.
+    /// holder has a lease that has not run out. `secs` is how long it is good for; 0 gives it back,
+    /// where it is `holder`'s: whoever asks next takes it at once.
     fn lease(&self, holder: String, secs: u32) -> Answer<'_, Result<bool, Failure>>;
 
     /// Kinds that can be listed in this cluster; used to find marked objects when the ledger is lost.

@@ -3,7 +3,7 @@
 //! Whether another holder's lease has run out is judged by this process's own monotonic clock,
 //! from when it last saw that lease change: clocks of two machines need not agree.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -12,14 +12,17 @@ use spoke_core::port::{Failure, SYSTEM_NAMESPACE};
 
 use crate::api::{Call, JSON};
 use crate::cluster::Inner;
-use crate::failure::Subject;
+use crate::failure::{Error, Subject};
 
 const NAME: &str = "drover-spoke";
 const ALL: &str = "/apis/coordination.k8s.io/v1/namespaces/drover-system/leases";
 
-/// What was seen of other holders.
+/// What is known of the lease.
 #[derive(Default)]
 pub(crate) struct Lease {
+    /// As it was last written here: its resourceVersion makes the next renewal one conditional write.
+    ours: Mutex<Option<Json>>,
+    /// What was seen of another holder.
     seen: Mutex<Option<Seen>>,
 }
 
@@ -30,16 +33,19 @@ struct Seen {
 }
 
 impl Lease {
-    /// Takes or renews the lease; `false` while another holder has it.
+    /// Takes, renews or (`secs` is 0) gives back the lease; `false` while another holder has it.
     pub(crate) async fn renew(&self, inner: &Inner, holder: &str, secs: u32) -> Result<bool, Failure> {
-        let subject = |verb| Subject {
-            verb,
-            resource: "leases.coordination.k8s.io".into(),
-            namespace: SYSTEM_NAMESPACE.into(),
-            name: NAME.into(),
-        };
-        let one = format!("{ALL}/{NAME}");
-        let found = match inner.api.call(Call::get(one.as_str())).await {
+        // Whatever comes of this write, another may have come before it: only its answer is remembered.
+        let known = self.ours().take();
+        if let Some(known) = known.filter(|known| known["spec"]["holderIdentity"] == holder) {
+            match self.write(inner, Some(&known), holder, secs).await {
+                // It is not as we left it: a look tells whose it is.
+                Err(error) if error.is_code(409) || error.is_code(404) => {}
+                Err(error) => return Err(error.failure(&subject("update"))),
+                Ok(()) => return Ok(true),
+            }
+        }
+        let found = match inner.api.call(Call::get(one())).await {
             Ok(found) => Some(found),
             Err(error) if error.is_missing_object(&subject("get")) => None,
             Err(error) => return Err(error.failure(&subject("get"))),
@@ -49,17 +55,28 @@ impl Lease {
         {
             return Ok(false);
         }
-        let body = manifest(found.as_ref(), holder, secs, &jiff::Timestamp::now());
-        let (verb, method, path) = match found {
-            Some(_) => ("update", Method::PUT, one.as_str()),
-            None => ("create", Method::POST, ALL),
-        };
-        match inner.in_system_namespace(&subject(verb), method, path, JSON, &body).await {
-            Ok(_) => Ok(true),
+        let verb = if found.is_some() { "update" } else { "create" };
+        match self.write(inner, found.as_ref(), holder, secs).await {
+            Ok(()) => Ok(true),
             // Somebody else was first, or the lease was removed just now: the next try tells.
             Err(error) if error.is_code(409) => Ok(false),
             Err(error) => Err(error.failure(&subject(verb))),
         }
+    }
+
+    async fn write(&self, inner: &Inner, found: Option<&Json>, holder: &str, secs: u32) -> Result<(), Error> {
+        let body = manifest(found, holder, secs, &jiff::Timestamp::now());
+        let (verb, method, path) = match found {
+            Some(_) => ("update", Method::PUT, one()),
+            None => ("create", Method::POST, ALL.to_owned()),
+        };
+        let written = inner.in_system_namespace(&subject(verb), method, &path, JSON, &body).await?;
+        *self.ours() = Some(written);
+        Ok(())
+    }
+
+    fn ours(&self) -> MutexGuard<'_, Option<Json>> {
+        self.ours.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the lease is ours, free, or was not renewed for as long as its holder said.
@@ -83,6 +100,19 @@ impl Lease {
     }
 }
 
+fn one() -> String {
+    format!("{ALL}/{NAME}")
+}
+
+fn subject(verb: &'static str) -> Subject {
+    Subject {
+        verb,
+        resource: "leases.coordination.k8s.io".into(),
+        namespace: SYSTEM_NAMESPACE.into(),
+        name: NAME.into(),
+    }
+}
+
 /// The lease as it is to be; its resourceVersion makes the update conditional.
 fn manifest(found: Option<&Json>, holder: &str, secs: u32, now: &jiff::Timestamp) -> Json {
     let now = now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
@@ -93,6 +123,11 @@ fn manifest(found: Option<&Json>, holder: &str, secs: u32, now: &jiff::Timestamp
         })
     });
     let spec = &mut body["spec"];
+    if secs == 0 {
+        // The API server takes no span of nothing; nobody's lease is free whatever its span.
+        spec["holderIdentity"] = "".into();
+        return body;
+    }
     if spec["holderIdentity"] != holder {
         let transitions = spec["leaseTransitions"].as_u64();
         spec["leaseTransitions"] = transitions.map_or(0, |n| n.saturating_add(1)).into();
@@ -130,5 +165,12 @@ mod tests {
         assert_eq!(body["spec"]["holderIdentity"], "b");
         assert_eq!(body["spec"]["renewTime"], "1970-01-01T00:00:00.000000Z");
         assert_eq!(body["metadata"]["resourceVersion"], "1");
+    }
+
+    #[test]
+    fn what_is_given_back_is_nobody_s() {
+        let body = manifest(Some(&held("1")), "a", 0, &jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(body["spec"], json!({"holderIdentity": "", "leaseDurationSeconds": 10}));
+        assert!(Lease::default().may_take(&body, "b", Instant::now()));
     }
 }

@@ -258,6 +258,10 @@ impl State {
     pub fn lease(&mut self, holder: &str, secs: u32, now_millis: u64) -> bool {
         match &self.lease {
             Some((other, until)) if other != holder && *until > now_millis => false,
+            _ if secs == 0 => {
+                self.lease = None;
+                true
+            }
             _ => {
                 self.lease = Some((holder.into(), now_millis + u64::from(secs) * 1000));
                 true

@@ -93,4 +93,10 @@ pub async fn two_holders_share_no_lease(world: &World) {
     assert!(renewed.elapsed() >= Duration::from_millis(1_900), "it was taken before its time");
     assert!(!lease(&world.cluster, "a", 2).await);
     assert!(lease(&other, "b", 60).await);
+
+    assert!(lease(&other, "b", 0).await, "what is given back");
+    assert!(lease(&world.cluster, "a", 60).await, "is free at once");
+    assert!(!lease(&other, "b", 60).await);
+    assert!(!lease(&other, "b", 0).await, "and is not another's to give");
+    assert!(lease(&world.cluster, "a", 60).await);
 }
