@@ -379,6 +379,48 @@ pub const OBSERVATIONS_PER_TURN_MAX: usize = 64;
 /// How long the Lease of a cluster is good for, in seconds; renewed every third of it, and with one
 /// write each: at most three a minute.
 pub const LEASE_SECS: u32 = 75;
+/// Longest suspension of a bundle or cluster, in seconds.
+pub const SUSPENSION_SECS_MAX: u64 = 30 * 24 * 3600;
+/// Connections to a running spoke's own socket at once.
+pub const DOOR_CONNECTIONS_MAX: usize = 4;
+/// Largest question at that socket, in bytes.
+pub const DOOR_REQUEST_BYTES_MAX: usize = 8 * 1024;
+/// Largest answer there, in bytes.
+pub const DOOR_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Time for one question and its answer there, in seconds.
+pub const DOOR_SECS_MAX: u64 = 15;
+/// Bundles in one answer to people at the cluster, and in the ConfigMap.
+pub const LOCAL_BUNDLES_MAX: usize = 2_000;
+/// Objects in one answer to people at the cluster.
+pub const LOCAL_OBJECTS_MAX: usize = 5_000;
+/// Names of bundles that are shown to somebody who asked for one that is not there.
+pub const LOCAL_NAMES_SHOWN_MAX: usize = 10;
+/// Length of an Event's text, in bytes; the API server takes 1,024.
+pub const NOTE_BYTES_MAX: usize = 1_000;
+/// Events about one bundle within a minute.
+pub const BUNDLE_NOTES_PER_MINUTE_MAX: u32 = 10;
+/// Events of one spoke within a minute.
+pub const NOTES_PER_MINUTE_MAX: u32 = 60;
+/// How long the same is not said again in an Event, in milliseconds; it is counted.
+pub const NOTE_REPEAT_MILLIS: u64 = 600_000;
+/// How long deletions are gathered into one Event, in milliseconds.
+pub const NOTE_GATHER_MILLIS: u64 = 10_000;
+/// Events that are remembered so that they are not repeated.
+pub const NOTES_REMEMBERED_MAX: usize = 500;
+/// Events on their way to the API server; more are left out.
+pub const NOTES_UNDER_WAY_MAX: usize = 4;
+/// Events that a cluster in memory keeps.
+pub const MEMORY_EVENTS_MAX: usize = 200;
+/// Length of all texts of the ConfigMap `drover-status`, in bytes.
+pub const STATUS_BYTES_MAX: usize = 384 * 1024;
+/// Shortest time between two writes of it, in milliseconds.
+pub const STATUS_MILLIS_MIN: u64 = 5_000;
+/// How long changes are gathered into one write of it, in milliseconds.
+pub const STATUS_GATHER_MILLIS: u64 = 2_000;
+/// Longest wait after a write of it that failed, in milliseconds.
+pub const STATUS_RETRY_MILLIS_MAX: u64 = 600_000;
+/// How long the hub may be away before people in the cluster are told, in milliseconds.
+pub const HUB_LOST_MILLIS: u64 = 300_000;
 /// Time for what is under way when a spoke is told to end, in seconds.
 pub const SPOKE_END_SECS_MAX: u64 = 5;
 
@@ -406,6 +448,10 @@ pub const JOIN_TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// Join tokens that a hub keeps.
 pub const JOIN_TOKENS_MAX: usize = 1_000;
 
+const _: () = assert!(STATUS_BYTES_MAX < 1024 * 1024 / 2);
+const _: () = assert!(BUNDLES_PER_CLUSTER_MAX <= LOCAL_BUNDLES_MAX);
+// A line with the longest name, a reason and a failure.
+const _: () = assert!(LOCAL_OBJECTS_MAX * (64 + 2 * 253 + 2 * FAILURE_BYTES_MAX) <= DOOR_ANSWER_BYTES_MAX);
 // An idle spoke writes at most three times a minute.
 const _: () = assert!(LEASE_SECS / 3 >= 60 / 3);
 const _: () = assert!(SYNC_CHUNK_BYTES_MAX + 128 <= SYNC_MESSAGE_BYTES_MAX);

@@ -185,6 +185,7 @@ impl Inbox {
                 cluster_uid: ledger.cluster_uid.clone(),
                 entries: entries_after(&self.delta, ledger),
                 lost: BTreeMap::new(),
+                suspensions: ledger.suspensions.clone(),
             },
             fresh,
             set: self.delta.set.keys().cloned().collect(),

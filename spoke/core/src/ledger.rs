@@ -12,6 +12,7 @@ use proto_model::{Digest, Fence};
 use serde::{Deserialize, Serialize};
 
 use crate::pack::Content;
+use crate::suspend::Suspensions;
 
 /// Key of the root record.
 pub const ROOT_KEY: &str = "ledger";
@@ -52,6 +53,8 @@ pub struct Ledger {
     /// Entries whose pack was lost. They are recorded as before, so that one fence never means two
     /// contents, and not acted on; the hub may bring them back under the same fence.
     pub lost: BTreeMap<String, Entry>,
+    /// What is to be left alone for a while, whatever is assigned.
+    pub suspensions: Suspensions,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,6 +68,9 @@ struct Root {
     session_token: Vec<u8>,
     cluster_uid: String,
     entries: BTreeMap<String, Entry>,
+    // A version of the spoke that does not know of it must not read what it would not heed.
+    #[serde(default, skip_serializing_if = "Suspensions::is_empty")]
+    suspensions: Suspensions,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +89,7 @@ impl Ledger {
             session_token: self.session_token.clone(),
             cluster_uid: self.cluster_uid.clone(),
             entries: self.recorded(),
+            suspensions: self.suspensions.clone(),
         };
         // Writing plain structs to memory has no way to fail; an empty record would not decode.
         serde_json::to_vec(&root).unwrap_or_default()
@@ -105,7 +112,15 @@ impl Ledger {
             cluster_uid: root.cluster_uid,
             entries: root.entries,
             lost: BTreeMap::new(),
+            suspensions: root.suspensions,
         })
+    }
+
+    /// Takes over what does not come with a change of assignments.
+    pub fn carry_over(&mut self, from: &Self) {
+        self.session_token.clone_from(&from.session_token);
+        self.cluster_uid.clone_from(&from.cluster_uid);
+        self.suspensions.clone_from(&from.suspensions);
     }
 
     /// The digest over all that is held.
@@ -168,6 +183,7 @@ mod tests {
     use proto_model::variable::{Value, Variables};
 
     use super::*;
+    use crate::suspend::Suspension;
 
     fn ledger() -> Ledger {
         let assignment = Assignment {
@@ -186,6 +202,7 @@ mod tests {
                 ("main/old".into(), Entry::Remove(Permit::default())),
             ]),
             lost: BTreeMap::new(),
+            suspensions: Suspensions::new(),
         }
     }
 
@@ -202,6 +219,16 @@ mod tests {
         assert!(refused.contains("format 2"), "{refused}");
         let unknown = text.replace("{\"version\":1,", "{\"version\":1,\"more\":true,");
         assert!(Ledger::decode(unknown.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn suspensions_are_kept_and_older_ledgers_have_none() {
+        let mut suspended = ledger();
+        assert!(!String::from_utf8(suspended.encode()).unwrap().contains("suspensions"));
+        let (reason, by) = ("night".to_owned(), "hub".to_owned());
+        let one = Suspension { until_unix_millis: 2, span_millis: 1, reason, by };
+        suspended.suspensions.insert("main/web".into(), one);
+        assert_eq!(Ledger::decode(&suspended.encode()).unwrap(), suspended);
     }
 
     #[test]

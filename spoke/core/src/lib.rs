@@ -12,6 +12,8 @@ pub mod inbox;
 pub mod inventory;
 pub mod ledger;
 mod managed;
+pub mod local;
+pub mod note;
 pub mod order;
 pub mod owner;
 pub mod pack;
@@ -22,6 +24,7 @@ pub mod retry;
 mod rival;
 mod scaler;
 mod secret;
+pub mod suspend;
 pub mod target;
 pub mod unpack;
 

@@ -13,7 +13,8 @@ use proto_model::{Digest, GroupKind, Identity, wishes};
 use serde_json::Value as Json;
 
 pub use crate::contents::Contents;
-use crate::scaler;
+pub use crate::note::{About, Note};
+use crate::{rival, scaler};
 
 /// Label on every object that Drover owns: a hash of hub id, source and bundle, 16 hexadecimal
 /// digits.
@@ -22,6 +23,9 @@ pub const OWNER_LABEL: &str = "drover.dev/owner";
 pub const OWNER_ANNOTATION: &str = "drover.dev/owned-by";
 /// Namespace of the spoke's own things.
 pub const SYSTEM_NAMESPACE: &str = "drover-system";
+
+/// Name of the ConfigMap in [`SYSTEM_NAMESPACE`] that says how the cluster stands.
+pub const STATUS_NAME: &str = "drover-status";
 
 /// A future in a box, so that [`Cluster`] can be a trait object.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -219,6 +223,8 @@ pub struct Live {
     pub hands_off: bool,
     /// Whether something that scales set its replicas.
     pub scaled: bool,
+    /// The field manager, other than ours, that wrote last, as managedFields tell it.
+    pub changed_by: Option<String>,
     /// Whether its kind has a status subresource, which a controller writes. Told by answers to
     /// Get and Apply; `false` from watches and lists.
     pub has_status: bool,
@@ -244,6 +250,7 @@ impl Live {
             managed: managed(metadata),
             hands_off: wishes::is_hands_off(metadata),
             scaled: scaler::has_set(metadata),
+            changed_by: rival::last_writer(metadata),
             has_status: false,
             object,
         }
@@ -356,4 +363,16 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// All live objects of a kind that carry [`OWNER_LABEL`], by their metadata alone.
     fn owned(&self, kind: Kind) -> Answer<'_, Result<Vec<Live>, Failure>>;
+
+    /// Makes an Event of a note, best effort.
+    fn tell(&self, note: Note) -> Answer<'_, Result<(), Failure>> {
+        drop(note);
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Writes the ConfigMap [`STATUS_NAME`], best effort.
+    fn publish(&self, data: BTreeMap<String, String>) -> Answer<'_, Result<(), Failure>> {
+        drop(data);
+        Box::pin(async { Ok(()) })
+    }
 }

@@ -235,6 +235,7 @@ mod tests {
             managed: BTreeMap::new(),
             hands_off: false,
             scaled: false,
+            changed_by: None,
             has_status: false,
             object: None,
         };

@@ -21,8 +21,24 @@ pub(crate) fn rival(object: &Json, manager: &str, wanted: &Json) -> Option<Strin
     let takers = others().filter(|entry| takes(&fields(entry), &ours, wanted));
     let newest = takers.max_by_key(|entry| text(entry, "time"));
     let newest = newest.or_else(|| others().max_by_key(|entry| text(entry, "time")))?;
-    let shown = |letter: char| if letter.is_control() { '?' } else { letter };
-    Some(text(newest, "manager").chars().map(shown).take(NAME_CHARS_MAX).collect())
+    Some(shown(&text(newest, "manager")))
+}
+
+/// The field manager, other than a bundle's, that wrote to an object last. `metadata` is the object's.
+pub(crate) fn last_writer(metadata: &Json) -> Option<String> {
+    let entries = metadata.get("managedFields").and_then(Json::as_array).into_iter().flatten();
+    let text = |entry: &'_ Json, key: &str| entry.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
+    let others = entries.filter(|entry| {
+        let manager = text(entry, "manager");
+        !manager.is_empty() && !manager.starts_with("drover/") && text(entry, "subresource").is_empty()
+    });
+    others.max_by_key(|entry| text(entry, "time")).map(|entry| shown(&text(entry, "manager")))
+}
+
+/// A manager's name for people.
+fn shown(name: &str) -> String {
+    let plain = |letter: char| if letter.is_control() { '?' } else { letter };
+    name.chars().map(plain).take(NAME_CHARS_MAX).collect()
 }
 
 /// Whether a field of `theirs` is set by `wanted` and missing in `ours`.
@@ -70,6 +86,18 @@ mod tests {
         assert_eq!(found(&[ours.clone(), bystander], &wanted).as_deref(), Some("labeller"));
         assert_eq!(found(&[ours], &wanted), None);
         assert_eq!(found(&[], &wanted), None);
+    }
+
+    #[test]
+    fn who_wrote_last_is_named() {
+        let ours = entry(OURS, "Apply", "9", json!({"f:data": {}}));
+        let (early, late) = (entry("a", "Update", "1", json!({})), entry("b\n", "Apply", "2", json!({})));
+        let mut status = entry("kubelet", "Update", "8", json!({}));
+        status["subresource"] = "status".into();
+        let of = |entries: &[Json]| last_writer(&json!({"managedFields": entries}));
+        assert_eq!(of(&[ours.clone(), late, early, status.clone()]).as_deref(), Some("b?"));
+        assert_eq!(of(&[ours, status]), None);
+        assert_eq!(last_writer(&json!({})), None);
     }
 
     #[test]

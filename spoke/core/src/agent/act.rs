@@ -46,6 +46,9 @@ struct Circumstances {
 impl Agent {
     /// Looks at a bundle and does what is next.
     pub(super) fn advance(&mut self, name: &str) {
+        if self.is_suspended(name) {
+            return self.advance_suspended(name);
+        }
         match self.ledger.entries.get(name).cloned() {
             Some(Entry::Run(assignment)) => self.advance_run(name, &assignment),
             Some(Entry::Remove(permit)) => self.advance_removal(name, &permit),
@@ -217,7 +220,7 @@ impl Agent {
     }
 
     /// Lets go of bound objects that nothing is about to be done with.
-    fn save_memory(&mut self, name: &str) {
+    pub(super) fn save_memory(&mut self, name: &str) {
         let is_hungry = self.hungry.contains(name);
         let Some(bundle) = self.bundles.get_mut(name) else {
             return;

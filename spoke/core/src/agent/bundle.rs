@@ -101,6 +101,9 @@ pub(super) struct Slot {
     /// When it was last put right, and how often in a row.
     pub(super) corrected_at: u64,
     pub(super) corrections: u32,
+    /// Who changed it, while it is drifted, and what is being put right.
+    pub(super) changed_by: Option<String>,
+    pub(super) mending: Option<Why>,
     /// Who keeps changing it back, in words, once that was looked up.
     pub(super) contest: Option<String>,
 }
@@ -213,6 +216,7 @@ impl Slot {
         self.corrections += 1;
         self.corrected_at = now;
         self.contest = None;
+        self.mending = Some(if self.sight == Sight::Absent { Why::Missing } else { Why::Drifted });
     }
 
     /// Whether it goes before the new objects come.

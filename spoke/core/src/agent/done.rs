@@ -86,13 +86,17 @@ impl Agent {
                     self.remove(&bundle, &identity, Some(&live), None);
                 }
             }
-            Errand::Delete { bundle, identity } => self.deleted(&bundle, &identity, outcome),
+            Errand::Delete { bundle, identity } => {
+                self.count_deleted(&bundle, &identity, &outcome);
+                self.deleted(&bundle, &identity, outcome);
+            }
             Errand::Survey { bundle, live } => self.surveyed(&bundle, &live, outcome),
             Errand::Compare(comparison) => self.compared(comparison, outcome),
             Errand::Rehearse(question) => self.rehearsed(question, outcome),
             Errand::Apply { bundle, identity, bound, version, order, wishes } => {
                 let order = Applied { bound, version, order, wishes };
                 self.applied(&bundle, &identity, order, outcome);
+                self.tell_corrected(&bundle, &identity);
             }
             Errand::Draft(draft) => self.drafted(draft, outcome),
             Errand::Scalers(scaling) => self.scalers_listed(scaling, outcome),
@@ -264,6 +268,7 @@ impl Agent {
                 limits::CONTEST_MILLIS / 60_000
             ));
         }
+        self.tell_contested(name, identity);
     }
 
     fn look_failed(&mut self, name: &str, identity: &Identity, failure: Failure) {

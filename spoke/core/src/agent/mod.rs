@@ -17,6 +17,7 @@ mod ask;
 mod bundle;
 mod done;
 mod draft;
+mod local;
 mod observe;
 mod plan;
 mod rehearse;
@@ -28,7 +29,9 @@ mod start;
 mod status;
 mod store;
 mod takeover;
+mod suspend;
 mod tell;
+mod voice;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -38,22 +41,27 @@ use proto_model::{GroupKind, Identity, limits};
 
 use crate::inbox::Contents;
 use crate::ledger::Ledger;
-use crate::port::{Depth, Failure, Kind, Observation, Op, Outcome, Write};
+use crate::local::Suspended;
+use crate::port::{Depth, Failure, Kind, Note, Observation, Op, Outcome, Write};
+use crate::suspend::Order;
 use crate::target::Scopes;
 pub use ask::AskPolicy;
 use ask::Asking;
 use bundle::{Bundle, Trouble};
 use done::Errand;
+pub use local::Outside;
 use observe::KindWatch;
 use session::Session;
 use store::Storing;
+use suspend::Suspending;
+use voice::Voice;
 
 /// The time of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// Milliseconds of a clock that never goes back; any zero point. All waits count in it.
     pub mono_millis: u64,
-    /// Milliseconds since 1970; only ever shown.
+    /// Milliseconds since 1970; shown, and ends suspensions.
     pub unix_millis: u64,
 }
 
@@ -89,6 +97,15 @@ pub enum Event {
     },
     /// A watch saw something.
     Observed(Observation),
+    /// Somebody wants something suspended or resumed.
+    Order {
+        /// Names the answer.
+        id: u64,
+        /// What is wanted.
+        order: Order,
+    },
+    /// What came of [`Effect::Publish`].
+    Published(Result<(), Failure>),
     /// Whether this spoke holds the Lease of its cluster, when it changes (repeating does no harm).
     Lease(bool),
     /// A timer is due.
@@ -116,6 +133,20 @@ pub enum Effect {
         id: u64,
         /// The request.
         op: Op,
+    },
+    /// The answer to [`Event::Order`].
+    Obeyed {
+        /// The id of the order.
+        id: u64,
+        /// What is suspended now, durably; or why the order was not taken.
+        result: Result<Vec<Suspended>, String>,
+    },
+    /// Make an Event of it in the cluster, best effort; nothing is answered.
+    Tell(Note),
+    /// Write this into the spoke's ConfigMap, best effort, and step [`Event::Published`]. One at a time.
+    Publish {
+        /// The ConfigMap's data.
+        data: BTreeMap<String, String>,
     },
     /// From now on watch these kinds and no others.
     Watch(BTreeMap<Kind, Depth>),
@@ -173,6 +204,8 @@ pub struct Agent {
     ask_policy: AskPolicy,
     asking: Option<Asking>,
     store: Storing,
+    suspending: Suspending,
+    voice: Voice,
     errands: BTreeMap<u64, Errand>,
     next_id: u64,
     scopes: Scopes,
@@ -223,6 +256,8 @@ impl Agent {
             ask_policy: AskPolicy::default(),
             asking: None,
             store: Storing::default(),
+            suspending: Suspending::default(),
+            voice: Voice::default(),
             errands: BTreeMap::new(),
             next_id: 0,
             scopes: Scopes::new(),
@@ -279,6 +314,8 @@ impl Agent {
             Event::Stored { token, result } => self.stored(token, result),
             Event::Done { id, outcome } => self.done(id, outcome),
             Event::Observed(observation) => self.observed(observation),
+            Event::Order { id, order } => self.ordered(id, order),
+            Event::Published(result) => self.published(result),
             Event::Tick => {}
         }
     }
@@ -286,6 +323,8 @@ impl Agent {
     /// Does everything that can be done now.
     fn settle(&mut self) {
         if self.phase == Phase::Ready {
+            self.mind_suspensions();
+            self.answer_held_back();
             self.collect_due();
             while !self.dirty.is_empty() || !self.claims_changed.is_empty() || self.feed_hungry() {
                 self.plan_dirty();
@@ -298,6 +337,7 @@ impl Agent {
             self.mind_watches();
             self.tell();
             self.mind_asking();
+            self.mind_voice();
         }
         self.set_wake();
     }
@@ -333,6 +373,10 @@ impl Agent {
     /// Starts a request that follows from an answer, in the place of what was answered.
     fn start_now(&mut self, errand: Errand, op: Op) {
         self.next_id += 1;
+        if self.holds_back(self.next_id, &errand, &op) {
+            self.errands.insert(self.next_id, errand);
+            return;
+        }
         let account = errand.bundle().and_then(|name| self.bundles.get(name)).and_then(|bundle| bundle.account.clone());
         let op = match account {
             Some(account) => Op::As(account, Box::new(op)),
@@ -372,7 +416,8 @@ impl Agent {
     /// Says when to be woken, if that changed.
     fn set_wake(&mut self) {
         let bundles = self.bundles.values().filter_map(|bundle| bundle.next_at);
-        let others = [self.store_wake(), self.session_wake(), self.asking_wake()];
+        let others =
+            [self.store_wake(), self.session_wake(), self.asking_wake(), self.suspensions_wake(), self.voice_wake()];
         let at = bundles.chain(others.into_iter().flatten()).min();
         if at != self.wake {
             self.wake = at;

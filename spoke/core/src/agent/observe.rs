@@ -55,6 +55,9 @@ impl Agent {
             }
             let was_healthy = slot.health().0 == Health::Healthy;
             slot.sight = Sight::Live(seen);
+            if slot.is_drifted() {
+                slot.changed_by.clone_from(&live.changed_by);
+            }
             is_newly_healthy |= !was_healthy && slot.health().0 == Health::Healthy;
             if slot.note_finish() {
                 bundle.unsaved(now);

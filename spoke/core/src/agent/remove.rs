@@ -203,7 +203,7 @@ impl Agent {
 
     /// Judges the deletion of an object that was just looked at, and starts it.
     pub(super) fn remove(&mut self, name: &str, identity: &Identity, live: Option<&Live>, contents: Option<&Contents>) {
-        if self.removals_wait(name) {
+        if self.is_suspended(name) || self.removals_wait(name) {
             return;
         }
         let verdict = self.judge(name, identity, live, contents);

@@ -54,6 +54,11 @@ impl Agent {
         self.asking = None;
     }
 
+    /// Whether a session stands in which the hub was heard.
+    pub(super) fn is_attached(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_welcome)
+    }
+
     /// Says Hello as soon as there is a stream and something to say.
     pub(super) fn maybe_hello(&mut self) {
         let may_speak = self.is_connected && self.has_lease && !self.is_stale;
@@ -187,7 +192,7 @@ impl Agent {
     /// Whether anything but Hello may be said: the hub was heard, and its token is durable. A spoke
     /// that spoke and then came back with an older token would be taken for a second one.
     pub(super) fn may_speak(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.is_welcome) && !self.store.is_root_behind()
+        self.is_attached() && !self.store.is_root_behind()
     }
 
     /// Says and hears what waited for the token.

@@ -27,6 +27,7 @@ impl Agent {
             // Another spoke may write to the ledger now.
             self.is_stale |= self.has_lease && self.phase != Phase::Idle;
             self.has_lease = false;
+            self.give_up_orders();
             return;
         }
         self.has_lease = true;
@@ -76,6 +77,7 @@ impl Agent {
         // Ids and tokens go on, so that late answers find nobody.
         fresh.next_id = self.next_id;
         fresh.store.follow(&self.store);
+        fresh.voice = std::mem::take(&mut self.voice);
         fresh.is_estranged = !loaded.ledger.cluster_uid.is_empty() && loaded.ledger.cluster_uid != cluster_uid;
         fresh.cluster_uid = cluster_uid;
         let generation = loaded.ledger.fence.generation;

@@ -70,6 +70,10 @@ impl Agent {
         if self.store.is_under_way() || is_held_up || !self.has_lease || self.is_stale {
             return;
         }
+        if let Some(pending) = &mut self.store.pending {
+            // What came meanwhile is newer than the change.
+            pending.change.ledger.carry_over(&self.ledger);
+        }
         let (mut write, purpose) = if let Some(pending) = self.store.pending.as_ref().filter(|_| !self.is_deleting()) {
             (self.write_change(&pending.change), Purpose::Change)
         } else if self.store.is_root_unsaved {
@@ -86,6 +90,7 @@ impl Agent {
         let token = self.store.token;
         if matches!(purpose, Purpose::Root) {
             self.store.is_root_unsaved = false;
+            self.suspending.write_begins();
         }
         self.store.under_way = Some((token, purpose));
         self.out.push(Effect::Store { token, write });
@@ -113,7 +118,7 @@ impl Agent {
                 self.store.garbage.clear();
                 match purpose {
                     Purpose::Change => self.take_over(),
-                    Purpose::Root => {}
+                    Purpose::Root => self.root_written(true),
                     Purpose::Inventories(saved) => self.inventories_saved(saved),
                 }
                 self.speak();
@@ -132,7 +137,10 @@ impl Agent {
         self.store.trouble = Some(trouble);
         match purpose {
             Purpose::Change => {}
-            Purpose::Root => self.store.is_root_unsaved = true,
+            Purpose::Root => {
+                self.store.is_root_unsaved = true;
+                self.root_written(false);
+            }
             Purpose::Inventories(saved) => {
                 for (name, _) in saved {
                     if let Some(bundle) = self.bundles.get_mut(name) {
@@ -210,8 +218,7 @@ impl Agent {
         };
         let before = std::mem::replace(&mut self.ledger, change.ledger);
         // What came meanwhile is newer than what was written.
-        self.ledger.session_token.clone_from(&before.session_token);
-        self.ledger.cluster_uid.clone_from(&before.cluster_uid);
+        self.ledger.carry_over(&before);
         let fence = &self.ledger.fence;
         let (generation, root) = (fence.generation, self.ledger.root());
         let has_other_marks = before.fence.hub_id != fence.hub_id || before.fence.incarnation != fence.incarnation;

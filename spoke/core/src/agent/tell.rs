@@ -40,7 +40,7 @@ impl Agent {
             sync: summary.sync,
             health: summary.health,
             drifted: summary.drifted,
-            suspended: false,
+            suspended: self.is_suspended(name),
             installed: is_installed,
             objects: bundle.slots.values().filter(|slot| slot.exists()).count() as u64,
             problems: summary.problems,
@@ -69,7 +69,8 @@ impl Agent {
         let is_news = bundle.said != Some(says);
         bundle.said = Some(says);
         if bundle.report.as_ref() != Some(&report) {
-            bundle.report = Some(report);
+            let before = bundle.report.replace(report.clone());
+            self.tell_change(name, before.as_ref(), &report);
             self.reports_changed.insert(name.to_owned());
         }
         if is_news {
@@ -146,12 +147,12 @@ impl Agent {
     }
 }
 
-/// Generation, variant, variables, sync, health and drift of a report.
-pub(super) type Essence = (u64, Option<Digest>, Digest, Sync, Health, bool);
+/// Generation, variant, variables, sync, health, drift and suspension of a report.
+pub(super) type Essence = (u64, Option<Digest>, Digest, Sync, Health, bool, bool);
 
 /// What a change of which makes a report a new one to people.
 fn essence(report: &Report) -> Essence {
-    (report.generation, report.variant, report.variables, report.sync, report.health, report.drifted)
+    (report.generation, report.variant, report.variables, report.sync, report.health, report.drifted, report.suspended)
 }
 
 fn object_state<'a>(identity: &'a proto_model::Identity, slot: &'a Slot, lost: Option<&'a str>) -> ObjectState<'a> {

@@ -145,6 +145,9 @@ impl World {
                 }
                 self.after_change(cluster);
             }
+            // Best effort, for people alone; nobody orders anything here.
+            Effect::Tell(_) | Effect::Obeyed { .. } => {}
+            Effect::Publish { .. } => self.step(cluster, boot, Event::Published(Ok(()))),
             Effect::Halt { why } => {
                 self.broken("liveness", format!("{cluster} halts for good: {why}"));
             }

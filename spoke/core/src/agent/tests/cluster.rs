@@ -31,7 +31,15 @@ impl World {
                 self.list(new)
             }
             Effect::EndSession { .. } => vec![Event::Disconnected],
-            Effect::Halt { .. } => Vec::new(),
+            Effect::Halt { .. } | Effect::Obeyed { .. } => Vec::new(),
+            Effect::Tell(note) => {
+                self.notes.push(note);
+                Vec::new()
+            }
+            Effect::Publish { data } => {
+                self.published.push(data);
+                vec![Event::Published(if self.stores_fail { Err(failure(Reason::Server, "away")) } else { Ok(()) })]
+            }
             Effect::Wake { at_mono_millis } => {
                 self.wake = at_mono_millis;
                 Vec::new()
@@ -210,6 +218,7 @@ pub(super) fn live(identity: &Identity, thing: &Thing) -> Live {
         managed: thing.managed.clone(),
         hands_off: proto_model::wishes::is_hands_off(&thing.manifest["metadata"]),
         scaled: false,
+        changed_by: crate::rival::last_writer(&thing.manifest["metadata"]),
         has_status: identity.kind.kind == "Gadget",
         object: Some(Arc::new(thing.manifest.clone())),
     }

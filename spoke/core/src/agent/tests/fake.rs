@@ -12,7 +12,7 @@ use super::cluster::live;
 use super::log::say;
 use crate::agent::{Agent, Effect, Event, Now};
 use crate::ledger;
-use crate::port::{Depth, Failure, Kind, Live, Observation, Reason};
+use crate::port::{Depth, Failure, Kind, Live, Note, Observation, Reason};
 use crate::unpack::tests::pack;
 
 #[derive(Clone, Debug)]
@@ -46,6 +46,10 @@ pub(super) struct World {
     pub(super) wake: Option<u64>,
     pub(super) log: Vec<String>,
     pub(super) said: Vec<ToHub>,
+    pub(super) notes: Vec<Note>,
+    pub(super) published: Vec<BTreeMap<String, String>>,
+    /// How far the clock on the wall was set, in milliseconds.
+    pub(super) wall: i64,
     pub(super) entries: BTreeMap<String, Entry>,
     pub(super) fence: Fence,
     pub(super) serial: u64,
@@ -101,6 +105,9 @@ impl World {
             wake: None,
             log: Vec::new(),
             said: Vec::new(),
+            notes: Vec::new(),
+            published: Vec::new(),
+            wall: 0,
             entries: BTreeMap::new(),
             fence: Fence { hub_id: "hub".into(), epoch: 1, incarnation: 1, generation: 0 },
             serial: 0,
@@ -143,7 +150,7 @@ impl World {
             while self.is_batched && is_seen(&together[0]) && events.front().is_some_and(is_seen) {
                 together.extend(events.pop_front());
             }
-            let now = Now { mono_millis: self.now, unix_millis: 1_700_000_000_000 + self.now };
+            let now = self.clock();
             for effect in self.agent.steps(together, now) {
                 self.note(&effect);
                 if self.is_held && matches!(effect, Effect::Execute { .. }) {
@@ -153,6 +160,11 @@ impl World {
                 }
             }
         }
+    }
+
+    pub(super) fn clock(&self) -> Now {
+        let unix_millis = (1_700_000_000_000 + self.now).saturating_add_signed(self.wall);
+        Now { mono_millis: self.now, unix_millis }
     }
 
     /// Carries out what was held back.

@@ -28,8 +28,12 @@ impl World {
             }
             Effect::EndSession { why } => format!("end session: {why}"),
             Effect::Halt { why } => format!("halt: {why}"),
-            // Timers are looked at where they matter.
-            Effect::Wake { .. } => return,
+            Effect::Obeyed { id, result } => match result {
+                Ok(suspended) => format!("obeyed {id}: {} suspended", suspended.len()),
+                Err(why) => format!("refused {id}: {why}"),
+            },
+            // Timers and what people are told are looked at where they matter.
+            Effect::Wake { .. } | Effect::Tell(_) | Effect::Publish { .. } => return,
         };
         self.log.push(text);
     }

@@ -1,0 +1,234 @@
+//! Suspensions: nothing is changed, everything is seen, and they end.
+
+use proto_model::limits;
+use proto_model::variant::Settings;
+use proto_model::{Health, Sync};
+
+use super::fake::{World, config, failure, manifest, permit};
+use crate::agent::Event;
+use crate::ledger::{Ledger, ROOT_KEY};
+use crate::port::Reason;
+use crate::suspend::{CLUSTER, Order};
+
+const HOUR: u64 = 3_600_000;
+
+fn web() -> World {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1"), config("b", "1")]);
+    world.assign("main/db", Settings::default(), &[config("c", "1")]);
+    world.log();
+    world
+}
+
+fn suspend(world: &mut World, bundle: Option<&str>, span_millis: u64) {
+    let (reason, by) = ("night".to_owned(), "an operator".to_owned());
+    let order = Order::Suspend { bundle: bundle.map(Into::into), span_millis, reason, by };
+    world.step(Event::Order { id: 7, order });
+}
+
+fn resume(world: &mut World, bundle: Option<&str>) {
+    world.step(Event::Order { id: 8, order: Order::Resume { bundle: bundle.map(Into::into) } });
+}
+
+/// What was written to objects since the last time.
+fn writes(world: &mut World) -> Vec<String> {
+    let mut log = world.log();
+    log.retain(|line| ["apply", "delete", "dry-run", "ensure"].iter().any(|verb| line.starts_with(verb)));
+    log
+}
+
+fn durable(world: &World) -> Vec<String> {
+    Ledger::decode(&world.records[ROOT_KEY]).unwrap().suspensions.into_keys().collect()
+}
+
+#[test]
+fn it_is_confirmed_once_it_is_durable_and_tells_the_hub() {
+    let mut world = web();
+    suspend(&mut world, Some("web"), HOUR);
+    assert_eq!(world.log(), ["store ledger", "obeyed 7: 1 suspended", "send Report main/web Applied Healthy"]);
+    assert!(world.report("main/web").suspended && !world.report("main/db").suspended);
+    assert_eq!(durable(&world), ["main/web"]);
+    resume(&mut world, Some("main/web"));
+    assert_eq!(world.log(), ["store ledger", "obeyed 8: 0 suspended", "send Report main/web Applied Healthy"]);
+    assert!(!world.report("main/web").suspended);
+    assert!(durable(&world).is_empty());
+}
+
+#[test]
+fn a_ledger_that_can_t_be_written_confirms_nothing_and_is_tried_again() {
+    let mut world = web();
+    world.stores_fail = true;
+    suspend(&mut world, None, HOUR);
+    assert!(!world.log().iter().any(|line| line.starts_with("obeyed")));
+    // It is in force all the same.
+    world.meddle("a");
+    assert!(writes(&mut world).is_empty());
+    world.stores_fail = false;
+    world.pass(limits::RETRY_MILLIS_MAX);
+    assert!(world.log().contains(&"obeyed 7: 1 suspended".to_owned()));
+    assert_eq!(durable(&world), [CLUSTER]);
+    // Another spoke may write now: what was not written is not confirmed.
+    world.stores_fail = true;
+    resume(&mut world, None);
+    world.log();
+    world.step(Event::Lease(false));
+    assert!(world.log()[0].starts_with("refused 8: the lease of the cluster was lost"));
+    suspend(&mut world, None, HOUR);
+    assert!(world.log()[0].starts_with("refused 7: this spoke does not hold the lease"));
+}
+
+#[test]
+fn nothing_is_changed_and_drift_and_health_are_seen() {
+    let mut world = web();
+    suspend(&mut world, Some("main/web"), HOUR);
+    world.log();
+    world.meddle("a");
+    world.destroy("b");
+    world.meddle("c");
+    assert_eq!(writes(&mut world), ["apply ConfigMap shop/c"]);
+    assert_eq!(world.words("main/web"), "Applied Progressing drifted [ConfigMap shop/b is missing]");
+    // New content is taken and acknowledged, and waits.
+    world.assign_with("main/web", Settings::default(), &[config("a", "2")], permit(5));
+    let log = world.log();
+    assert!(log.contains(&format!("send Ack {}", world.fence.generation)), "{log:?}");
+    assert!(!log.iter().any(|line| line.starts_with("dry-run") || line.starts_with("apply")), "{log:?}");
+    let report = world.report("main/web");
+    assert_eq!((report.sync, report.suspended), (Sync::Waiting, true));
+    assert!(report.problems[0].message.starts_with("is suspended until 2023-11-14T23:13"), "{report:?}");
+    assert!(report.problems[0].message.ends_with("by an operator: night"), "{report:?}");
+    world.pass(HOUR - 10_000);
+    assert!(writes(&mut world).is_empty());
+    world.pass(20_000);
+    assert_eq!(writes(&mut world), ["dry-run ConfigMap shop/a", "apply ConfigMap shop/a"]);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    assert!(durable(&world).is_empty());
+}
+
+#[test]
+fn deletions_wait_and_so_does_a_bundle_that_goes() {
+    let mut world = web();
+    world.is_held = true;
+    world.remove("main/web", permit(5));
+    // The look before a deletion is answered when nothing may be deleted any more.
+    suspend(&mut world, None, HOUR);
+    world.release();
+    world.pass(HOUR / 2);
+    assert!(writes(&mut world).is_empty());
+    assert_eq!(world.report("main/web").sync, Sync::Removing);
+    assert!(world.report("main/web").suspended);
+    resume(&mut world, None);
+    assert_eq!(writes(&mut world), ["delete ConfigMap shop/a", "delete ConfigMap shop/b"]);
+}
+
+#[test]
+fn a_first_bundle_is_not_begun() {
+    let mut world = World::new();
+    suspend(&mut world, None, HOUR);
+    let mut namespaced = Settings { namespace: Some("new".into()), ..Settings::default() };
+    namespaced.depends_on.clear();
+    world.log();
+    world.assign("main/web", namespaced, &[manifest("v1", "ConfigMap", "a"), manifest("v1", "Secret", "s")]);
+    let asked: Vec<String> =
+        world.log().into_iter().filter(|line| line.starts_with("get") || line.starts_with("discover")).collect();
+    assert!(asked.is_empty() && writes(&mut world).is_empty(), "{asked:?}");
+    assert!(world.things.is_empty());
+    assert_eq!(world.report("main/web").sync, Sync::Waiting);
+    resume(&mut world, None);
+    assert_eq!(world.report("main/web").health, Health::Healthy);
+}
+
+#[test]
+fn it_survives_a_restart_and_ends_at_its_time() {
+    let mut world = web();
+    suspend(&mut world, None, HOUR);
+    world.restart();
+    world.step(Event::Connected);
+    world.welcome(true);
+    assert!(world.report("main/web").suspended);
+    world.pass(HOUR / 2);
+    world.meddle("a");
+    assert!(writes(&mut world).is_empty());
+    // Nobody is there to see its end, and it ends all the same.
+    world.now += HOUR;
+    world.restart();
+    assert_eq!(writes(&mut world), ["apply ConfigMap shop/a"]);
+}
+
+#[test]
+fn no_clock_makes_it_longer() {
+    // Set back while the spoke runs: it ends by the clock that never goes back, and a restart goes by that.
+    let mut world = web();
+    suspend(&mut world, None, HOUR);
+    world.pass(HOUR / 2);
+    world.wall = -(30 * HOUR as i64);
+    world.step(Event::Tick);
+    world.restart();
+    world.pass(HOUR / 2 + 1);
+    assert!(durable(&world).is_empty());
+    // Set back while it does not: at most its span from then on.
+    suspend(&mut world, None, HOUR);
+    world.wall = -(60 * HOUR as i64);
+    world.restart();
+    world.pass(HOUR - 1_000);
+    assert_eq!(durable(&world), [CLUSTER]);
+    world.pass(1_001);
+    assert!(durable(&world).is_empty());
+    // Set forward: it ends early, at the next thing that happens.
+    suspend(&mut world, None, HOUR);
+    world.wall = 0;
+    world.step(Event::Tick);
+    assert!(durable(&world).is_empty());
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let mut world = web();
+    let refused = |world: &mut World, order| {
+        world.step(Event::Order { id: 1, order });
+        let log = world.log();
+        assert_eq!(log.len(), 1, "{log:?}");
+        log[0].strip_prefix("refused 1: ").unwrap().to_owned()
+    };
+    let order = |bundle: &str, span_millis, reason: &str| Order::Suspend {
+        bundle: Some(bundle.into()),
+        span_millis,
+        reason: reason.into(),
+        by: String::new(),
+    };
+    let unknown = refused(&mut world, order("main/nothing", HOUR, ""));
+    assert_eq!(unknown, "there is no bundle main/nothing in this cluster; it has main/db, main/web");
+    assert!(refused(&mut world, order("web", 31 * 24 * HOUR, "")).contains("at most 30 days"));
+    assert!(refused(&mut world, order("web", HOUR, "a\nb")).contains("one line"));
+    let resume = refused(&mut world, Order::Resume { bundle: Some("web".into()) });
+    assert_eq!(resume, "main/web is not suspended; suspended is: nothing");
+}
+
+#[test]
+fn a_pending_change_does_not_undo_it() {
+    let mut world = web();
+    world.remove("main/db", permit(5));
+    world.is_held = true;
+    world.assign_with("main/web", Settings::default(), &[config("a", "2")], permit(5));
+    suspend(&mut world, Some("main/web"), HOUR);
+    world.release();
+    world.pass(10_000);
+    assert_eq!(durable(&world), ["main/web"]);
+    world.restart();
+    assert!(writes(&mut world).iter().all(|line| !line.contains("shop/a")));
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_tried_again_in_its_time() {
+    let mut world = web();
+    suspend(&mut world, None, HOUR);
+    world.failures.insert("get".into(), failure(Reason::Server, "away"));
+    world.destroy("a");
+    world.log();
+    world.pass(10 * limits::RETRY_MILLIS_MAX);
+    let looks = world.log().iter().filter(|line| line.starts_with("get")).count();
+    assert!((5..30).contains(&looks), "{looks}");
+    world.failures.clear();
+    world.pass(2 * limits::RETRY_MILLIS_MAX);
+    assert!(world.report("main/web").drifted);
+    assert!(writes(&mut world).is_empty());
+}
