@@ -9,13 +9,14 @@ use http::{HeaderValue, Method};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value as Json, json};
-use spoke_core::port::{Answer, Cluster, Depth, Failure, Kind, Live, Op, Outcome, Reason, Sink, Write};
+use spoke_core::port::{Answer, Cluster, Depth, Failure, Kind, Live, Note, Op, Outcome, Reason, Sink, Write};
 
 use crate::api::{Api, Call, JSON};
 use crate::discovery::Discovery;
 use crate::failure::{Chain, Subject, plain};
 use crate::lease::Lease;
 use crate::secrets::Secrets;
+use crate::voice::Voice;
 use crate::watch::Watches;
 
 /// What this program calls itself.
@@ -66,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) watches: Watches,
     secrets: Secrets,
     lease: Lease,
+    voice: Voice,
 }
 
 impl KubeCluster {
@@ -98,6 +100,7 @@ impl KubeCluster {
             watches: Watches::default(),
             secrets: Secrets::default(),
             lease: Lease::default(),
+            voice: Voice::default(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -178,6 +181,14 @@ impl Cluster for KubeCluster {
 
     fn owned(&self, kind: Kind) -> Answer<'_, Result<Vec<Live>, Failure>> {
         Box::pin(async move { self.inner.owned(&kind).await })
+    }
+
+    fn tell(&self, note: Note) -> Answer<'_, Result<(), Failure>> {
+        Box::pin(async move { self.inner.voice.tell(&self.inner, &note).await })
+    }
+
+    fn publish(&self, data: BTreeMap<String, String>) -> Answer<'_, Result<(), Failure>> {
+        Box::pin(async move { self.inner.voice.publish(&self.inner, &data).await })
     }
 }
 

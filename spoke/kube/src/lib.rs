@@ -14,6 +14,7 @@ mod ledger;
 mod objects;
 mod secrets;
 mod text;
+mod voice;
 mod watch;
 
 pub use cluster::{Access, ConnectError, KubeCluster};

@@ -26,6 +26,7 @@ mod state;
 mod status;
 mod store;
 mod validate;
+mod voice;
 mod watch;
 
 pub use fault::{Fault, Verb};

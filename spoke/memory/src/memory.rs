@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use spoke_core::port::{Answer, Cluster, Depth, Failure, Kind, Live, Observation, Op, Outcome, Reason, Sink, Write};
+use spoke_core::port::{
+    Answer, Cluster, Depth, Failure, Kind, Live, Note, Observation, Op, Outcome, Reason, Sink, Write,
+};
 use tokio::sync::Notify;
 
 use crate::journal::{Journal, JournalError, Record};
@@ -271,5 +273,13 @@ impl Cluster for Memory {
 
     fn owned(&self, kind: Kind) -> Answer<'_, Result<Vec<Live>, Failure>> {
         Box::pin(async move { self.shared.act(|state, _| state.owned(&kind)) })
+    }
+
+    fn tell(&self, note: Note) -> Answer<'_, Result<(), Failure>> {
+        Box::pin(async move { self.shared.act(|state, now| state.tell(&note, now)) })
+    }
+
+    fn publish(&self, data: BTreeMap<String, String>) -> Answer<'_, Result<(), Failure>> {
+        Box::pin(async move { self.shared.act(|state, now| state.publish(&data, now)) })
     }
 }

@@ -234,7 +234,7 @@ impl State {
         Ok(Outcome::Deleted)
     }
 
-    fn ensure_namespace(&mut self, name: &str, now: u64) -> Result<Outcome, Failure> {
+    pub(crate) fn ensure_namespace(&mut self, name: &str, now: u64) -> Result<Outcome, Failure> {
         let identity = namespace_identity(name);
         self.hinder(Verb::Namespace, &identity)?;
         if let Some(stored) = self.objects.get(&identity) {

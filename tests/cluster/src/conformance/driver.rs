@@ -221,6 +221,19 @@ impl Driver {
             Effect::Watch(kinds) => {
                 cluster.watch(kinds, Arc::new(move |seen: Observation| drop(tell.send(Event::Observed(seen)))));
             }
+            Effect::Tell(note) => {
+                tokio::spawn(async move {
+                    // Best effort, as in a running spoke; the case looks at what is there.
+                    let _ = cluster.tell(note).await;
+                });
+            }
+            Effect::Publish { data } => {
+                tokio::spawn(async move {
+                    let result = cluster.publish(data).await;
+                    drop(tell.send(Event::Published(result)));
+                });
+            }
+            Effect::Obeyed { result, .. } => drop(result.unwrap()),
             Effect::Wake { at_mono_millis } => self.wake = at_mono_millis,
             Effect::Halt { why } | Effect::EndSession { why } => panic!("{why}"),
         }
