@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use proto_model::token::JoinToken;
 use spoke_core::agent::AskPolicy;
+use spoke_core::local::time::parse_span;
 
 /// Keeps one cluster as its hub says.
 ///
@@ -25,6 +26,55 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Say how the live objects of a file are doing, with the words of a running spoke
     Health(HealthArgs),
+    /// Say how the cluster stands, as the spoke that runs here sees it: hub, lease, bundles
+    Status(LookArgs),
+    /// Say, object by object, what a bundle waits for, what failed and who meddles
+    Explain(BundleArgs),
+    /// List what the bundles own in the cluster
+    Inventory(BundleArgs),
+    /// Leave a bundle, or the whole cluster, alone for a while: no apply, no correction, no deletion
+    Suspend(SuspendArgs),
+    /// End a suspension before its time
+    Resume(BundleArgs),
+}
+
+/// Where the deployment in deploy/spoke keeps the spoke's directory.
+const DIR: &str = "/var/lib/drover-spoke/state";
+
+/// How to reach the spoke that runs, and how to print.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LookArgs {
+    /// Directory of the spoke that runs
+    #[arg(long, env = "DROVER_DIR", default_value = DIR)]
+    pub(crate) dir: PathBuf,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+/// Arguments of commands about a bundle.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BundleArgs {
+    /// The bundle; its own name is enough where one source has it. Without one: all, for `resume` the
+    /// suspension of the whole cluster
+    pub(crate) bundle: Option<String>,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+}
+
+/// Arguments of `drover-spoke suspend`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SuspendArgs {
+    /// The bundle; without one, the whole cluster
+    pub(crate) bundle: Option<String>,
+    /// For how long, such as 30m, 2h or 7d; 30 days at most
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_span)]
+    pub(crate) secs: u64,
+    /// Why; everybody who looks will see it
+    #[arg(long)]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
 }
 
 /// Arguments of `drover-spoke health`.
@@ -152,6 +202,16 @@ mod tests {
         let args = parse("health -f x -o json").unwrap();
         let Some(Command::Health(health)) = args.command else { panic!("{args:?}") };
         assert!(health.file == Path::new("x") && health.output == Output::Json && args.run.is_none());
+    }
+
+    #[test]
+    fn a_suspension_has_a_span_and_a_reason() {
+        let args = parse("suspend main/web --for 1h30m --reason night --dir d").unwrap();
+        let Some(Command::Suspend(suspend)) = args.command else { panic!("{args:?}") };
+        assert!(suspend.secs == 5_400 && suspend.look.dir == Path::new("d"));
+        for bad in ["suspend", "suspend --reason x", "suspend --for 2h", "suspend --for 2 --reason x"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

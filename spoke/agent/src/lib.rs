@@ -4,9 +4,11 @@
 //! Two tasks for each spoke. The *link* ([`link`]) joins, connects, renews and reconnects, and
 //! hands what the hub says to the *loop* ([`run`]), which steps the machine and carries out its
 //! effects. Neither decides anything about the cluster; what the loop holds without a hub goes on.
+//! Beside them, the *door* ([`door`]) hands on what people at the cluster ask.
 
 mod channel;
 mod dir;
+pub mod door;
 mod enrol;
 mod enrolment;
 mod intake;
@@ -18,6 +20,7 @@ mod run;
 mod session;
 mod tls;
 pub mod verdict;
+mod voice;
 
 pub use dir::DirError;
 pub use run::{Config, RunError, run};

@@ -28,6 +28,8 @@ pub(crate) enum LinkEvent {
     Word(ToSpoke),
     /// The stream is gone.
     Down,
+    /// Why no stream stands.
+    Trouble(String),
 }
 
 /// Why no stream came to stand.
@@ -110,10 +112,15 @@ impl Link {
     pub(crate) async fn run(mut self) {
         while !self.events.is_closed() {
             let address = self.addresses.next();
-            let wait = match self.attempt(&address).await {
-                Ok(end) => self.after(end, &address),
-                Err(failed) => self.after_failure(&failed, &address),
+            let (wait, why) = match self.attempt(&address).await {
+                Ok(end) => {
+                    let why = end.why();
+                    (self.after(end, &address), why)
+                }
+                Err(failed) => (self.after_failure(&failed, &address), failed.why),
             };
+            // A loop that is gone needs no telling.
+            let _ = self.events.send(LinkEvent::Trouble(format!("{address}: {why}"))).await;
             debug!(millis = wait.as_millis(), "waiting before the next try to reach the hub");
             tokio::time::sleep(wait).await;
         }

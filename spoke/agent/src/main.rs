@@ -2,6 +2,8 @@
 
 mod args;
 mod health;
+mod look;
+mod show;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -50,6 +52,11 @@ fn main() -> ExitCode {
 fn carry_out(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Health(args) => health::show(&args),
+        Command::Status(args) => look::status(&args),
+        Command::Explain(args) => look::explain(&args),
+        Command::Inventory(args) => look::inventory(&args),
+        Command::Suspend(args) => look::suspend(args),
+        Command::Resume(args) => look::resume(&args),
     }
 }
 

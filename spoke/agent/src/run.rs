@@ -8,20 +8,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use proto_model::limits;
 use proto_model::name::{BadName, check_cluster};
 use proto_model::token::JoinToken;
-use spoke_core::agent::{Agent, AskPolicy, Effect, Event, Now};
+use spoke_core::agent::{Agent, AskPolicy, Effect, Event, Now, Outside};
+use spoke_core::local::{Ask, Told};
 use spoke_core::port::{Cluster, Failure, Outcome};
-use tokio::sync::{mpsc, watch};
+use spoke_core::suspend::Order;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use crate::dir::{Dir, DirError};
+use crate::door::{Asked, Door};
 use crate::enrolment::Identity;
 use crate::intake::Intake;
 use crate::lease::Lease;
 use crate::link::{Link, LinkEvent};
 use crate::outbox::Outbox;
 use crate::pace::Backoff;
+use crate::voice::Voice;
 
 /// What a spoke needs to run.
 #[derive(Clone, Debug)]
@@ -79,11 +83,20 @@ pub async fn run(
     let identity = Identity::open(dir, &config.cluster, config.token.as_ref())?;
     let holder = identity.holder()?;
     let (events, inbox) = mpsc::channel(limits::SPOKE_INBOX_MAX);
+    let (asks, asked) = mpsc::channel(1);
+    let door = match Door::open(&config.dir) {
+        Ok(door) => Some(tokio::spawn(door.serve(asks))),
+        Err(error) => {
+            warn!(%error, dir = %config.dir.display(), "no local door: `drover-spoke status` will not answer here");
+            None
+        }
+    };
     let (ready, is_ready) = watch::channel(false);
     let link = Link::new(identity, config.token, events, is_ready);
     let link = tokio::spawn(Box::pin(link.run()));
     let mut agent = Agent::new(env!("CARGO_PKG_VERSION"));
     agent.set_ask_policy(config.ask);
+    agent.introduce(config.cluster);
     let spoke = Spoke {
         agent,
         cluster,
@@ -91,6 +104,11 @@ pub async fn run(
         lease: Lease::new(config.lease_secs),
         lease_secs: config.lease_secs,
         waits_because: String::new(),
+        hub_trouble: String::new(),
+        asked,
+        orders: BTreeMap::new(),
+        next_order: 0,
+        voice: Voice::default(),
         intake: Arc::default(),
         inbox,
         ready,
@@ -101,6 +119,10 @@ pub async fn run(
         start: Instant::now(),
     };
     let result = Box::pin(spoke.run(stop)).await;
+    if let Some(door) = door {
+        door.abort();
+        let _ = door.await;
+    }
     link.abort();
     // It was told to end; how it ended says nothing.
     let _ = link.await;
@@ -111,6 +133,7 @@ pub async fn run(
 enum Finished {
     Event(Box<Event>),
     Lease { asked_at: u64, answer: Result<bool, Failure> },
+    Told(Result<(), Failure>),
 }
 
 struct Spoke {
@@ -121,6 +144,13 @@ struct Spoke {
     lease_secs: u32,
     /// Why the lease is not held, as it was told last; empty while it is.
     waits_because: String,
+    /// Why there is no stream to the hub; empty while there is one.
+    hub_trouble: String,
+    asked: mpsc::Receiver<Asked>,
+    /// Who waits for what comes of an order.
+    orders: BTreeMap<u64, oneshot::Sender<Result<Told, String>>>,
+    next_order: u64,
+    voice: Voice,
     intake: Arc<Intake>,
     inbox: mpsc::Receiver<LinkEvent>,
     ready: watch::Sender<bool>,
@@ -145,6 +175,7 @@ impl Spoke {
                 () = &mut stop => break,
                 Some(finished) = self.tasks.join_next() => self.finished(finished)?,
                 Some(event) = self.inbox.recv() => self.linked(event)?,
+                Some(asked) = self.asked.recv() => self.asked(asked)?,
                 seen = intake.next(limits::OBSERVATIONS_PER_TURN_MAX) => {
                     self.steps(seen.into_iter().map(Event::Observed))?;
                 }
@@ -195,6 +226,9 @@ impl Spoke {
             Err(error) => Err(RunError::Broken(error)),
             Ok(Finished::Event(event)) if matches!(*event, Event::Done { .. }) => self.done(*event),
             Ok(Finished::Event(event)) => {
+                if let Event::Published(result) = &*event {
+                    self.voice.note("the ConfigMap drover-status", result);
+                }
                 let starts = matches!(*event, Event::Started { .. });
                 self.step(*event)?;
                 if starts {
@@ -203,6 +237,10 @@ impl Spoke {
                 Ok(())
             }
             Ok(Finished::Lease { asked_at, answer }) => self.leased(asked_at, &answer),
+            Ok(Finished::Told(result)) => {
+                self.voice.told(&result);
+                Ok(())
+            }
         }
     }
 
@@ -260,6 +298,7 @@ impl Spoke {
         match event {
             LinkEvent::Up(outbox) => {
                 self.outbox = Some(outbox);
+                self.hub_trouble = "a connection stands, and the hub did not say welcome yet".into();
                 self.step(Event::Connected)
             }
             LinkEvent::Word(word) => self.step(Event::Hub(word)),
@@ -267,7 +306,42 @@ impl Spoke {
                 self.outbox = None;
                 self.step(Event::Disconnected)
             }
+            LinkEvent::Trouble(why) => {
+                self.hub_trouble = why;
+                Ok(())
+            }
         }
+    }
+
+    /// Answers somebody at the door, or has the machine do what they want.
+    fn asked(&mut self, asked: Asked) -> Result<(), RunError> {
+        let now = self.now();
+        let told = match asked.ask {
+            Ask::Status => {
+                let lease_trouble = if self.lease.is_held() { String::new() } else { self.waits_because.clone() };
+                let outside = Outside { lease_trouble, hub_trouble: self.hub_trouble.clone() };
+                Ok(Told::Status(Box::new(self.agent.status(&outside, now))))
+            }
+            Ask::Explain { bundle } => self.agent.explain(bundle.as_deref(), now).map(Told::Explained),
+            Ask::Inventory { bundle } => self.agent.inventory(bundle.as_deref()).map(Told::Inventory),
+            Ask::Suspend { bundle, secs, reason } => {
+                let by = "drover-spoke suspend".to_owned();
+                let span_millis = secs.saturating_mul(1_000);
+                return self.order(Order::Suspend { bundle, span_millis, reason, by }, asked.answer);
+            }
+            Ask::Resume { bundle } => return self.order(Order::Resume { bundle }, asked.answer),
+        };
+        let _ = asked.answer.send(told);
+        Ok(())
+    }
+
+    fn order(&mut self, order: Order, answer: oneshot::Sender<Result<Told, String>>) -> Result<(), RunError> {
+        // Those who gave up waiting need no place.
+        self.orders.retain(|_, answer| !answer.is_closed());
+        self.next_order += 1;
+        self.orders.insert(self.next_order, answer);
+        info!(?order, "ordered at the local door");
+        self.step(Event::Order { id: self.next_order, order })
     }
 
     fn step(&mut self, event: Event) -> Result<(), RunError> {
@@ -311,6 +385,23 @@ impl Spoke {
                 });
             }
             Effect::Watch(kinds) => self.cluster.watch(kinds, self.intake.sink()),
+            Effect::Obeyed { id, result } => {
+                if let Some(answer) = self.orders.remove(&id) {
+                    // Who asked may be gone.
+                    let _ = answer.send(result.map(Told::Suspended));
+                }
+            }
+            Effect::Tell(note) => {
+                if self.voice.begins() {
+                    self.tasks.spawn(async move { Finished::Told(cluster.tell(note).await) });
+                }
+            }
+            Effect::Publish { data } => {
+                self.tasks.spawn(async move {
+                    let result = cluster.publish(data).await;
+                    Finished::Event(Box::new(Event::Published(result)))
+                });
+            }
             Effect::EndSession { why } => {
                 if let Some(outbox) = &self.outbox {
                     outbox.close(&why);

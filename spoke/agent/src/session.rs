@@ -33,6 +33,18 @@ pub(crate) enum End {
     Renewed,
 }
 
+impl End {
+    /// In words, for people.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            Self::Over(why) => why.clone(),
+            Self::Refused(refusal) => format!("the hub ends the session: {}", refusal.message()),
+            Self::Move(_) => "the hub asked to attach to another replica".into(),
+            Self::Renewed => "the certificate was renewed".into(),
+        }
+    }
+}
+
 /// When to ask for a new certificate. Pure.
 #[derive(Debug)]
 struct Renewal {
