@@ -101,6 +101,7 @@ macro_rules! conformance_cases {
             wishes: an_ignored_field_is_set_once_and_left_to_others
             wishes: what_scales_a_workload_counts_its_replicas
             wishes: a_webhook_waits_for_what_it_calls
+            spoke: a_correction_is_said_where_people_look
             workloads: a_deployment_becomes_available
             workloads: a_stateful_set_becomes_ready
             workloads: a_daemon_set_becomes_ready
@@ -118,6 +119,7 @@ macro_rules! conformance_cases {
             storage: records_are_kept_replaced_and_removed
             storage: a_large_record_is_kept_in_pieces
             storage: two_holders_share_no_lease
+            storage: how_it_stands_is_written_and_events_lie_with_their_objects
         }
     };
     (@each $start:path; $($area:ident: $case:ident)*) => {

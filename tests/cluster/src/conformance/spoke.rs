@@ -218,6 +218,29 @@ pub async fn who_takes_a_field_back_is_named(world: &World) {
     assert_eq!(world.object(&identity).await["data"]["key"], "theirs");
 }
 
+pub async fn a_correction_is_said_where_people_look(world: &World) {
+    let mut driver = Driver::new(world).await;
+    driver.assign(Settings::default(), &[config(world, "a", "ours")]);
+    driver.until_words(FINE).await;
+    let identity = world.config_map_id("a");
+    world.edit(&identity, json!({"data": {"key": "theirs"}})).await;
+    put_right(&mut driver, world, &identity, "/data/key", "ours").await;
+    let uid = world.get(&identity).await.unwrap().uid;
+    let message = eventually("an Event tells of it", || async {
+        let events = world.events(&world.namespace).await;
+        let is_it = |event: &&Json| event["reason"] == "DriftCorrected" && event["involvedObject"]["uid"] == *uid;
+        events.iter().find(is_it).map(|event| event["message"].as_str().unwrap().to_owned())
+    })
+    .await;
+    assert_eq!(
+        message,
+        "was changed by field manager kubectl-patch, and was put back as assigned (bundle main/web)"
+    );
+    if let Some(described) = world.described(&identity).await {
+        assert!(described.contains("DriftCorrected"), "{described}");
+    }
+}
+
 /// Works until a field of an object is as it should be.
 pub async fn put_right(driver: &mut Driver, world: &World, identity: &Identity, pointer: &str, value: impl Into<Json>) {
     let value = value.into();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use proto_model::{Digest, GroupKind, Identity};
-use spoke_core::port::Write;
+use spoke_core::port::{About, Note, STATUS_NAME, SYSTEM_NAMESPACE, Write};
 use tokio::sync::Mutex;
 
 use super::World;
@@ -99,4 +99,45 @@ pub async fn two_holders_share_no_lease(world: &World) {
     assert!(!lease(&other, "b", 60).await);
     assert!(!lease(&other, "b", 0).await, "and is not another's to give");
     assert!(lease(&world.cluster, "a", 60).await);
+}
+
+pub async fn how_it_stands_is_written_and_events_lie_with_their_objects(world: &World) {
+    let publish = |key: &str, text: &str| world.cluster.publish(BTreeMap::from([(key.to_owned(), text.to_owned())]));
+    publish("first", "one\ntwo\n").await.unwrap();
+    publish("second", "three\n").await.unwrap();
+    let status =
+        Identity { namespace: SYSTEM_NAMESPACE.into(), name: STATUS_NAME.into(), ..world.config_map_id("status") };
+    assert_eq!(world.object(&status).await["data"], serde_json::json!({"second": "three\n"}));
+
+    let role = world.applied(&serde_json::json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": world.namespace}, "rules": [],
+    }));
+    let role = role.await;
+    let about = About::Object { identity: role.identity.clone(), version: "v1".into(), uid: role.uid.clone() };
+    let uid = world.get(&status).await.unwrap().uid;
+    // Another connection never wrote the ConfigMap.
+    let other = world.another().await;
+    for (about, place, uid, identity) in
+        [(About::Status, SYSTEM_NAMESPACE, uid, status), (about, "default", role.uid.clone(), role.identity)]
+    {
+        let note = Note {
+            about,
+            is_warning: true,
+            reason: "Contested",
+            message: "by somebody".into(),
+            count: 3,
+            first_unix_millis: 1_700_000_000_000,
+            last_unix_millis: 1_700_000_060_000,
+        };
+        other.tell(note).await.unwrap();
+        let events = world.events(place).await;
+        let is_it = |event: &&Json| event["involvedObject"]["uid"] == *uid && event["reason"] == "Contested";
+        let event = events.iter().find(is_it).unwrap_or_else(|| panic!("{place}: {events:?}"));
+        assert_eq!((&event["type"], &event["count"]), (&"Warning".into(), &3.into()));
+        assert_eq!(event["lastTimestamp"], "2023-11-14T22:14:20Z");
+        if let Some(described) = world.described(&identity).await {
+            assert!(described.contains("Contested") && described.contains("x3 over"), "{described}");
+        }
+    }
 }

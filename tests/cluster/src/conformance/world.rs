@@ -10,7 +10,7 @@ use proto_model::{GroupKind, Identity};
 use serde_json::Value as Json;
 use spoke_core::port::{Cluster, Depth, Failure, Kind, Live, Observation, Op, Outcome, Reason};
 use spoke_kube::{Access, KubeCluster};
-use spoke_memory::{Fault, Memory, Verb};
+use spoke_memory::{Change, Fault, Memory, Verb};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// The field manager of most cases.
@@ -210,6 +210,38 @@ impl World {
                 let (real, text) = (real.clone(), manifest.to_string());
                 let run = move || real.kubectl_text(["create", "-f", "-"], &text);
                 tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+            }
+        }
+    }
+
+    /// The Events of a namespace.
+    pub async fn events(&self, namespace: &str) -> Vec<Json> {
+        match &self.hands {
+            Hands::Memory(memory) => memory.with_state(|state, _| {
+                let all = state.all().into_iter().filter_map(|change| match change {
+                    Change::Put(identity, body, _) if identity.namespace == namespace => Some((identity, body)),
+                    _ => None,
+                });
+                let events = all.filter(|(identity, _)| identity.kind.is("", "Event"));
+                events.map(|(_, body)| serde_json::from_slice(&body).unwrap()).collect()
+            }),
+            Hands::Kube(_) => {
+                let text = self.kubectl(&["get", "events", "-n", namespace, "-o", "json"]).await;
+                let list: Json = serde_json::from_str(&text).unwrap();
+                list["items"].as_array().unwrap().clone()
+            }
+        }
+    }
+
+    /// What `kubectl describe` shows of an object; nothing in memory.
+    pub async fn described(&self, identity: &Identity) -> Option<String> {
+        match &self.hands {
+            Hands::Memory(_) => None,
+            Hands::Kube(_) => {
+                let kind = format!("{}.{}", identity.kind.kind, identity.kind.group);
+                let kind = kind.trim_end_matches('.');
+                let place = if identity.namespace.is_empty() { "default" } else { &identity.namespace };
+                Some(self.kubectl(&["describe", kind, &identity.name, "-n", place]).await)
             }
         }
     }
