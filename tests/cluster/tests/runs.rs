@@ -71,7 +71,7 @@ impl Run {
     }
 
     /// Writes of spokes at the API server since a mark, as "verb resource namespace/name". The
-    /// lease, which is renewed all the time, and the ledger are no objects of a bundle.
+    /// lease, which is renewed all the time, the ledger and Events are no objects of a bundle.
     fn writes(&self, cluster: &str, since: usize) -> Result<Vec<String>> {
         let audit = self.clusters.get(cluster).context("no such cluster")?.audit()?;
         Ok(audit
@@ -82,6 +82,7 @@ impl Run {
                     && entry.user == "admin"
                     && entry.user_agent.starts_with("drover-spoke/")
                     && entry.namespace != "drover-system"
+                    && entry.resource != "events"
             })
             .map(|entry| format!("{} {} {}/{}", entry.verb, entry.resource, entry.namespace, entry.name))
             .collect())

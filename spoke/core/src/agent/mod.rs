@@ -28,8 +28,8 @@ mod session;
 mod start;
 mod status;
 mod store;
-mod takeover;
 mod suspend;
+mod takeover;
 mod tell;
 mod voice;
 

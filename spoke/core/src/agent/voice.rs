@@ -235,7 +235,7 @@ impl Agent {
         if slot.trouble.is_some() {
             return;
         }
-        let who = slot.changed_by.take().map_or_else(String::new, |who| format!(" by field manager {who}"));
+        let who = slot.changed_by.take().map_or_else(String::new, |who| format!(" (field manager {who} wrote last)"));
         let message = match why {
             Why::Missing => "was missing, and was made again as assigned".to_owned(),
             _ => format!("was changed{who}, and was put back as assigned"),

@@ -232,7 +232,10 @@ pub async fn a_correction_is_said_where_people_look(world: &World) {
         events.iter().find(is_it).map(|event| event["message"].as_str().unwrap().to_owned())
     })
     .await;
-    assert_eq!(message, "was changed by field manager kubectl-patch, and was put back as assigned (bundle main/web)");
+    assert_eq!(
+        message,
+        "was changed (field manager kubectl-patch wrote last), and was put back as assigned (bundle main/web)"
+    );
     if let Some(described) = world.described(&identity).await {
         assert!(described.contains("DriftCorrected"), "{described}");
     }

@@ -132,7 +132,8 @@ pub async fn how_it_stands_is_written_and_events_lie_with_their_objects(world: &
         };
         other.tell(note).await.unwrap();
         let events = world.events(place).await;
-        let is_it = |event: &&Json| event["involvedObject"]["uid"] == *uid && event["reason"] == "Contested";
+        let is_it =
+            |event: &&serde_json::Value| event["involvedObject"]["uid"] == *uid && event["reason"] == "Contested";
         let event = events.iter().find(is_it).unwrap_or_else(|| panic!("{place}: {events:?}"));
         assert_eq!((&event["type"], &event["count"]), (&"Warning".into(), &3.into()));
         assert_eq!(event["lastTimestamp"], "2023-11-14T22:14:20Z");

@@ -58,8 +58,8 @@ fn a_correction_is_told_on_the_object_with_who_made_it_needed() {
     assert_eq!(
         told(&mut world),
         [
-            "DriftCorrected on ConfigMap shop/a uid: was changed by field manager kubectl-edit, and was put back as \
-             assigned (bundle main/web)",
+            "DriftCorrected on ConfigMap shop/a uid: was changed (field manager kubectl-edit wrote last), and was put \
+             back as assigned (bundle main/web)",
             "DriftCorrected on ConfigMap shop/b uid: was missing, and was made again as assigned (bundle main/web)",
         ]
     );
