@@ -12,18 +12,18 @@ use crate::agent::Event;
 use crate::port::Reason;
 
 /// A small generator: the same seed gives the same run.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 }
 
-const BUNDLES: [&str; 3] = ["main/one", "main/two", "main/three"];
+pub(super) const BUNDLES: [&str; 3] = ["main/one", "main/two", "main/three"];
 
-fn content(dice: &mut Dice, bundle: usize) -> Vec<Json> {
+pub(super) fn content(dice: &mut Dice, bundle: usize) -> Vec<Json> {
     let mut objects = Vec::new();
     for n in 0..6 {
         if dice.roll(2) == 0 {
@@ -36,12 +36,12 @@ fn content(dice: &mut Dice, bundle: usize) -> Vec<Json> {
     objects
 }
 
-fn everything() -> Permit {
+pub(super) fn everything() -> Permit {
     let namespace = proto_model::GroupKind::of("v1", "Namespace");
     Permit { deletions: 100, protected: BTreeSet::from([namespace]), ..Permit::default() }
 }
 
-fn disturb(world: &mut World, dice: &mut Dice) {
+pub(super) fn disturb(world: &mut World, dice: &mut Dice) {
     let ours: Vec<String> = world.things.keys().map(|identity| identity.name.clone()).collect();
     let ours: Vec<String> = ours.into_iter().filter(|name| name.starts_with('b')).collect();
     let one = (!ours.is_empty()).then(|| ours[dice.roll(ours.len() as u64) as usize].clone());
@@ -84,7 +84,7 @@ fn disturb(world: &mut World, dice: &mut Dice) {
 }
 
 /// The hub's part after trouble: what the spoke did not take is sent once more.
-fn heal(world: &mut World, wanted: &[Vec<Json>]) {
+pub(super) fn heal(world: &mut World, wanted: &[Vec<Json>]) {
     world.failures.clear();
     world.stores_fail = false;
     world.step(Event::Disconnected);

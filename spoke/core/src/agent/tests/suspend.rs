@@ -5,6 +5,7 @@ use proto_model::variant::Settings;
 use proto_model::{Health, Sync};
 
 use super::fake::{World, config, failure, manifest, permit};
+use super::seeds::{BUNDLES, Dice, content, disturb, everything, heal};
 use crate::agent::Event;
 use crate::ledger::{Ledger, ROOT_KEY};
 use crate::port::Reason;
@@ -231,4 +232,44 @@ fn what_cannot_be_looked_at_is_tried_again_in_its_time() {
     world.pass(2 * limits::RETRY_MILLIS_MAX);
     assert!(world.report("main/web").drifted);
     assert!(writes(&mut world).is_empty());
+}
+
+/// Writes about objects of the first bundle, whose names begin with `b0-`.
+fn writes_of_first(world: &mut World) -> Vec<String> {
+    writes(world).into_iter().filter(|line| line.contains("/b0-")).collect()
+}
+
+#[test]
+fn whatever_happens_a_suspended_bundle_is_not_touched() {
+    for seed in 0..60 {
+        let mut dice = Dice(seed);
+        let mut world = World::new();
+        world.is_batched = seed % 2 == 1;
+        let mut wanted = vec![Vec::new(); BUNDLES.len()];
+        for (which, bundle) in BUNDLES.iter().enumerate() {
+            wanted[which] = content(&mut dice, which);
+            world.assign_with(bundle, Settings::default(), &wanted[which], everything());
+        }
+        let scope = if seed % 3 == 0 { None } else { Some(BUNDLES[0]) };
+        suspend(&mut world, scope, HOUR);
+        world.log();
+        for _ in 0..30 {
+            if dice.roll(3) == 0 {
+                let which = dice.roll(BUNDLES.len() as u64) as usize;
+                wanted[which] = content(&mut dice, which);
+                world.assign_with(BUNDLES[which], Settings::default(), &wanted[which], everything());
+            }
+            disturb(&mut world, &mut dice);
+            assert_eq!(writes_of_first(&mut world), [""; 0], "seed {seed}");
+        }
+        world.failures.clear();
+        world.stores_fail = false;
+        world.pass(2 * HOUR);
+        heal(&mut world, &wanted);
+        for bundle in BUNDLES {
+            let report = world.report(bundle);
+            let is_fine = report.sync == Sync::Applied && report.health == Health::Healthy && !report.suspended;
+            assert!(is_fine, "seed {seed} {report:?}");
+        }
+    }
 }
