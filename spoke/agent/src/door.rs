@@ -161,22 +161,22 @@ fn encode(told: Result<Told, String>) -> Vec<u8> {
 pub enum DoorError {
     /// Nobody listens there.
     #[error(
-        "no drover-spoke runs with the directory {dir} ({dir}/{SOCKET}: {source}): name the directory of the one that \
+        "no drover-spoke runs with the directory {dir} ({dir}/{SOCKET}: {why}): name the directory of the one that \
          runs with --dir or DROVER_DIR; where none runs, start it and see its log for why it ended"
     )]
     Nobody {
         /// The directory.
         dir: String,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// The connection broke, or took too long.
-    #[error("the drover-spoke in {dir} gave no answer: {source}; ask again, and see its log")]
+    #[error("the drover-spoke in {dir} gave no answer: {why}; ask again, and see its log")]
     Broken {
         /// The directory.
         dir: String,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// The answer does not read.
     #[error("the drover-spoke that runs in {dir} is of another version: ask with its own program ({why})")]
@@ -197,8 +197,8 @@ pub enum DoorError {
 /// No spoke runs there, it gave no answer, or it refused.
 pub fn ask(dir: &Path, ask: Ask) -> Result<Told, DoorError> {
     let shown = || dir.display().to_string();
-    let stream = Blocking::connect(dir.join(SOCKET)).map_err(|source| DoorError::Nobody { dir: shown(), source })?;
-    let line = exchange(stream, ask).map_err(|source| DoorError::Broken { dir: shown(), source })?;
+    let stream = Blocking::connect(dir.join(SOCKET)).map_err(|why| DoorError::Nobody { dir: shown(), why })?;
+    let line = exchange(stream, ask).map_err(|why| DoorError::Broken { dir: shown(), why })?;
     let answer: Answer =
         serde_json::from_str(&line).map_err(|error| DoorError::Version { dir: shown(), why: error.to_string() })?;
     answer.told.map_err(DoorError::Refused)

@@ -48,7 +48,7 @@ impl Agent {
             since_unix_millis: self.now.unix_millis,
         };
         if let Some(before) = &bundle.report
-            && essence(before) == essence(&report)
+            && state(before) == state(&report)
         {
             report.since_unix_millis = before.since_unix_millis;
         }
@@ -147,12 +147,19 @@ impl Agent {
     }
 }
 
-/// Generation, variant, variables, sync, health, drift and suspension of a report.
-pub(super) type Essence = (u64, Option<Digest>, Digest, Sync, Health, bool, bool);
+/// Generation, variant, variables, sync, health and drift of a report.
+type State = (u64, Option<Digest>, Digest, Sync, Health, bool);
+/// The same, and whether the bundle is suspended.
+pub(super) type Essence = (State, bool);
 
 /// What a change of which makes a report a new one to people.
 fn essence(report: &Report) -> Essence {
-    (report.generation, report.variant, report.variables, report.sync, report.health, report.drifted, report.suspended)
+    (state(report), report.suspended)
+}
+
+/// What it says of the bundle, whatever is wanted of the spoke. Since when it is so is told.
+fn state(report: &Report) -> State {
+    (report.generation, report.variant, report.variables, report.sync, report.health, report.drifted)
 }
 
 fn object_state<'a>(identity: &'a proto_model::Identity, slot: &'a Slot, lost: Option<&'a str>) -> ObjectState<'a> {

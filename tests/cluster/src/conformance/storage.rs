@@ -109,11 +109,11 @@ pub async fn how_it_stands_is_written_and_events_lie_with_their_objects(world: &
         Identity { namespace: SYSTEM_NAMESPACE.into(), name: STATUS_NAME.into(), ..world.config_map_id("status") };
     assert_eq!(world.object(&status).await["data"], serde_json::json!({"second": "three\n"}));
 
-    let role = world.applied(&serde_json::json!({
+    let role = serde_json::json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
         "metadata": {"name": world.namespace}, "rules": [],
-    }));
-    let role = role.await;
+    });
+    let role = world.applied(&role).await;
     let about = About::Object { identity: role.identity.clone(), version: "v1".into(), uid: role.uid.clone() };
     let uid = world.get(&status).await.unwrap().uid;
     // Another connection never wrote the ConfigMap.

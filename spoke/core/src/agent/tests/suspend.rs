@@ -45,9 +45,12 @@ fn durable(world: &World) -> Vec<String> {
 #[test]
 fn it_is_confirmed_once_it_is_durable_and_tells_the_hub() {
     let mut world = web();
+    let since = world.report("main/web").since_unix_millis;
+    world.pass(10_000);
     suspend(&mut world, Some("web"), HOUR);
     assert_eq!(world.log(), ["store ledger", "obeyed 7: 1 suspended", "send Report main/web Applied Healthy"]);
     assert!(world.report("main/web").suspended && !world.report("main/db").suspended);
+    assert_eq!(world.report("main/web").since_unix_millis, since, "sync and health are as before");
     assert_eq!(durable(&world), ["main/web"]);
     resume(&mut world, Some("main/web"));
     assert_eq!(world.log(), ["store ledger", "obeyed 8: 0 suspended", "send Report main/web Applied Healthy"]);
