@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use spoke_core::port::Op;
 
 use super::{Context, Invariant, Seen, owners};
-use crate::history::{self, Root};
+use crate::history::{self, History, Root};
 
 /// Counts what goes under each entry of each ledger.
 #[derive(Debug, Default)]
@@ -42,6 +42,9 @@ impl Deletes {
         }
         if holders.is_empty() {
             return Err(format!("no inventory of its owners {marked:?} has it with uid {uid}"));
+        }
+        if let Some(heir) = heir(identity, &holders, ledger, context) {
+            return Err(format!("{heir} wants it: it is handed over"));
         }
         let mut why = Vec::new();
         for bundle in holders {
@@ -91,6 +94,23 @@ impl Deletes {
         }
         Ok(())
     }
+}
+
+/// Another bundle that wants an object, whichever of the current ledgers the spoke acts on.
+fn heir(identity: &Identity, holders: &[&String], ledger: &History, context: &Context<'_>) -> Option<String> {
+    if identity.kind.is_shared() {
+        return None;
+    }
+    let wants = |root: &Root| {
+        let others = root.entries.iter().filter(|(bundle, _)| !holders.contains(bundle));
+        let mut wanting = others.filter(|(_, entry)| {
+            history::expected(context.bodies, Some(entry)).is_some_and(|all| all.contains_key(identity))
+        });
+        wanting.next().map(|(bundle, _)| bundle.clone())
+    };
+    let roots = ledger.current();
+    let all: Option<Vec<String>> = roots.iter().map(wants).collect();
+    all.and_then(|all| all.into_iter().next())
 }
 
 impl Invariant for Deletes {

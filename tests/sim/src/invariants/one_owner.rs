@@ -1,7 +1,12 @@
 //! Rule 11: an identity has one owning bundle per cluster. No bundle applies over an object that
-//! bears the mark of another bundle, or over one that bears none.
+//! bears the mark of another bundle which still wants it, or over one that bears none: what it takes
+//! over is in its durable inventory first.
 
+use proto_model::assign::Entry;
+use spoke_core::inventory::Former;
 use spoke_core::port::Op;
+
+use crate::history;
 
 use super::{Context, Invariant, Seen, bundle_of, owners, written};
 
@@ -30,11 +35,23 @@ impl Invariant for OneOwner {
         if marked.iter().any(|one| one == bundle) {
             return Ok(());
         }
+        let ledger = context.ledger(cluster)?;
         if let Some(other) = marked.first() {
-            return Err(format!("{bundle} takes {identity} of {cluster} from {other}"));
+            let tracked = ledger.inventories.get(bundle).and_then(|all| all.objects.get(&identity));
+            let uid = live.pointer("/metadata/uid").and_then(|uid| uid.as_str());
+            let is_taken_over = tracked.is_some_and(|one| {
+                one.uid.as_deref() == uid && one.former == Some(Former::Bundle((*other).to_owned()))
+            });
+            let is_given_up = ledger.current().iter().any(|root| match root.entries.get(other.as_str()) {
+                Some(Entry::Remove(_)) => true,
+                entry => history::expected(context.bodies, entry).is_some_and(|all| !all.contains_key(&identity)),
+            });
+            return match is_taken_over && is_given_up {
+                true => Ok(()),
+                false => Err(format!("{bundle} takes {identity} of {cluster} from {other}")),
+            };
         }
         // Its marks were taken off, but it is the object that the bundle made.
-        let ledger = context.ledger(cluster)?;
         let uid = live.pointer("/metadata/uid").and_then(|uid| uid.as_str());
         let tracked = ledger.inventories.get(bundle).and_then(|all| all.objects.get(&identity));
         let is_made_by_us =
