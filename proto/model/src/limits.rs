@@ -304,6 +304,12 @@ pub const DISCOVERY_SECS_MAX: u64 = 60;
 pub const DISCOVERY_ENTRIES_MAX: usize = 1_000;
 /// Objects asked for in one page of a list.
 pub const API_PAGE_OBJECTS: usize = 500;
+/// Time in which every object of a cluster is looked at once without a reason, in milliseconds.
+pub const SWEEP_MILLIS: u64 = 12 * 3_600_000;
+/// Time between looks at an object that may not be watched, in milliseconds, while it is Healthy.
+pub const UNWATCHED_MILLIS: u64 = 300_000;
+/// The same while it is not.
+pub const UNWATCHED_MILLIS_MIN: u64 = 10_000;
 /// Objects of one list that is looked through whole: endpoints of a Service, scalers of a namespace.
 pub const LIST_OBJECTS_MAX: usize = 500;
 /// Objects looked at in a namespace or of a kind before it counts as too full to tell whose they are.

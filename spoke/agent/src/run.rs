@@ -10,7 +10,7 @@ use proto_model::name::{BadName, check_cluster};
 use proto_model::token::JoinToken;
 use spoke_core::agent::{Agent, AskPolicy, Effect, Event, Now, Outside};
 use spoke_core::local::{Ask, Told};
-use spoke_core::port::{Cluster, Failure, Outcome};
+use spoke_core::port::{Cluster, Failure, Outcome, marked};
 use spoke_core::suspend::Order;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -382,6 +382,12 @@ impl Spoke {
                 self.tasks.spawn(async move {
                     let outcome: Outcome = cluster.execute(op).await;
                     Finished::Event(Box::new(Event::Done { id, outcome }))
+                });
+            }
+            Effect::Recover => {
+                self.tasks.spawn(async move {
+                    let found = marked(&*cluster).await;
+                    Finished::Event(Box::new(Event::Recovered(found)))
                 });
             }
             Effect::Watch(kinds) => self.cluster.watch(kinds, self.intake.sink()),

@@ -186,6 +186,7 @@ impl Inbox {
                 entries: entries_after(&self.delta, ledger),
                 lost: BTreeMap::new(),
                 suspensions: ledger.suspensions.clone(),
+                is_whole: ledger.is_whole,
             },
             fresh,
             set: self.delta.set.keys().cloned().collect(),

@@ -55,6 +55,9 @@ pub struct Ledger {
     pub lost: BTreeMap<String, Entry>,
     /// What is to be left alone for a while, whatever is assigned.
     pub suspensions: Suspensions,
+    /// Whether every object that bears a mark of ours is in an inventory, as far as is known: a
+    /// ledger that was lost is not whole until the cluster was searched.
+    pub is_whole: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,6 +74,13 @@ struct Root {
     // A version of the spoke that does not know of it must not read what it would not heed.
     #[serde(default, skip_serializing_if = "Suspensions::is_empty")]
     suspensions: Suspensions,
+    #[serde(default, skip_serializing_if = "is_not")]
+    is_whole: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_not(flag: &bool) -> bool {
+    !*flag
 }
 
 #[derive(Deserialize)]
@@ -90,6 +100,7 @@ impl Ledger {
             cluster_uid: self.cluster_uid.clone(),
             entries: self.recorded(),
             suspensions: self.suspensions.clone(),
+            is_whole: self.is_whole,
         };
         // Writing plain structs to memory has no way to fail; an empty record would not decode.
         serde_json::to_vec(&root).unwrap_or_default()
@@ -113,6 +124,7 @@ impl Ledger {
             entries: root.entries,
             lost: BTreeMap::new(),
             suspensions: root.suspensions,
+            is_whole: root.is_whole,
         })
     }
 
@@ -121,6 +133,7 @@ impl Ledger {
         self.session_token.clone_from(&from.session_token);
         self.cluster_uid.clone_from(&from.cluster_uid);
         self.suspensions.clone_from(&from.suspensions);
+        self.is_whole = from.is_whole;
     }
 
     /// The digest over all that is held.
@@ -203,6 +216,7 @@ mod tests {
             ]),
             lost: BTreeMap::new(),
             suspensions: Suspensions::new(),
+            is_whole: true,
         }
     }
 

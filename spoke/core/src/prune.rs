@@ -32,6 +32,8 @@ pub enum Warrant<'a> {
     },
     /// It has a field that can't be changed, and is applied again as soon as it is gone.
     Recreate,
+    /// It is a hook that came to its end and asks to be deleted then.
+    Finished,
 }
 
 /// What a deletion may not do, whoever asks.
@@ -118,7 +120,7 @@ pub fn judge(request: &Request<'_>) -> Verdict {
         return Verdict::Wait(HANDS_OFF.into());
     }
     let kind = &request.identity.kind;
-    let is_recreated = request.warrant == Warrant::Recreate;
+    let is_recreated = matches!(request.warrant, Warrant::Recreate | Warrant::Finished);
     match careful(&request.wishes, live) {
         Prune::Keep if is_recreated => return Verdict::Refuse("asks to be kept, and can't be changed as it is".into()),
         Prune::Keep => return Verdict::Keep,
@@ -144,7 +146,10 @@ pub fn judge(request: &Request<'_>) -> Verdict {
         Warrant::Recreate if request.wishes.replacing(kind) == Replace::Never => {
             return Verdict::Refuse(format!("{kind} is not made anew"));
         }
-        Warrant::Recreate => {}
+        Warrant::Finished if assign::is_protected(kind) => {
+            return Verdict::Refuse(format!("a {kind} is not deleted because a hook ended"));
+        }
+        Warrant::Recreate | Warrant::Finished => {}
     }
     match request.contents {
         None if kind.is_shared() => Verdict::Survey,
@@ -165,7 +170,7 @@ fn careful(wishes: &Wishes, live: &Live) -> Prune {
 fn is_confirmed(warrant: &Warrant<'_>) -> bool {
     match warrant {
         Warrant::Complete { permit, .. } | Warrant::Tombstone { permit } => permit.confirmed,
-        Warrant::Recreate => false,
+        Warrant::Recreate | Warrant::Finished => false,
     }
 }
 

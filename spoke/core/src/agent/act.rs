@@ -62,6 +62,7 @@ impl Agent {
             return;
         };
         let settings = content.variant().settings.clone();
+        self.mind_unwatched(name);
         let mut problems = self.unmet(&settings.depends_on);
         let are_dependencies_met = problems.is_empty();
         let are_kinds_clear = self.discover(name, &mut problems);
@@ -82,6 +83,7 @@ impl Agent {
         bundle.may_remove = false;
         bundle.forget_mended();
         bundle.mind_statuses(self.now.mono_millis);
+        bundle.mind_hooks(self.now.mono_millis);
         bundle.is_pruning = bundle.slots.values().any(|slot| slot.target.is_none());
         let (mut steps, comes_first) = decide(bundle, &circumstances);
         let may_prune = bundle.is_pruning && bundle.is_healthy();
@@ -419,7 +421,8 @@ fn decide_object(identity: &Identity, slot: &Slot, is_open: bool, circumstances:
         return Next::Nothing;
     }
     let is_going = slot.verdict() == Verdict::Going;
-    if slot.recreate && matches!(slot.sight, Sight::Live(_)) && !slot.look && !is_going {
+    let is_to_go = slot.recreate || slot.is_to_be_cleaned();
+    if is_to_go && matches!(slot.sight, Sight::Live(_)) && !slot.look && !is_going {
         return Next::Step(Step::Remove(identity.clone()));
     }
     match slot.verdict() {

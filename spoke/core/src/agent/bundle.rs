@@ -85,6 +85,8 @@ pub(super) struct Slot {
     pub(super) look: bool,
     /// Whether a dry-run of what is wanted found nothing against it, or could not tell.
     pub(super) is_rehearsed: bool,
+    /// When to look at it without a reason, where it may not be watched.
+    pub(super) look_at: Option<u64>,
     /// Until when a status is waited for, on the monotonic clock.
     pub(super) status_until: Option<u64>,
     /// Whether a request about it is under way.

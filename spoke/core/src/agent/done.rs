@@ -441,10 +441,14 @@ impl super::bundle::Slot {
         let Sight::Live(seen) = &self.sight else {
             return false;
         };
-        let finished = seen.assessment.finished;
+        // One that is deleted when it failed must not run again for that.
+        let has_failed = self.wishes().delete_failed && seen.assessment.health == proto_model::Health::Degraded;
+        let finished = seen.assessment.finished.or(has_failed.then_some(false));
         let is_news = finished.is_some() && self.is_applied() && self.tracked.finished != finished;
         if is_news {
             self.tracked.finished = finished;
+            // Written down before it is cleaned away.
+            self.is_durable &= !self.is_to_be_cleaned();
         }
         is_news
     }

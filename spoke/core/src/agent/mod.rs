@@ -17,9 +17,11 @@ mod ask;
 mod bundle;
 mod done;
 mod draft;
+mod hooks;
 mod local;
 mod observe;
 mod plan;
+mod recover;
 mod rehearse;
 mod release;
 mod remove;
@@ -29,6 +31,7 @@ mod start;
 mod status;
 mod store;
 mod suspend;
+mod sweep;
 mod takeover;
 mod tell;
 mod voice;
@@ -42,7 +45,7 @@ use proto_model::{GroupKind, Identity, limits};
 use crate::inbox::Contents;
 use crate::ledger::Ledger;
 use crate::local::Suspended;
-use crate::port::{Depth, Failure, Kind, Note, Observation, Op, Outcome, Write};
+use crate::port::{Depth, Failure, Kind, Live, Note, Observation, Op, Outcome, Write};
 use crate::suspend::Order;
 use crate::target::Scopes;
 pub use ask::AskPolicy;
@@ -51,9 +54,11 @@ use bundle::{Bundle, Trouble};
 use done::Errand;
 pub use local::Outside;
 use observe::KindWatch;
+use recover::Recovery;
 use session::Session;
 use store::Storing;
 use suspend::Suspending;
+use sweep::Sweep;
 use voice::Voice;
 
 /// The time of an event.
@@ -108,6 +113,8 @@ pub enum Event {
     Published(Result<(), Failure>),
     /// Whether this spoke holds the Lease of its cluster, when it changes (repeating does no harm).
     Lease(bool),
+    /// The answer to [`Effect::Recover`].
+    Recovered(Result<Vec<Live>, Failure>),
     /// A timer is due.
     Tick,
 }
@@ -148,6 +155,8 @@ pub enum Effect {
         /// The ConfigMap's data.
         data: BTreeMap<String, String>,
     },
+    /// List all marked objects of the cluster, [`crate::port::marked`], and step [`Event::Recovered`].
+    Recover,
     /// From now on watch these kinds and no others.
     Watch(BTreeMap<Kind, Depth>),
     /// Stop for good: the ledger can't be read. Nothing is done until the program is started anew.
@@ -205,6 +214,8 @@ pub struct Agent {
     asking: Option<Asking>,
     store: Storing,
     suspending: Suspending,
+    recovery: Recovery,
+    sweep: Sweep,
     voice: Voice,
     errands: BTreeMap<u64, Errand>,
     next_id: u64,
@@ -257,6 +268,8 @@ impl Agent {
             asking: None,
             store: Storing::default(),
             suspending: Suspending::default(),
+            recovery: Recovery::default(),
+            sweep: Sweep::default(),
             voice: Voice::default(),
             errands: BTreeMap::new(),
             next_id: 0,
@@ -316,6 +329,7 @@ impl Agent {
             Event::Observed(observation) => self.observed(observation),
             Event::Order { id, order } => self.ordered(id, order),
             Event::Published(result) => self.published(result),
+            Event::Recovered(result) => self.recovered(result),
             Event::Tick => {}
         }
     }
@@ -325,6 +339,8 @@ impl Agent {
         if self.phase == Phase::Ready {
             self.mind_suspensions();
             self.answer_held_back();
+            self.mind_recovery();
+            self.mind_sweep();
             self.collect_due();
             while !self.dirty.is_empty() || !self.claims_changed.is_empty() || self.feed_hungry() {
                 self.plan_dirty();
@@ -416,8 +432,15 @@ impl Agent {
     /// Says when to be woken, if that changed.
     fn set_wake(&mut self) {
         let bundles = self.bundles.values().filter_map(|bundle| bundle.next_at);
-        let others =
-            [self.store_wake(), self.session_wake(), self.asking_wake(), self.suspensions_wake(), self.voice_wake()];
+        let others = [
+            self.store_wake(),
+            self.session_wake(),
+            self.asking_wake(),
+            self.suspensions_wake(),
+            self.voice_wake(),
+            self.recovery_wake(),
+            self.sweep_wake(),
+        ];
         let at = bundles.chain(others.into_iter().flatten()).min();
         if at != self.wake {
             self.wake = at;

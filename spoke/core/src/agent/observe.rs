@@ -17,6 +17,8 @@ pub(super) struct KindWatch {
     run: u32,
     /// Why it can't be watched now.
     pub(super) lost: Option<String>,
+    /// The same, as far as it can be told.
+    pub(super) lost_because: Option<Reason>,
 }
 
 impl Agent {
@@ -85,6 +87,7 @@ impl Agent {
     fn listed(&mut self, kind: &GroupKind) {
         let watch = self.watches.entry(kind.clone()).or_default();
         let was_lost = watch.lost.take().is_some();
+        watch.lost_because = None;
         let run = watch.run;
         self.each_slot(
             |of, slot| {
@@ -104,6 +107,7 @@ impl Agent {
         let watch = self.watches.entry(kind.clone()).or_default();
         if watch.lost.as_ref() != Some(&failure.message) {
             watch.lost = Some(failure.message.clone());
+            watch.lost_because = Some(failure.reason);
             self.touch_kind(&kind);
         }
         if failure.reason == Reason::NoSuchKind {

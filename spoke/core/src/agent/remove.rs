@@ -291,6 +291,7 @@ impl Agent {
         let slot = bundle.slots.get(identity)?;
         let warrant = match self.ledger.entries.get(name)? {
             Entry::Run(_) if slot.recreate && slot.target.is_some() => Warrant::Recreate,
+            Entry::Run(_) if slot.is_to_be_cleaned() => Warrant::Finished,
             // Between the question and the answer a change may have come.
             _ if !bundle.may_remove => return None,
             Entry::Run(assignment) => Warrant::Complete { is_named: slot.target.is_some(), permit: &assignment.permit },

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proto_model::{Digest, Identity};
 
 use super::bundle::{Bundle, Slot};
-use super::{Agent, Effect, Phase};
+use super::{Agent, Effect, Phase, recover};
 use crate::inbox::Contents;
 use crate::inventory::Inventory;
 use crate::ledger::{self, Ledger, ROOT_KEY, Unreadable};
@@ -82,6 +82,10 @@ impl Agent {
         fresh.cluster_uid = cluster_uid;
         let generation = loaded.ledger.fence.generation;
         fresh.ledger = loaded.ledger;
+        let has_inventory = |name: &str| loaded.inventories.contains_key(name);
+        if recover::lacks_inventory(&fresh.ledger.entries, has_inventory) {
+            fresh.ledger.is_whole = false;
+        }
         fresh.contents = loaded.contents;
         fresh.store.garbage = loaded.garbage;
         fresh.bundles = loaded.inventories.into_iter().map(|(name, one)| (name, Bundle::of(one))).collect();

@@ -7,7 +7,7 @@ use proto_model::{Digest, Health, Report, Sync, Variables, limits};
 use super::bundle::{Bundle, Plan, Slot};
 use super::session::Sent;
 use super::{Agent, Effect};
-use crate::diff::Verdict;
+use crate::diff::{Sight, Verdict};
 use crate::prune;
 use crate::report::{self, Circumstances, ObjectState, Summary};
 
@@ -88,9 +88,12 @@ impl Agent {
     }
 
     fn summary_of_run(&self, bundle: &Bundle) -> Summary {
-        let lost =
-            |identity: &proto_model::Identity| self.watches.get(&identity.kind).and_then(|watch| watch.lost.as_deref());
-        let state = |(identity, slot)| object_state(identity, slot, lost(identity));
+        let lost = |identity: &proto_model::Identity, slot: &Slot| {
+            // Where a right is missing, it is looked at instead.
+            let is_looked_at = self.is_unwatched(identity) && slot.sight != Sight::Unknown;
+            self.watches.get(&identity.kind).and_then(|watch| watch.lost.as_deref()).filter(|_| !is_looked_at)
+        };
+        let state = |(identity, slot)| object_state(identity, slot, lost(identity, slot));
         let objects: Vec<ObjectState<'_>> = bundle.targets().map(state).collect();
         let is_unplanned = match &bundle.plan {
             Plan::Ready(ready) => !ready.unknown.is_empty(),

@@ -10,7 +10,7 @@ use proto_model::assign::{Assignment, Entry, RULES};
 use proto_model::delta::{BodyPart, Delta, ToHub, ToSpoke, VariantPart};
 use proto_model::{Fence, GroupKind, Object, Permit, Report, Settings, Variables, Variant};
 use serde_json::Value as Json;
-use spoke_core::port::{Cluster, Observation};
+use spoke_core::port::{Cluster, Observation, marked};
 use spoke_core::{Agent, Effect, Event, Now, ledger};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -58,11 +58,28 @@ impl Driver {
             // One spoke's marks say nothing to another of the same cluster.
             fence: Fence { hub_id: world.namespace.clone(), epoch: 1, incarnation: 1, generation: 0 },
         };
-        driver.step(Event::Lease(true));
-        driver.step(Event::Started { records: BTreeMap::new(), cluster_uid: "u".into() });
-        driver.step(Event::Connected);
-        driver.hear(ToSpoke::Welcome { session_token: vec![1], want_holding: false, want_reports: false });
+        driver.begin();
         driver
+    }
+
+    fn begin(&mut self) {
+        self.step(Event::Lease(true));
+        self.step(Event::Started { records: self.records.clone(), cluster_uid: "u".into() });
+        self.step(Event::Connected);
+        self.hear(ToSpoke::Welcome { session_token: vec![1], want_holding: false, want_reports: false });
+    }
+
+    /// Begins anew; what was written down is lost, where it is said so.
+    pub fn restart(&mut self, loses_ledger: bool) {
+        if loses_ledger {
+            self.records.clear();
+            self.entries.clear();
+        }
+        // Answers to what was asked before find nobody.
+        (self.tell, self.told) = unbounded_channel();
+        self.agent = Agent::new("conformance");
+        self.reports.clear();
+        self.begin();
     }
 
     /// Assigns content to the bundle; everything that it drops may go.
@@ -217,6 +234,9 @@ impl Driver {
                     let outcome = cluster.execute(op).await;
                     drop(tell.send(Event::Done { id, outcome }));
                 });
+            }
+            Effect::Recover => {
+                tokio::spawn(async move { drop(tell.send(Event::Recovered(marked(&*cluster).await))) });
             }
             Effect::Watch(kinds) => {
                 cluster.watch(kinds, Arc::new(move |seen: Observation| drop(tell.send(Event::Observed(seen)))));

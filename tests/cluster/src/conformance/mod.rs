@@ -92,6 +92,9 @@ macro_rules! conformance_cases {
             takeover: what_a_living_release_owns_is_not_taken
             takeover: a_bundle_that_adopts_nothing_says_so
             takeover: an_orphaned_bundle_leaves_everything_without_marks
+            takeover: a_lost_ledger_is_rebuilt_from_marks
+            takeover: nothing_is_done_again_after_a_restart
+            wishes: a_hook_runs_once_and_is_cleaned_away
             wishes: what_asks_to_be_kept_stays_without_marks
             wishes: what_asks_for_a_word_waits_for_it
             wishes: what_goes_first_is_gone_before_its_successor_comes

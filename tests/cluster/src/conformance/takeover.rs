@@ -162,3 +162,39 @@ pub async fn an_orphaned_bundle_leaves_everything_without_marks(world: &World) {
     }
     assert_eq!(world.object(&world.config_map_id("a")).await["metadata"]["labels"]["team"], "shop");
 }
+
+pub async fn a_lost_ledger_is_rebuilt_from_marks(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let all = ["a", "b", "c"].map(|name| config(world, name, json!({"one": "1"})));
+    driver.assign(Settings::default(), &all);
+    driver.until_words(FINE).await;
+    let before = uid(world, &world.config_map_id("a")).await;
+
+    driver.restart(true);
+    // Git has dropped two of them meanwhile, and one is somebody's who took our marks off.
+    let unmarked = json!({"metadata": {"labels": {OWNER_LABEL: null}, "annotations": {"drover.dev/owned-by": null}}});
+    world.edit(&world.config_map_id("c"), unmarked).await;
+    driver.assign(Settings::default(), &[config(world, "a", json!({"one": "1"}))]);
+    for _ in 0..600 {
+        driver.work(100).await;
+        if world.get(&world.config_map_id("b")).await.is_none() {
+            break;
+        }
+    }
+    driver.until_words(FINE).await;
+    assert_eq!(world.get(&world.config_map_id("b")).await, None, "what nobody wants is gone");
+    assert!(world.get(&world.config_map_id("c")).await.is_some(), "what is not marked stays");
+    assert_eq!(uid(world, &world.config_map_id("a")).await, before, "nothing is made anew");
+}
+
+pub async fn nothing_is_done_again_after_a_restart(world: &World) {
+    let mut driver = Driver::new(world).await;
+    driver.assign(Settings::default(), &[config(world, "a", json!({"one": "1"}))]);
+    driver.until_words(FINE).await;
+    driver.work(1_500).await;
+    let before = world.get(&world.config_map_id("a")).await.unwrap().resource_version;
+    driver.restart(false);
+    driver.until_words(FINE).await;
+    driver.work(500).await;
+    assert_eq!(world.get(&world.config_map_id("a")).await.unwrap().resource_version, before);
+}

@@ -228,3 +228,36 @@ pub async fn a_webhook_waits_for_what_it_calls(world: &World) {
     driver.remove();
     driver.until("the bundle is gone", |report| report.variant.is_none().then_some(())).await;
 }
+
+pub async fn a_hook_runs_once_and_is_cleaned_away(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let hook = |image: &str| asking(plain(world.job("hook", image)), "drover.dev/hook-delete", "succeeded");
+    driver.assign(Settings::default(), &[hook("registry.example/app:1"), config(world, "a", "1")]);
+    driver.until_words(FINE).await;
+    let job = world.identity("batch", "Job", "hook");
+    gone(&mut driver, world, &job).await;
+    driver.work(700).await;
+    driver.until_words(FINE).await;
+    assert_eq!(world.get(&job).await, None, "its outcome is kept: it does not run again");
+    // Nor does it after a restart, or when something else changes.
+    driver.restart(false);
+    driver.assign(Settings::default(), &[hook("registry.example/app:1"), config(world, "a", "2")]);
+    driver.until_words(FINE).await;
+    driver.work(500).await;
+    assert_eq!(world.get(&job).await, None);
+    // Other content is another run.
+    driver.assign(Settings::default(), &[hook("registry.example/app:2"), config(world, "a", "2")]);
+    until_there(&mut driver, world, &job).await;
+    driver.until_words(FINE).await;
+    gone(&mut driver, world, &job).await;
+}
+
+async fn gone(driver: &mut Driver, world: &World, identity: &Identity) {
+    for _ in 0..600 {
+        driver.work(100).await;
+        if world.get(identity).await.is_none() {
+            return;
+        }
+    }
+    panic!("{identity} is still there");
+}

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto_model::Digest;
-use spoke_core::port::{Failure, Reason, Write};
+use spoke_core::port::{Failure, Live, Reason, Write};
 use spoke_core::{Agent, Effect, Event, Now};
 use spoke_memory::{Settings, State};
 
@@ -144,6 +144,10 @@ impl World {
                     site.state.watch(0, kinds);
                 }
                 self.after_change(cluster);
+            }
+            Effect::Recover => {
+                let found = self.sites.get(cluster).map(|site| marked(&site.state)).unwrap_or(Ok(Vec::new()));
+                self.step(cluster, boot, Event::Recovered(found));
             }
             // Best effort, for people alone; nobody orders anything here.
             Effect::Tell(_) | Effect::Obeyed { .. } => {}
@@ -301,4 +305,10 @@ pub(super) fn fresh_state(cluster: &str, life: u64) -> State {
     let mut state = State::new(&format!("{cluster}-{life}"));
     state.settings = Settings { progress_millis: 300, establish_millis: 50, terminate_millis: 100 };
     state
+}
+
+/// All marked objects of a cluster.
+fn marked(state: &State) -> Result<Vec<Live>, Failure> {
+    let all: Result<Vec<Vec<Live>>, Failure> = state.kinds().iter().map(|kind| state.owned(kind)).collect();
+    all.map(|all| all.into_iter().flatten().collect())
 }

@@ -24,6 +24,11 @@ impl World {
                 vec![Event::Stored { token, result: self.store(write) }]
             }
             Effect::Execute { id, op } => self.execute(id, op),
+            Effect::Recover => {
+                let all = self.things.iter().map(|(identity, thing)| live(identity, thing));
+                let marked = all.filter(|live| !live.owners.is_empty()).map(|live| Live { object: None, ..live });
+                vec![Event::Recovered(Ok(marked.collect()))]
+            }
             Effect::Watch(kinds) => {
                 let new = kinds.keys().filter(|kind| !self.watched.contains_key(*kind));
                 let new: Vec<Kind> = new.cloned().collect();

@@ -213,11 +213,44 @@ fn a_late_sight_of_the_past_is_no_drift() {
 fn what_cannot_be_watched_is_unknown() {
     let mut world = web();
     let kind = world.watched.keys().next().unwrap().clone();
-    let failure = failure(Reason::Forbidden, "cannot watch configmaps");
+    let failure = failure(Reason::Server, "cannot watch configmaps");
     world.step(Event::Observed(Observation::Lost { kind: kind.clone(), failure }));
     assert_eq!(world.words("main/web"), "Applied Unknown [ConfigMap shop/a cannot watch configmaps]");
     for event in world.list(vec![kind]) {
         world.step(event);
     }
     assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn what_may_not_be_watched_is_looked_at() {
+    let mut world = web();
+    let kind = world.watched.keys().next().unwrap().clone();
+    let failure = failure(Reason::Forbidden, "may not watch configmaps");
+    world.log();
+    world.step(Event::Observed(Observation::Lost { kind, failure }));
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    let looks = |world: &mut World| world.log().iter().filter(|line| line.starts_with("get")).count();
+    assert_eq!(looks(&mut world), 2, "each once, at once");
+    world.watched.clear();
+    world.thing_mut("a").manifest["data"]["value"] = "theirs".into();
+    world.thing_mut("a").managed.clear();
+    world.pass(limits::UNWATCHED_MILLIS + 1_000);
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "1", "put right");
+}
+
+#[test]
+fn everything_is_looked_at_once_in_a_while() {
+    let mut world = web();
+    world.log();
+    // A watch that tells nothing any more, and says nothing of that.
+    world.watched.clear();
+    world.thing_mut("a").manifest["data"]["value"] = "theirs".into();
+    world.thing_mut("a").managed.clear();
+    world.pass(limits::SWEEP_MILLIS + limits::SWEEP_MILLIS / 2);
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "1", "put right");
+    let log = world.log();
+    let looks = log.iter().filter(|line| line.starts_with("get")).count();
+    assert!((2..=4).contains(&looks), "{log:?}");
+    assert!(!log.iter().any(|line| line.starts_with("dry-run") || line.starts_with("list")), "{log:?}");
 }

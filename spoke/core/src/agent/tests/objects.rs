@@ -23,8 +23,11 @@ fn a_first_assignment_is_durable_then_inventoried_then_applied() {
         [
             "store bundle/main/web ledger",
             "send Ack 1",
+            // What an earlier ledger may have left is searched for, once.
+            "recover",
             "discover ConfigMap",
             "send Report main/web Applying Progressing",
+            "store ledger",
             "store inventory/main/web",
             "get ConfigMap shop/a",
             "get ConfigMap shop/b",
