@@ -145,6 +145,8 @@ fn why(object: &Object) -> String {
     let mut parts = Vec::new();
     parts.extend(object.trouble.as_ref().map(troubled));
     parts.extend(object.contested.as_deref().map(line));
+    let changer = object.changed_by.as_deref().filter(|_| object.contested.is_none());
+    parts.extend(changer.map(|who| format!("was changed: field manager {} wrote last", line(who))));
     parts.extend(object.waits_for.as_deref().map(line));
     if parts.is_empty() && !object.reason.is_empty() {
         parts.push(line(&object.reason));
@@ -280,12 +282,14 @@ mod tests {
             state: State::Pending,
             health: "Progressing".into(),
             reason: "is missing".into(),
+            changed_by: Some("kubectl-edit".into()),
             contested: None,
             trouble: Some(Trouble { message: "webhook away".into(), is_final: false, attempts: 3, retry_secs: 61 }),
             waits_for: None,
         };
         let waiting = Object {
             object: "Job.batch shop/j".into(),
+            changed_by: None,
             trouble: None,
             waits_for: Some("Deployment.apps shop/web comes first".into()),
             ..object.clone()
@@ -300,7 +304,8 @@ mod tests {
             explained(&[one]),
             "main/web: Applied, Progressing\n  waits for bundle main/db (healthy)\n\
              OBJECT                     STATE     HEALTH        WHY\n\
-             Deployment.apps shop/web   Pending   Progressing   webhook away (3 tries, next in 1m 1s)\n\
+             Deployment.apps shop/web   Pending   Progressing   webhook away (3 tries, next in 1m 1s); was changed: field \
+             manager kubectl-edit wrote last\n\
              Job.batch shop/j           Pending   Progressing   Deployment.apps shop/web comes first\n\
              and 2 more\n"
         );

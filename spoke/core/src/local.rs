@@ -203,6 +203,8 @@ pub struct Object {
     pub health: String,
     /// Why it is not Healthy.
     pub reason: String,
+    /// The field manager that wrote last, where somebody changed it.
+    pub changed_by: Option<String>,
     /// Who keeps changing it back, where somebody does.
     pub contested: Option<String>,
     /// What failed last.

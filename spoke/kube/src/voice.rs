@@ -26,10 +26,7 @@ pub(crate) struct Voice {
 impl Voice {
     /// Writes the ConfigMap, whatever is there.
     pub(crate) async fn publish(&self, inner: &Inner, data: &BTreeMap<String, String>) -> Result<(), Failure> {
-        let manifest = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": STATUS_NAME, "namespace": SYSTEM_NAMESPACE}, "data": data,
-        });
+        let manifest = manifest(data);
         let path = format!("{CONFIG_MAPS}/{STATUS_NAME}?fieldManager={MANAGER}&force=true");
         let subject = status("patch");
         let written = inner.in_system_namespace(&subject, Method::PATCH, &path, APPLY, &manifest).await;
@@ -52,16 +49,21 @@ impl Voice {
         made.map(drop).map_err(|error| error.failure(&subject))
     }
 
-    /// The uid of the ConfigMap; empty where there is none yet.
+    /// The uid of the ConfigMap, which is made where there is none yet; empty where that fails.
     async fn status_uid(&self, inner: &Inner) -> String {
         let known = self.status_uid.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if !known.is_empty() {
             return known;
         }
-        match inner.api.call(Call::get(format!("{CONFIG_MAPS}/{STATUS_NAME}"))).await {
-            Ok(found) => self.learn(&found),
-            Err(_) => known,
-        }
+        let found = match inner.api.call(Call::get(format!("{CONFIG_MAPS}/{STATUS_NAME}"))).await {
+            Err(error) if error.is_missing_object(&status("get")) => {
+                let subject = status("create");
+                // Not applied: what was published meanwhile must not be emptied.
+                inner.in_system_namespace(&subject, Method::POST, CONFIG_MAPS, JSON, &manifest(&BTreeMap::new())).await
+            }
+            found => found,
+        };
+        found.map(|found| self.learn(&found)).unwrap_or(known)
     }
 
     fn learn(&self, found: &Json) -> String {
@@ -69,6 +71,13 @@ impl Voice {
         self.status_uid.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&uid);
         uid
     }
+}
+
+fn manifest(data: &BTreeMap<String, String>) -> Json {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": STATUS_NAME, "namespace": SYSTEM_NAMESPACE}, "data": data,
+    })
 }
 
 fn status(verb: &'static str) -> Subject {

@@ -266,6 +266,7 @@ fn object(
         state: state(slot, runs),
         health: health.to_string(),
         reason: reason.to_owned(),
+        changed_by: slot.changed_by.clone().filter(|_| slot.is_drifted()),
         contested,
         trouble: slot.trouble.as_ref().map(|one| trouble(one, now)),
         waits_for,

@@ -3,6 +3,7 @@
 use proto_model::limits;
 use proto_model::variant::Settings;
 use proto_model::{Health, Sync};
+use serde_json::json;
 
 use super::fake::{World, config, failure, manifest, permit};
 use super::seeds::{BUNDLES, Dice, content, disturb, everything, heal};
@@ -86,10 +87,14 @@ fn nothing_is_changed_and_drift_and_health_are_seen() {
     let mut world = web();
     suspend(&mut world, Some("main/web"), HOUR);
     world.log();
+    world.thing_mut("a").manifest["metadata"]["managedFields"] =
+        json!([{"manager": "kubectl-edit", "operation": "Update", "time": "1"}]);
     world.meddle("a");
     world.destroy("b");
     world.meddle("c");
     assert_eq!(writes(&mut world), ["apply ConfigMap shop/c"]);
+    let explained = world.agent.explain(Some("web"), world.clock()).unwrap();
+    assert_eq!(explained[0].objects[0].changed_by.as_deref(), Some("kubectl-edit"));
     assert_eq!(world.words("main/web"), "Applied Progressing drifted [ConfigMap shop/b is missing]");
     // New content is taken and acknowledged, and waits.
     world.assign_with("main/web", Settings::default(), &[config("a", "2")], permit(5));
