@@ -4,10 +4,16 @@
 //! once, and both the planner and the checker of its moves use it. The checker runs in tests, in
 //! the simulation and before each proposal.
 
+mod loss;
+mod losses;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto_model::{Digest, GroupKind, Identity, Permit, assign, limits};
+use proto_model::{Digest, Permit, limits};
+
+pub use loss::{Identities, Loss};
+pub use losses::{Losses, losses};
 
 use crate::catalog::Guard;
 use crate::command::{BundleMoves, Pair};
@@ -17,125 +23,13 @@ use crate::fleet::{Bundle, Cluster, Fleet};
 pub trait Facts {
     /// The identities that a pair gives a cluster, after binding; `None` while a body is missing,
     /// and then nothing moves: partial input never deletes.
-    fn identities(&self, pair: &Pair) -> Option<Arc<BTreeSet<Identity>>>;
+    fn identities(&self, pair: &Pair) -> Option<Arc<Identities>>;
 }
 
-/// What a move takes away.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Loss {
-    /// Objects that go, in order.
-    pub objects: Vec<Identity>,
-    /// How many of them the guard counts: generated ConfigMaps and Secrets whose successor
-    /// arrives with the same move don't.
-    pub counted: u64,
-    /// Whether nothing remains where there was something.
-    pub empties: bool,
-    /// Objects that were there before.
-    pub before: u64,
-}
-
-impl Loss {
-    /// What goes on the way from one set of identities to another.
-    #[must_use]
-    pub fn between(before: &BTreeSet<Identity>, after: &BTreeSet<Identity>) -> Self {
-        let objects: Vec<Identity> = before.difference(after).cloned().collect();
-        let stems: BTreeSet<(&GroupKind, &str, &str)> =
-            after.iter().filter_map(|id| Some((&id.kind, &*id.namespace, stem(id)?))).collect();
-        let counted =
-            objects.iter().filter(|id| !stem(id).is_some_and(|stem| stems.contains(&(&id.kind, &*id.namespace, stem))));
-        Self {
-            counted: counted.count() as u64,
-            empties: after.is_empty() && !before.is_empty(),
-            before: before.len() as u64,
-            objects,
-        }
-    }
-
-    /// The permit that lets exactly this go.
-    #[must_use]
-    pub fn permit(&self, guard: &Guard) -> Permit {
-        let protected = self.objects.iter().map(|id| &id.kind);
-        Permit {
-            deletions: self.objects.len() as u64,
-            protected: protected.filter(|kind| assign::is_protected(kind) || guard.protects(kind)).cloned().collect(),
-            ..Permit::default()
-        }
-    }
-
-    /// Whether a protected kind goes.
-    #[must_use]
-    pub fn is_protected(&self, guard: &Guard) -> bool {
-        self.objects.iter().any(|id| guard.protects(&id.kind))
-    }
-}
-
-/// The name of a generated ConfigMap or Secret without its suffix, as Kustomize makes them: a dash
-/// and ten letters or digits.
-fn stem(identity: &Identity) -> Option<&str> {
-    let generated = identity.kind.is("", "ConfigMap") || identity.kind.is("", "Secret");
-    let (stem, hash) = identity.name.rsplit_once('-')?;
-    let is_hash = hash.len() == 10
-        && hash.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-        && hash.bytes().any(|byte| byte.is_ascii_digit());
-    (generated && is_hash).then_some(stem)
-}
-
-/// What a cluster would lose of a bundle by taking its goal; `None` while a body is missing.
+/// What a cluster would lose of a bundle, by its full name, by taking its goal; `None` while a body is missing.
 #[must_use]
-pub fn loss(fleet: &Fleet, bundle: &Bundle, cluster: u32, facts: &impl Facts) -> Option<Loss> {
-    let of = |pair: Option<Pair>| match pair {
-        Some(pair) => facts.identities(&pair),
-        None => Some(Arc::default()),
-    };
-    let before = of(fleet.assigned(bundle, cluster))?;
-    let after = of(fleet.goal(bundle, cluster))?;
-    Some(Loss::between(&before, &after))
-}
-
-/// Works out losses of many clusters: most bundles name their objects alike everywhere, so that
-/// what one cluster would lose is what its neighbours would.
-pub struct Losses<'a, F> {
-    fleet: &'a Fleet,
-    facts: &'a F,
-    by_pairs: BTreeMap<(Option<u32>, Option<u32>), Known>,
-    by_sets: BTreeMap<(usize, usize), (Identities, Identities, Arc<Loss>)>,
-}
-
-type Identities = Arc<BTreeSet<Identity>>;
-/// A loss; `None` while a body is missing.
-type Known = Option<Arc<Loss>>;
-
-impl<'a, F: Facts> Losses<'a, F> {
-    /// Over one state of the fleet.
-    pub fn new(fleet: &'a Fleet, facts: &'a F) -> Self {
-        Self { fleet, facts, by_pairs: BTreeMap::new(), by_sets: BTreeMap::new() }
-    }
-
-    /// As [`loss`].
-    pub fn of(&mut self, bundle: &Bundle, cluster: u32) -> Option<Arc<Loss>> {
-        let key = (bundle.assigned.get(&cluster).copied(), bundle.goal.get(&cluster).copied());
-        if let Some(known) = self.by_pairs.get(&key) {
-            return known.clone();
-        }
-        let found = self.between(key);
-        self.by_pairs.insert(key, found.clone());
-        found
-    }
-
-    fn between(&mut self, (assigned, goal): (Option<u32>, Option<u32>)) -> Option<Arc<Loss>> {
-        let of = |number: Option<u32>| match number {
-            Some(_) => self.facts.identities(&self.fleet.pair_of(number)?),
-            None => Some(Arc::default()),
-        };
-        let (before, after) = (of(assigned)?, of(goal)?);
-        // The sets are kept with the loss, so that an address means one set for as long.
-        let key = (Arc::as_ptr(&before) as usize, Arc::as_ptr(&after) as usize);
-        let made = || {
-            let loss = Arc::new(Loss::between(&before, &after));
-            (Arc::clone(&before), Arc::clone(&after), loss)
-        };
-        Some(Arc::clone(&self.by_sets.entry(key).or_insert_with(made).2))
-    }
+pub fn loss(fleet: &Fleet, (name, bundle): (&str, &Bundle), cluster: u32, facts: &impl Facts) -> Option<Arc<Loss>> {
+    Losses::new(fleet, facts).of(name, bundle, [cluster]).remove(&cluster)
 }
 
 /// Whether a cluster that Git no longer declares keeps what it has of a bundle, whatever the goal.
@@ -199,7 +93,7 @@ pub fn fleet_allowance(fleet: &Fleet, hub: &Guard, facts: &impl Facts) -> u64 {
         }
         for (pair, count) in by_pair {
             let objects = fleet.pair_of(Some(pair)).and_then(|pair| facts.identities(&pair));
-            total += count * objects.map_or(0, |objects| objects.len() as u64);
+            total += count * objects.map_or(0, |one| one.objects.len() as u64);
         }
     }
     hub.deletions_allowed(total).max(limits::GUARD_FLOOR_OBJECTS * clusters.len() as u64)
@@ -256,6 +150,24 @@ pub enum Complaint {
         /// What the move takes away.
         needed: u64,
     },
+    /// The permit says something else than the move needs of objects that stay, or that ask for a word.
+    #[error("{bundle}: the permit of cluster {cluster} has other terms than its objects ask for")]
+    Terms {
+        /// Full name of the bundle.
+        bundle: String,
+        /// Number of the cluster.
+        cluster: u32,
+    },
+    /// Another bundle takes objects over, and does not come first or with it.
+    #[error("{bundle}: the move of cluster {cluster} comes before that of {to}, which takes objects over")]
+    Early {
+        /// Full name of the bundle.
+        bundle: String,
+        /// Number of the cluster.
+        cluster: u32,
+        /// Full name of the other.
+        to: String,
+    },
     /// The guard holds it.
     #[error("{bundle}: the guard holds the move of cluster {cluster}")]
     Guarded {
@@ -274,16 +186,28 @@ pub enum Complaint {
     },
 }
 
-/// Looks over the moves of one bundle before they are proposed.
+/// Looks over moves that belong together before they are proposed.
 #[must_use]
-pub fn lint(fleet: &Fleet, hub: &Guard, facts: &impl Facts, moves: &BundleMoves) -> Vec<Complaint> {
+pub fn lint(hub: &Guard, lost: &mut Losses<'_, impl Facts>, together: &[BundleMoves]) -> Vec<Complaint> {
+    together.iter().flat_map(|moves| lint_one(hub, lost, moves, together)).collect()
+}
+
+fn lint_one(
+    hub: &Guard,
+    lost: &mut Losses<'_, impl Facts>,
+    moves: &BundleMoves,
+    together: &[BundleMoves],
+) -> Vec<Complaint> {
+    let fleet = lost.fleet();
     let name = || moves.bundle.clone();
     let Some(bundle) = fleet.bundles.get(&moves.bundle) else {
         return vec![Complaint::NoBundle(name())];
     };
     let mut complaints = Vec::new();
-    let (mut losses, mut lost) = (BTreeMap::new(), Losses::new(fleet, facts));
-    let permits: BTreeMap<u32, u64> = moves.permits.iter().map(|(one, permit, _)| (*one, permit.deletions)).collect();
+    let known = moves.clusters.0.iter().filter(|cluster| fleet.by_number(*cluster).is_some());
+    let losses = lost.of(&moves.bundle, bundle, known);
+    let permits: BTreeMap<u32, &Permit> = moves.permits.iter().map(|(one, permit, _)| (*one, permit)).collect();
+    let nothing = Permit::default();
     for cluster in &moves.clusters.0 {
         let Some((_, known)) = fleet.by_number(cluster) else {
             complaints.push(Complaint::NoCluster { bundle: name(), cluster });
@@ -295,47 +219,23 @@ pub fn lint(fleet: &Fleet, hub: &Guard, facts: &impl Facts, moves: &BundleMoves)
         if bundle.goal.get(&cluster) == bundle.assigned.get(&cluster) {
             complaints.push(Complaint::Idle { bundle: name(), cluster });
         }
-        let Some(loss) = lost.of(bundle, cluster) else {
+        let Some(loss) = losses.get(&cluster) else {
             complaints.push(Complaint::Blind { bundle: name(), cluster });
             continue;
         };
-        let permitted = permits.get(&cluster).copied().unwrap_or_default();
-        let needed = loss.objects.len() as u64;
+        let permit = permits.get(&cluster).copied().unwrap_or(&nothing);
+        let (permitted, needed) = (permit.deletions, loss.objects.len() as u64);
         if permitted != needed {
             complaints.push(Complaint::Permit { bundle: name(), cluster, permitted, needed });
         }
-        losses.insert(cluster, loss);
+        if permit.orphan != loss.orphans || permit.confirmed != (loss.confirms > 0) {
+            complaints.push(Complaint::Terms { bundle: name(), cluster });
+        }
+        let comes = |to: &String| together.iter().any(|one| one.bundle == *to && one.clusters.contains(cluster));
+        let early = loss.waits.iter().find(|to| !comes(to));
+        complaints.extend(early.map(|to| Complaint::Early { bundle: name(), cluster, to: to.clone() }));
     }
     let held = guarded(bundle, hub, &losses, fleet.at_unix_millis);
     complaints.extend(held.into_iter().map(|cluster| Complaint::Guarded { bundle: name(), cluster }));
     complaints
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config_maps(names: &[&str]) -> BTreeSet<Identity> {
-        names
-            .iter()
-            .map(|name| Identity {
-                kind: GroupKind::of("v1", "ConfigMap"),
-                namespace: "shop".into(),
-                name: (*name).into(),
-            })
-            .collect()
-    }
-
-    #[test]
-    fn generated_names_with_a_successor_do_not_count() {
-        let loss = Loss::between(&config_maps(&["web-5h2k9d8fct", "plain-name"]), &config_maps(&["web-7k4m2h9t6b"]));
-        assert_eq!((loss.objects.len(), loss.counted, loss.empties), (2, 1, false));
-    }
-
-    #[test]
-    fn nothing_left_is_emptied() {
-        let loss = Loss::between(&config_maps(&["a"]), &BTreeSet::new());
-        assert!(loss.empties);
-        assert!(!Loss::between(&BTreeSet::new(), &BTreeSet::new()).empties);
-    }
 }

@@ -312,6 +312,10 @@ pub struct BundleMoves {
     /// Moves that the guard holds, by the number of objects that would go. Replaces the list
     /// before.
     pub held: Vec<(u64, Bits)>,
+    /// Clusters of these that lose the bundle and keep some of its objects, or hand them over to another one: they are
+    /// not emptied.
+    #[serde(default, skip_serializing_if = "Bits::is_empty")]
+    pub stays: Bits,
 }
 
 /// A set of cluster numbers, stored as roaring's own portable bytes.

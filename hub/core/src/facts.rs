@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use proto_model::{Digest, Identity, Variables};
+use proto_model::{Digest, Variables};
 
-use crate::check::Facts;
+use crate::check::{Facts, Identities};
 use crate::command::Pair;
 use crate::release::VariantMeta;
 use crate::session::Variants;
@@ -23,16 +23,14 @@ struct Known {
     meta: VariantMeta,
     objects: Arc<Vec<(Digest, String)>>,
     /// The identities, where they are the same for every cluster.
-    same: Option<Arc<BTreeSet<Identity>>>,
+    same: Option<Arc<Identities>>,
 }
 
 impl Shelf {
     /// Keeps what is known of a variant.
     pub fn add_variant(&mut self, digest: Digest, meta: VariantMeta) {
-        let same = (!meta.binds_identities())
-            .then(|| meta.identities(&Variables::default()).ok())
-            .flatten()
-            .map(|list| Arc::new(list.into_iter().collect()));
+        let same =
+            (!meta.binds_identities()).then(|| meta.removals(&Variables::default()).ok()).flatten().map(Arc::new);
         let objects = meta.objects.iter().map(|object| (object.digest, object.identity.to_string())).collect();
         self.variants.insert(digest, Arc::new(Known { meta, objects: Arc::new(objects), same }));
     }
@@ -72,14 +70,13 @@ impl Shelf {
 }
 
 impl Facts for Shelf {
-    fn identities(&self, pair: &Pair) -> Option<Arc<BTreeSet<Identity>>> {
+    fn identities(&self, pair: &Pair) -> Option<Arc<Identities>> {
         let known = self.variants.get(&pair.variant)?;
         if let Some(same) = &known.same {
             return Some(same.clone());
         }
         let variables = self.variables.get(&pair.variables)?;
-        let bound = known.meta.identities(variables).ok()?;
-        Some(Arc::new(bound.into_iter().collect()))
+        Some(Arc::new(known.meta.removals(variables).ok()?))
     }
 }
 

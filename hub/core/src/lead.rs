@@ -9,7 +9,7 @@ use std::sync::Arc;
 use proto_model::{Report, limits};
 
 use crate::catalog::Guard;
-use crate::check::{self, Facts};
+use crate::check::{self, Facts, Losses};
 use crate::command::{Act, BundleMoves, Command, Deed, Entry, Observation, Observations, Seen};
 use crate::fleet::{Bundle, Fleet};
 use crate::plan;
@@ -30,30 +30,33 @@ pub struct Waiting {
     planned: VecDeque<Planned>,
     /// Bundles to plan again once those have gone: what comes after them.
     again: BTreeSet<String>,
+    /// Bundles that wait for others, to take objects over or for a body: they may move whenever anything else does.
+    waiting: BTreeSet<String>,
     /// Whether moves come next: what spokes and people say without a pause must not hold them up.
     moves_next: bool,
     stopped: bool,
 }
 
-/// Moves of one bundle, and the state of it that they were made from.
+/// Moves of bundles that go into one entry, and the states of these that they were made from.
 #[derive(Debug)]
 struct Planned {
-    moves: BundleMoves,
-    bundle: Arc<Bundle>,
+    moves: Vec<BundleMoves>,
+    bundles: Vec<Arc<Bundle>>,
 }
 
 impl Planned {
     /// Whether the planner would give the same moves now.
     fn holds(&self, fleet: &Fleet) -> bool {
-        let then = &self.bundle;
-        fleet.bundles.get(&self.moves.bundle).is_some_and(|now| {
-            let same_moves = now.goal.ptr_eq(&then.goal) && now.assigned.ptr_eq(&then.assigned);
-            let same_guard = now.held.ptr_eq(&then.held)
-                && now.approved.ptr_eq(&then.approved)
-                && now.deleted.ptr_eq(&then.deleted)
-                && now.emptied.ptr_eq(&then.emptied)
-                && now.guard == then.guard;
-            same_moves && same_guard && now.declared == then.declared
+        self.moves.iter().zip(&self.bundles).all(|(moves, then)| {
+            fleet.bundles.get(&moves.bundle).is_some_and(|now| {
+                let same_moves = now.goal.ptr_eq(&then.goal) && now.assigned.ptr_eq(&then.assigned);
+                let same_guard = now.held.ptr_eq(&then.held)
+                    && now.approved.ptr_eq(&then.approved)
+                    && now.deleted.ptr_eq(&then.deleted)
+                    && now.emptied.ptr_eq(&then.emptied)
+                    && now.guard == then.guard;
+                same_moves && same_guard && now.declared == then.declared
+            })
         })
     }
 }
@@ -220,29 +223,29 @@ impl Waiting {
     ) -> Vec<Command> {
         self.plan(fleet, facts, hub);
         let (mut out, mut bytes, mut moved) = (Vec::new(), 256, 0);
+        let mut lost = Losses::new(fleet, facts);
         while let Some(Planned { moves, .. }) = self.planned.front() {
-            let found = check::lint(fleet, hub, facts, moves);
+            let found = check::lint(hub, &mut lost, moves);
             if !found.is_empty() {
                 complaints.extend(found);
                 self.planned.pop_front();
                 continue;
             }
             let moves = shrink(moves.clone());
-            let clusters = usize::try_from(moves.clusters.0.len()).unwrap_or(usize::MAX);
-            let name = moves.bundle.clone();
-            let command = Command::Move(moves);
-            let size = encoded_bytes(&command);
+            let clusters: u64 = moves.iter().map(|one| one.clusters.0.len()).sum();
+            let clusters = usize::try_from(clusters).unwrap_or(usize::MAX);
+            let size = moves.iter().map(moves_bytes).sum::<usize>();
             let fits = bytes + size <= limits::ENTRY_BYTES_MAX && moved + clusters <= limits::MOVES_PER_ENTRY_MAX;
             if !out.is_empty() && !fits {
                 break;
             }
             (bytes, moved) = (bytes + size, moved + clusters);
-            // What did not fit of the bundle comes when the others have had their turn.
+            // What did not fit of the bundles comes when the others have had their turn.
             if clusters > 0 {
-                self.again.insert(name);
+                self.again.extend(moves.iter().map(|one| one.bundle.clone()));
             }
             self.planned.pop_front();
-            out.push(command);
+            out.extend(moves.into_iter().map(Command::Move));
         }
         if self.planned.is_empty() {
             self.dirty.append(&mut self.again);
@@ -265,8 +268,9 @@ impl Waiting {
         if dirty.is_empty() && !all && self.planned.iter().all(|one| one.holds(fleet)) {
             return;
         }
-        dirty.extend(self.planned.drain(..).map(|one| one.moves.bundle));
+        dirty.extend(self.planned.drain(..).flat_map(|one| one.moves).map(|moves| moves.bundle));
         dirty.append(&mut self.again);
+        dirty.append(&mut self.waiting);
         // What the guard holds hangs together: all that would go from the fleet counts, and its
         // allowance rises with what was assigned meanwhile.
         let held = fleet.bundles.iter().filter(|(_, bundle)| !bundle.held.is_empty());
@@ -275,9 +279,10 @@ impl Waiting {
             true => plan::plan(fleet, facts, hub, fleet.bundles.keys()),
             false => plan::plan(fleet, facts, hub, &dirty),
         };
-        let planned = moves.bundles.into_iter().filter_map(|moves| {
-            let bundle = Arc::clone(fleet.bundles.get(&moves.bundle)?);
-            Some(Planned { moves, bundle })
+        self.waiting = moves.waiting;
+        let planned = moves.groups.into_iter().filter_map(|moves| {
+            let bundles = moves.iter().map(|one| fleet.bundles.get(&one.bundle).map(Arc::clone));
+            Some(Planned { bundles: bundles.collect::<Option<_>>()?, moves })
         });
         self.planned = planned.collect();
     }
@@ -293,16 +298,27 @@ fn encoded_bytes(command: &Command) -> usize {
     bytes.len()
 }
 
-/// Takes moves away until they fit an entry; the planner gives them again.
-fn shrink(mut moves: BundleMoves) -> BundleMoves {
-    while !moves.clusters.0.is_empty() && encoded_bytes(&Command::Move(moves.clone())) + 512 > limits::ENTRY_BYTES_MAX {
-        let half = moves.clusters.0.len() / 2;
-        let keep: roaring::RoaringBitmap =
-            moves.clusters.0.iter().take(usize::try_from(half).unwrap_or_default()).collect();
-        moves.permits.retain(|(cluster, ..)| keep.contains(*cluster));
-        moves.clusters.0 = keep;
+fn moves_bytes(moves: &BundleMoves) -> usize {
+    encoded_bytes(&Command::Move(moves.clone()))
+}
+
+/// Takes moves away until they fit an entry, the same clusters of all bundles that go together; the planner gives them
+/// again.
+fn shrink(mut group: Vec<BundleMoves>) -> Vec<BundleMoves> {
+    loop {
+        let all = group.iter().fold(roaring::RoaringBitmap::new(), |all, one| all | &one.clusters.0);
+        let fits = group.iter().map(moves_bytes).sum::<usize>() + 512 <= limits::ENTRY_BYTES_MAX;
+        if all.is_empty() || fits {
+            return group;
+        }
+        let half = all.len() / 2;
+        let keep: roaring::RoaringBitmap = all.iter().take(usize::try_from(half).unwrap_or_default()).collect();
+        for moves in &mut group {
+            moves.permits.retain(|(cluster, ..)| keep.contains(*cluster));
+            moves.clusters.0 &= &keep;
+            moves.stays.0 &= &keep;
+        }
     }
-    moves
 }
 
 /// What a report changes in Fleet; `None` where it is not about what is assigned now, or says

@@ -72,7 +72,7 @@ pub(crate) fn finish(
     if !defects.is_empty() {
         return Err(held(input, defects));
     }
-    let meta = VariantMeta { binds: input.settings.binds.clone(), objects: metas };
+    let meta = VariantMeta::new(&input.settings, metas);
     let variant = meta.variant(&input.settings, Vec::new());
     let notes = notes.into_iter().take(limits::DEFECTS_MAX).map(Defect::shown).collect();
     Ok(Rendered { variant, objects, meta, notes })

@@ -1,17 +1,17 @@
 //! Bodies by digest, as the hub needs them: parsed, bound and encoded once, shared by everybody,
 //! within a limit of bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use hub_core::check::Facts;
+use hub_core::check::{Facts, Identities};
 use hub_core::command::Pair;
 use hub_core::release::VariantMeta;
 use hub_core::session::Variants;
 use hub_store::{Kind, Store, StoreError};
 use proto_model::delta::{BodyPart, ToSpoke, VariantPart};
-use proto_model::{Digest, Identity, Object, Variables, Variant, limits};
+use proto_model::{Digest, Object, Variables, Variant, limits};
 use proto_wire::{Encoded, compress, sync as msg, to_spoke};
 use tracing::error;
 
@@ -32,7 +32,7 @@ pub struct Bodies {
     variables: Cache<Digest, Arc<Variables>>,
     metas: Cache<Digest, Arc<VariantMeta>>,
     objects: Cache<Digest, Objects>,
-    identities: Cache<Pair, Arc<BTreeSet<Identity>>>,
+    identities: Cache<Pair, Arc<Identities>>,
     parts: Cache<(Digest, Option<Digest>), Once>,
 }
 
@@ -163,14 +163,14 @@ impl Bodies {
 }
 
 impl Facts for Bodies {
-    fn identities(&self, pair: &Pair) -> Option<Arc<BTreeSet<Identity>>> {
+    fn identities(&self, pair: &Pair) -> Option<Arc<Identities>> {
         let meta = self.meta(&pair.variant)?;
         // Most bundles name their objects alike everywhere: one set serves the whole fleet.
         let variables = if meta.binds_identities() { pair.variables } else { Digest::of(b"") };
         self.identities.get_or(Pair { variables, ..*pair }, || {
             let variables = self.variables(&pair.variables)?;
-            let out: BTreeSet<Identity> = meta.identities(&variables).ok()?.into_iter().collect();
-            let bytes = out.len() * 192 + 128;
+            let out = meta.removals(&variables).ok()?;
+            let bytes = out.objects.len() * 192 + 128;
             Some((Arc::new(out), bytes))
         })
     }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hub_core::check::Facts;
+use hub_core::check::{Facts, Identities};
 use hub_core::command::Pair;
 use hub_core::view::{Connection, Defect, Memory};
 use proto_model::delta::{Hello, level};
-use proto_model::{Digest, Health, Identity, Report, Sync, limits};
+use proto_model::{Digest, Health, Report, Sync, limits};
 use tokio::sync::{Notify, watch};
 
 use crate::bodies::Bodies;
@@ -277,7 +277,7 @@ impl Live {
 }
 
 impl Facts for Node {
-    fn identities(&self, pair: &Pair) -> Option<Arc<std::collections::BTreeSet<Identity>>> {
+    fn identities(&self, pair: &Pair) -> Option<Arc<Identities>> {
         self.bodies.identities(pair)
     }
 }

@@ -244,6 +244,8 @@ pub const FIELD_MANAGER_BYTES_MAX: usize = 128;
 pub const ENTRY_BYTES_MAX: usize = 64 * 1024;
 /// Moves in one log entry.
 pub const MOVES_PER_ENTRY_MAX: usize = 4_096;
+/// Bundles whose moves go into one entry, since one hands objects over to another.
+pub const MOVES_TOGETHER_MAX: usize = 64;
 /// Observations (changes of sync or health) in one log entry.
 pub const OBSERVATIONS_PER_ENTRY_MAX: usize = 4_096;
 /// Releases of a bundle that are kept.

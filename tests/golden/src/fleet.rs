@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use hub_core::catalog::Guard;
-use hub_core::check::{self, Facts};
+use hub_core::check::{self, Facts, Identities};
 use hub_core::command::{Act, Command, Deed, Pair, Token};
 use hub_core::facts::Shelf;
 use hub_core::fleet::Fleet;
@@ -15,7 +15,7 @@ use hub_core::lead::Waiting;
 use hub_core::publish;
 use hub_core::view::{self, BundleView, Connection, Defect, Memory};
 use hub_render::offline::{Offline, SOURCE};
-use proto_model::{Digest, Health, Identity, ObjectProblem, Report, Sync};
+use proto_model::{Digest, Health, ObjectProblem, Report, Sync};
 
 use crate::case::{Commit, Word};
 use crate::print;
@@ -43,7 +43,7 @@ struct Desk {
 }
 
 impl Facts for Desk {
-    fn identities(&self, pair: &Pair) -> Option<Arc<BTreeSet<Identity>>> {
+    fn identities(&self, pair: &Pair) -> Option<Arc<Identities>> {
         self.shelf.identities(pair)
     }
 }

@@ -386,7 +386,8 @@ impl Fleet {
         for number in &moves.clusters.0 {
             let (_, cluster) =
                 self.by_number(number).ok_or_else(|| Refused::unknown("cluster", &number.to_string()))?;
-            bundle.assign(number, permits.get(&number).copied(), cluster.generation + 1, at);
+            let stays = moves.stays.contains(number);
+            bundle.assign(number, permits.get(&number).copied(), stays, cluster.generation + 1, at);
             moved.insert(number);
         }
         let since = |number: &u32| bundle.held.get(number).map_or(at, |hold| hold.since_unix_millis);

@@ -231,6 +231,12 @@ impl Bundle {
 }
 
 impl Bits {
+    /// Whether no cluster is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a cluster is in the set.
     #[must_use]
     pub fn contains(&self, cluster: u32) -> bool {
@@ -262,11 +268,12 @@ impl Bundle {
         }
     }
 
-    /// Gives a cluster its goal, or the removal where it has none.
+    /// Gives a cluster its goal, or the removal where it has none; `stays`: then it keeps some of the objects.
     pub(super) fn assign(
         &mut self,
         cluster: u32,
         permit: Option<(&Permit, u64)>,
+        stays: bool,
         generation: u64,
         at_unix_millis: u64,
     ) {
@@ -275,7 +282,9 @@ impl Bundle {
         let is_new = !self.assigned.contains_key(&cluster) && !self.removing.contains(cluster);
         let reached = is_new || self.is_settled(cluster);
         let kept = if reached { Permit::default() } else { self.permit(cluster) };
-        let all = permit.map_or_else(|| kept.clone(), |(permit, _)| kept.and(permit));
+        let mut all = permit.map_or_else(|| kept.clone(), |(permit, _)| kept.and(permit));
+        // What becomes of all objects follows from what is assigned last, whatever came of an earlier removal.
+        all.orphan = permit.is_some_and(|(permit, _)| permit.orphan);
         if all == Permit::default() {
             self.permits.remove(&cluster);
         } else {
@@ -289,7 +298,7 @@ impl Bundle {
             self.assigned.insert(cluster, goal);
             self.removing.0.remove(cluster);
         } else {
-            if self.assigned.remove(&cluster).is_some() && !approved {
+            if self.assigned.remove(&cluster).is_some() && !approved && !stays {
                 self.emptied.insert(cluster, at_unix_millis / 3_600_000);
             }
             self.removing.0.insert(cluster);

@@ -1,7 +1,7 @@
 //! Tests of Fleet: what an entry does, and what it refuses.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proto_model::{Digest, GroupKind, Health, Identity, Report, Sync, limits};
@@ -9,32 +9,37 @@ use proto_model::{Digest, GroupKind, Health, Identity, Report, Sync, limits};
 use super::*;
 use crate::catalog::Guard;
 use crate::check;
-use crate::check::Facts;
+use crate::check::{Facts, Identities};
 use crate::command::{Act, Command, Deed, Entry, Pair, Token};
 use crate::lead::Waiting;
 use crate::publish::{self, Wanted};
 
 mod garbled;
+mod handover;
 mod queue;
 mod whole;
 
 /// Facts of a world in which a variant's digest names its objects.
 #[derive(Default)]
-struct World(BTreeMap<Digest, BTreeSet<Identity>>);
+struct World(BTreeMap<Digest, Identities>);
 
 impl Facts for World {
-    fn identities(&self, pair: &Pair) -> Option<Arc<BTreeSet<Identity>>> {
+    fn identities(&self, pair: &Pair) -> Option<Arc<Identities>> {
         self.0.get(&pair.variant).cloned().map(Arc::new)
     }
 }
 
 impl World {
     fn variant(&mut self, kind: &str, names: &[String]) -> Pair {
-        let objects: BTreeSet<Identity> = names
+        let objects: Identities = names
             .iter()
             .map(|name| Identity { kind: GroupKind::of("v1", kind), namespace: "shop".into(), name: name.clone() })
             .collect();
-        let variant = Digest::of(format!("{kind}{names:?}").as_bytes());
+        self.of(objects)
+    }
+
+    fn of(&mut self, objects: Identities) -> Pair {
+        let variant = Digest::of(format!("{objects:?}").as_bytes());
         self.0.insert(variant, objects);
         Pair { variant, variables: Digest::default() }
     }

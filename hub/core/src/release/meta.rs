@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto_model::bind::{self, BindError, Use};
 use proto_model::object::{BadObject, identity};
-use proto_model::variant::{APPLY_RULES, Binds};
+use proto_model::variant::{APPLY_RULES, Binds, OnRemoval};
 use proto_model::{Digest, HealthCheck, Identity, Object, Settings, Variables, Variant, Wishes};
 use serde_json::{Value as Json, json};
 
 use super::scope;
+use crate::check::Identities;
 
 /// What of a variant's objects can be told without their bodies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VariantMeta {
     /// The variables that the bundle binds.
     pub binds: BTreeMap<String, Binds>,
+    /// What happens to the objects when the bundle goes away.
+    pub on_removal: OnRemoval,
     /// The objects, in the order of the variant.
     pub objects: Vec<ObjectMeta>,
 }
@@ -60,7 +63,13 @@ impl VariantMeta {
     /// An object is none, or uses a variable where it may not.
     pub fn of<'a>(settings: &Settings, objects: impl IntoIterator<Item = &'a Object>) -> Result<Self, MetaError> {
         let objects = objects.into_iter().map(|object| ObjectMeta::of(settings, object)).collect::<Result<_, _>>()?;
-        Ok(Self { binds: settings.binds.clone(), objects })
+        Ok(Self::new(settings, objects))
+    }
+
+    /// From what can be told of the objects, in the variant's order.
+    #[must_use]
+    pub fn new(settings: &Settings, objects: Vec<ObjectMeta>) -> Self {
+        Self { binds: settings.binds.clone(), on_removal: settings.on_removal, objects }
     }
 
     /// The variant of these objects: the settings of their bundle, with the health checks that can be about them, and
@@ -85,6 +94,16 @@ impl VariantMeta {
     /// A variable that is part of a name has no value.
     pub fn identities(&self, variables: &Variables) -> Result<Vec<Identity>, BindError> {
         self.objects.iter().map(|object| object.bound(variables, &self.binds)).collect()
+    }
+
+    /// The same with what becomes of each, for what moves would take away.
+    ///
+    /// # Errors
+    /// A variable that is part of a name has no value.
+    pub fn removals(&self, variables: &Variables) -> Result<Identities, BindError> {
+        let prunes = self.objects.iter().map(|object| object.wishes.prune);
+        let objects = self.identities(variables)?.into_iter().zip(prunes).collect();
+        Ok(Identities { objects, orphans: self.on_removal == OnRemoval::Orphan })
     }
 
     /// The names of all variables that any object uses.

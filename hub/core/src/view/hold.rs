@@ -46,7 +46,7 @@ pub enum HoldKind {
     Refused,
     /// Its certificates were revoked.
     Revoked,
-    /// An object belongs to another bundle, or to nobody of ours.
+    /// An object belongs to another bundle, goes over to one that is not there yet, or belongs to nobody of ours.
     Owner,
     /// The spoke was told to keep its hands off.
     Suspended,
@@ -123,6 +123,9 @@ pub(super) fn of_bundle(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>, 
     if let Some(held) = place.bundle.held.get(&place.known.number) {
         return Some(of_guard(fleet, memory, place, held.since_unix_millis));
     }
+    if let Some(hold) = of_successor(fleet, memory, place) {
+        return Some(hold);
+    }
     of_state(place, view).or_else(|| {
         let Defect { message, since_unix_millis } = place.defect?;
         let message = format!("{message} (it keeps what it had meanwhile)");
@@ -174,12 +177,43 @@ fn of_report(view: &BundleView) -> Option<Hold> {
     Some(hold(HoldKind::Owner, since, format!("{object}{}{more}", first.message)))
 }
 
+/// Objects go over to another bundle, which must be there first.
+fn of_successor(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>) -> Option<Hold> {
+    let (bundle, number) = (place.bundle, place.known.number);
+    if bundle.goal.get(&number) == bundle.assigned.get(&number) || check::keeps(place.known, bundle) {
+        return None;
+    }
+    let loss = check::loss(fleet, (place.full, bundle), number, memory)?;
+    let successor = loss.waits.first()?;
+    let objects = loss.handed.get(successor).map_or(0, Vec::len);
+    let more = match loss.waits.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and to {more} more)"),
+    };
+    let (objects, them) =
+        if objects == 1 { ("1 object goes".to_owned(), "it") } else { (format!("{objects} objects go"), "them") };
+    let message = format!(
+        "{objects} over to bundle {successor}{more}, which is not there yet and must be, lest {them} be deleted and made \
+         anew; see why with `drover explain {} {successor}`",
+        place.cluster
+    );
+    Some(hold(HoldKind::Owner, None, message))
+}
+
 fn of_guard(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>, since: u64) -> Hold {
     let (bundle, number) = (place.bundle, place.known.number);
-    let loss = check::loss(fleet, bundle, number, memory).unwrap_or_default();
+    let loss = check::loss(fleet, (place.full, bundle), number, memory).unwrap_or_default();
     let total = loss.objects.len() as u64;
     let all = if loss.empties { ", all that it has there" } else { "" };
     let (objects, them) = if total == 1 { ("object", "it") } else { ("objects", "them") };
+    let asks = match loss.confirms {
+        0 => String::new(),
+        confirms => format!(" (drover.dev/prune: confirm on {confirms} of them)"),
+    };
+    let stay = match loss.stay() {
+        0 => String::new(),
+        stay => format!("; {stay} more stay or go over to another bundle"),
+    };
     let approved = if check::is_approved(bundle, number) { " (approved)" } else { "" };
     Hold {
         objects: loss.objects.iter().take(OBJECTS_SHOWN).map(ToString::to_string).collect(),
@@ -188,7 +222,7 @@ fn of_guard(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>, since: u64) 
             HoldKind::Guard,
             Some(since),
             format!(
-                "the deletion guard holds it{approved}: {total} {objects} would go{all}; look at {them}, \
+                "the deletion guard holds it{approved}: {total} {objects} would go{all}{asks}{stay}; look at {them}, \
                  then run `drover rollout approve {} --deletions`",
                 place.full
             ),

@@ -1,11 +1,10 @@
 //! Tests of what people see: commits, holds and their words.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
-
 use proto_model::{GroupKind, Identity, ObjectProblem};
 
 use super::*;
+use crate::check::Identities;
 use crate::command::{Act, Command, Deed, Entry, Observation, Observations, Pair, Quarantine, Seen};
 use crate::publish::{self, Wanted};
 
@@ -25,10 +24,10 @@ impl Default for Fleet {
 }
 
 impl Facts for Desk {
-    fn identities(&self, _: &Pair) -> Option<Arc<BTreeSet<Identity>>> {
+    fn identities(&self, _: &Pair) -> Option<Arc<Identities>> {
         let identity =
             Identity { kind: GroupKind::of("v1", "ConfigMap"), namespace: "shop".into(), name: "web".into() };
-        Some(Arc::new([identity].into()))
+        Some(Arc::new([identity].into_iter().collect()))
     }
 }
 

@@ -14,8 +14,8 @@ impl Invariant for Planner {
 
     fn see(&mut self, seen: &Seen<'_>, _: &Context<'_>) -> Result<(), String> {
         match seen {
-            Seen::Idle { everything } if !everything.bundles.is_empty() => {
-                Err(format!("nothing was proposed, and a plan of everything gives {:?}", everything.bundles))
+            Seen::Idle { everything } if !everything.groups.is_empty() => {
+                Err(format!("nothing was proposed, and a plan of everything gives {:?}", everything.groups))
             }
             _ => Ok(()),
         }

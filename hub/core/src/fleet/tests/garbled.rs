@@ -23,6 +23,7 @@ fn hub() -> (Hub, Vec<Entry>) {
         clusters: crate::command::Bits([0, 1].into()),
         permits: vec![(0, proto_model::Permit { deletions: 2, ..Default::default() }, 2)],
         held: vec![(4, crate::command::Bits([1].into()))],
+        stays: crate::command::Bits([1].into()),
     };
     commands.push(Command::Move(moves));
     for command in commands {
