@@ -104,10 +104,18 @@ pub fn document(plan: plan::Plan, against: String, commit: Option<String>) -> do
             What::Added => "added",
             What::Changed => "changed",
             What::Removed => "removed",
+            What::Kept => "kept",
+            What::HandedOver => "handedOver",
         };
         let fields = one.fields.into_iter();
         let fields = fields.map(|field| document::Field { path: field.path, before: field.before, after: field.after });
-        document::Object { change: change.into(), object: one.object.to_string(), fields: fields.collect() }
+        document::Object {
+            change: change.into(),
+            object: one.object.to_string(),
+            other: one.other,
+            confirm: one.confirm,
+            fields: fields.collect(),
+        }
     };
     let change = |one: plan::Change| document::Change {
         bundle: one.bundle,

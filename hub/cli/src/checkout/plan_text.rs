@@ -33,7 +33,7 @@ pub fn text(plan: &Plan, look: Look) -> String {
         let _ = writeln!(out, "{} in {}", paint(Tone::Heading, &change.bundle), clusters(&change.clusters));
         for object in &change.objects {
             let (sign, tone) = sign(object);
-            let _ = writeln!(out, "  {} {}", paint(tone, sign), object.object);
+            let _ = writeln!(out, "  {} {}{}", paint(tone, sign), object.object, fate(object));
             for line in object.fields.iter().flat_map(field_lines) {
                 let tone = match line.chars().next() {
                     Some('+') => Tone::Good,
@@ -77,7 +77,7 @@ pub fn markdown(plan: &Plan) -> String {
     for change in &plan.changes {
         let _ = writeln!(out, "\n**{}** in {}\n\n```diff", change.bundle, clusters(&change.clusters));
         for object in &change.objects {
-            let _ = writeln!(out, "{} {}", sign(object).0, object.object);
+            let _ = writeln!(out, "{} {}{}", sign(object).0, object.object, fate(object));
             for line in object.fields.iter().flat_map(field_lines) {
                 // Three backticks in a value would end the block.
                 let line = line.replace("```", "~~~");
@@ -106,11 +106,17 @@ pub fn summary(plan: &Plan) -> String {
     let bundles: BTreeSet<&String> = plan.changes.iter().map(|one| &one.bundle).collect();
     let names: BTreeSet<&String> = plan.changes.iter().flat_map(|one| &one.clusters).collect();
     let (bundles, clusters) = (count(bundles.len() as u64, "bundle"), count(names.len() as u64, "cluster"));
+    let others = [("kept", "to keep"), ("handedOver", "to hand over")];
+    let others = others.map(|(change, words)| match objects(change) {
+        0 => String::new(),
+        some => format!(", {some} {words}"),
+    });
     format!(
-        "{bundles} in {clusters}: {} to add, {} to change, {} to remove (objects, counted in each cluster); {defects}",
+        "{bundles} in {clusters}: {} to add, {} to change, {} to remove{} (objects, counted in each cluster); {defects}",
         objects("added"),
         objects("changed"),
-        objects("removed")
+        objects("removed"),
+        others.concat()
     )
 }
 
@@ -118,7 +124,20 @@ fn sign(object: &Object) -> (&'static str, Tone) {
     match &*object.change {
         "added" => ("+", Tone::Good),
         "removed" => ("-", Tone::Bad),
+        // Nothing of it changes.
+        "kept" | "handedOver" => (" ", Tone::Plain),
         _ => ("!", Tone::Busy),
+    }
+}
+
+/// What becomes of an object beside what its sign says.
+fn fate(object: &Object) -> String {
+    match (&*object.change, &object.other) {
+        ("added", Some(other)) => format!(" (taken over from {other})"),
+        ("handedOver", Some(other)) => format!(" (goes over to {other})"),
+        ("kept", _) => " (stays, owned by nobody)".into(),
+        ("removed", _) if object.confirm => " (once somebody says so)".into(),
+        _ => String::new(),
     }
 }
 

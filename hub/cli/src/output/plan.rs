@@ -41,10 +41,14 @@ pub struct Change {
 /// One object.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Object {
-    /// added, changed or removed.
+    /// added, changed, removed, kept (it stays, owned by nobody) or handedOver (another bundle takes it over).
     pub change: String,
     /// Kind, namespace and name.
     pub object: String,
+    /// The bundle that it goes over to, or, of an added one, comes from; null: none.
+    pub other: Option<String>,
+    /// Whether it goes once somebody says so, and not before.
+    pub confirm: bool,
     /// The fields that differ, where it is changed.
     pub fields: Vec<Field>,
 }

@@ -1,19 +1,23 @@
 //! What a change would do to the fleet: the goals of one tree against those of another, with the
 //! hub's own code. Pure: both trees were read.
 
+mod owners;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hub_core::catalog::{Defect, Guard};
-use hub_core::check::{self, Loss};
+use hub_core::check::{self, Identities, Loss};
 use hub_core::fleet::Bundle;
 use hub_core::release::{BundleGoals, PairContent};
 use proto_model::difference::{self, Field};
 use proto_model::object::identity;
+use proto_model::wishes::Prune;
 use proto_model::{GroupKind, Identity};
 use serde_json::Value as Json;
 
 use super::Offline;
+use owners::Owners;
 
 /// What a change would do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,6 +56,10 @@ pub enum What {
     Changed,
     /// It goes.
     Removed,
+    /// It stays, owned by nobody.
+    Kept,
+    /// Another bundle takes it over.
+    HandedOver,
 }
 
 /// One object.
@@ -61,6 +69,10 @@ pub struct ObjectChange {
     pub what: What,
     /// Which.
     pub object: Identity,
+    /// The bundle that it goes over to, or, of an added one, comes from, by its full name.
+    pub other: Option<String>,
+    /// Whether it goes once somebody says so, and not before.
+    pub confirm: bool,
     /// What differs, where it is changed; values of Secrets are masked.
     pub fields: Vec<Field>,
 }
@@ -91,11 +103,14 @@ pub fn plan(before: &Offline, after: &Offline) -> Plan {
         clusters_removed: was.difference(&is).cloned().collect(),
         ..Plan::default()
     };
+    let (was_of, is_of) = (Owners::of(before), Owners::of(after));
     let bundles: BTreeSet<&String> = before.goals.bundles.keys().chain(after.goals.bundles.keys()).collect();
     for bundle in bundles {
         // What is held stays as it is.
         if !after.goals.held.contains_key(bundle) && !after.goals.awaited.contains_key(bundle) {
-            Compare { before, after, bundle, kept: &plan.clusters_removed }.run(&mut plan.changes, &mut plan.holds);
+            let kept = &plan.clusters_removed;
+            let compare = Compare { before, after, bundle, kept, was_of: &was_of, is_of: &is_of };
+            compare.run(&mut plan.changes, &mut plan.holds);
         }
     }
     plan
@@ -111,6 +126,8 @@ struct Compare<'a> {
     bundle: &'a str,
     /// Clusters that are no longer declared.
     kept: &'a [String],
+    was_of: &'a Owners<'a>,
+    is_of: &'a Owners<'a>,
 }
 
 impl<'a> Compare<'a> {
@@ -124,17 +141,34 @@ impl<'a> Compare<'a> {
         let mut found: Vec<Change> = Vec::new();
         let mut losses: BTreeMap<&str, Arc<Loss>> = BTreeMap::new();
         for ((old, new), clusters) in ways {
+            let (were, are) =
+                (self.identities(self.before, old), new.map(|new| self.identities(self.after, Some(new))));
             let (old, new) = (self.objects(self.before, old), self.objects(self.after, new));
-            let loss = Arc::new(Loss::between(&old.keys().cloned().collect(), &new.keys().cloned().collect()));
-            losses.extend(clusters.iter().map(|cluster| (*cluster, Arc::clone(&loss))));
-            let objects = differences(&old, &new);
-            if objects.is_empty() {
-                continue;
+            let all = differences(&old, &new);
+            // Clusters with the same objects may differ in who else names them.
+            let mut alike: Vec<(Arc<Loss>, Vec<ObjectChange>, Vec<String>)> = Vec::new();
+            for cluster in clusters {
+                let loss = self.is_of.loss(self.bundle, cluster, &were, are.as_ref());
+                let objects = self.told(&all, cluster, &loss, &were);
+                let same = alike.iter_mut().find(|(known, told, _)| **known == loss && *told == objects);
+                let loss = match same {
+                    Some((known, _, names)) => {
+                        names.push(cluster.to_owned());
+                        Arc::clone(known)
+                    }
+                    None => {
+                        let loss = Arc::new(loss);
+                        alike.push((Arc::clone(&loss), objects, vec![cluster.to_owned()]));
+                        loss
+                    }
+                };
+                losses.insert(cluster, loss);
             }
-            let names = clusters.into_iter().map(str::to_owned);
-            match found.iter_mut().find(|change| change.objects == objects) {
-                Some(change) => change.clusters.extend(names),
-                None => found.push(Change { bundle: self.bundle.to_owned(), clusters: names.collect(), objects }),
+            for (_, objects, names) in alike.into_iter().filter(|(_, objects, _)| !objects.is_empty()) {
+                match found.iter_mut().find(|change| change.objects == objects) {
+                    Some(change) => change.clusters.extend(names),
+                    None => found.push(Change { bundle: self.bundle.to_owned(), clusters: names, objects }),
+                }
             }
         }
         for change in &mut found {
@@ -157,6 +191,37 @@ impl<'a> Compare<'a> {
             ways.entry(cluster).or_default().1 = Some(content);
         }
         ways
+    }
+
+    /// Differences as one cluster has them: what goes there, stays, or goes over from one bundle to another.
+    fn told(&self, all: &[ObjectChange], cluster: &str, loss: &Loss, were: &Identities) -> Vec<ObjectChange> {
+        let mut told = all.to_vec();
+        for one in &mut told {
+            match one.what {
+                What::Added => one.other = self.was_of.other(&one.object, cluster, self.bundle).map(str::to_owned),
+                What::Removed => {
+                    let to = loss.handed.iter().find(|(_, objects)| objects.contains(&one.object));
+                    if let Some((to, _)) = to {
+                        (one.what, one.other) = (What::HandedOver, Some(to.clone()));
+                    } else if loss.kept.contains(&one.object) {
+                        one.what = What::Kept;
+                    } else {
+                        one.confirm = were.objects.get(&one.object) == Some(&Prune::Confirm);
+                    }
+                }
+                What::Changed | What::Kept | What::HandedOver => {}
+            }
+        }
+        told
+    }
+
+    /// The identities of what a cluster should run, and what becomes of each.
+    fn identities(&self, tree: &Offline, content: Option<&PairContent>) -> Identities {
+        let known = content.and_then(|content| {
+            let rendered = tree.rendered(self.bundle, &content.variant)?;
+            rendered.meta.removals(&content.variables).ok()
+        });
+        known.unwrap_or_default()
     }
 
     fn objects(&self, tree: &Offline, content: Option<&PairContent>) -> BTreeMap<Identity, Json> {
@@ -227,7 +292,7 @@ fn differences(old: &BTreeMap<Identity, Json>, new: &BTreeMap<Identity, Json>) -
             (None, _) => (What::Added, Vec::new()),
             (_, None) => (What::Removed, Vec::new()),
         };
-        found.push(ObjectChange { what, object: id.clone(), fields });
+        found.push(ObjectChange { what, object: id.clone(), other: None, confirm: false, fields });
     }
     found
 }

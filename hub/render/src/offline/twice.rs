@@ -41,7 +41,7 @@ impl Offline {
     }
 
     /// The objects of each bundle, and where it has them.
-    fn owned(&self) -> Vec<(&str, Vec<Identity>, RoaringBitmap)> {
+    pub(super) fn owned(&self) -> Vec<(&str, Vec<Identity>, RoaringBitmap)> {
         let mut all = Vec::new();
         for (full, goal) in &self.goals.bundles {
             let mut fixed: BTreeMap<_, RoaringBitmap> = BTreeMap::new();
