@@ -316,6 +316,9 @@ pub struct BundleMoves {
     /// not emptied.
     #[serde(default, skip_serializing_if = "Bits::is_empty")]
     pub stays: Bits,
+    /// Clusters of these in which objects go over to another bundle.
+    #[serde(default, skip_serializing_if = "Bits::is_empty")]
+    pub hands: Bits,
 }
 
 /// A set of cluster numbers, stored as roaring's own portable bytes.

@@ -317,6 +317,7 @@ fn shrink(mut group: Vec<BundleMoves>) -> Vec<BundleMoves> {
             moves.permits.retain(|(cluster, ..)| keep.contains(*cluster));
             moves.clusters.0 &= &keep;
             moves.stays.0 &= &keep;
+            moves.hands.0 &= &keep;
         }
     }
 }

@@ -97,6 +97,9 @@ impl Draft<'_> {
             if permit != Permit::default() {
                 moves.permits.push((cluster, permit, loss.counted));
             }
+            if !loss.handed.is_empty() {
+                moves.hands.0.insert(cluster);
+            }
             if loss.stay() > 0 && !self.bundle.goal.contains_key(&cluster) {
                 moves.stays.0.insert(cluster);
             }

@@ -34,7 +34,7 @@ impl World {
         let kind = if rng.chance(50) { "PersistentVolumeClaim" } else { "ConfigMap" };
         let first = rng.below(20);
         // Often two bundles name the same: then one hands it over to the other.
-        let objects = (first..first + rng.below(40)).map(|n| {
+        let objects = (first..first + rng.below(24)).map(|n| {
             let kind = GroupKind::of("v1", kind);
             let prunes = [Prune::Delete, Prune::First, Prune::Confirm, Prune::Keep];
             let prune = if rng.chance(30) { rng.pick(&prunes).copied().unwrap_or_default() } else { Prune::Delete };

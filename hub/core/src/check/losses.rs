@@ -18,7 +18,7 @@ pub struct Losses<'a, F> {
     fleet: &'a Fleet,
     facts: &'a F,
     by_pairs: BTreeMap<Way, Known>,
-    by_sets: BTreeMap<(usize, usize), (Arc<Identities>, Arc<Identities>, Arc<Loss>)>,
+    by_sets: BTreeMap<(usize, usize), Between>,
     /// The pairs that are goals of bundles, worked out once something goes.
     goals: Option<Vec<(&'a str, &'a Bundle, BTreeSet<u32>)>>,
 }
@@ -27,6 +27,8 @@ pub struct Losses<'a, F> {
 type Way = (Option<u32>, Option<u32>);
 /// A loss; `None` while a body is missing.
 type Known = Option<Arc<Loss>>;
+/// Two sets, and what goes on the way from one to the other.
+type Between = (Arc<Identities>, Arc<Identities>, Arc<Loss>);
 /// What another bundle takes over where it has this goal; `None` while that can't be told.
 type Taken = Option<BTreeSet<Identity>>;
 

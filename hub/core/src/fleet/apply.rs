@@ -388,6 +388,9 @@ impl Fleet {
                 self.by_number(number).ok_or_else(|| Refused::unknown("cluster", &number.to_string()))?;
             let stays = moves.stays.contains(number);
             bundle.assign(number, permits.get(&number).copied(), stays, cluster.generation + 1, at);
+            if moves.hands.contains(number) {
+                bundle.handing.0.insert(number);
+            }
             moved.insert(number);
         }
         let since = |number: &u32| bundle.held.get(number).map_or(at, |hold| hold.since_unix_millis);
@@ -399,7 +402,28 @@ impl Fleet {
             .collect();
         self.bundles.insert(moves.bundle.clone(), Arc::new(bundle));
         self.tidy_bundle(&moves.bundle);
+        self.let_go_along(moves);
         Ok(())
+    }
+
+    /// What a bundle lets go of may have been handed to it by an earlier entry, and not have reached it yet.
+    fn let_go_along(&mut self, moves: &BundleMoves) {
+        let gone = moves.permits.iter().filter(|(_, permit, _)| permit.deletions > 0);
+        let others = self.bundles.iter().filter(|(name, one)| **name != moves.bundle && !one.handing.is_empty());
+        let mut changed = Vec::new();
+        for (name, other) in others {
+            let mut next = None;
+            for (cluster, permit, _) in gone.clone().filter(|(cluster, ..)| other.handing.contains(*cluster)) {
+                let held = self.by_number(*cluster).map_or(0, |(_, known)| known.generation);
+                if other.unseen.get(cluster).is_none_or(|at| *at <= held) {
+                    next.get_or_insert_with(|| (**other).clone()).let_go_along(*cluster, permit);
+                }
+            }
+            changed.extend(next.map(|next| (name.clone(), Arc::new(next))));
+        }
+        for (name, next) in changed {
+            self.bundles.insert(name, next);
+        }
     }
 
     pub(super) fn cluster_or_new(&mut self, name: &str) -> Result<Cluster, Refused> {

@@ -27,6 +27,10 @@ pub struct Bundle {
     pub unseen: OrdMap<u32, u64>,
     /// What clusters may remove; absent where nothing.
     pub permits: OrdMap<u32, Permit>,
+    /// Clusters in which objects went over to other bundles with what is assigned, until that is settled: what such a
+    /// bundle may let go of again meanwhile, this one may delete.
+    #[serde(default, skip_serializing_if = "Bits::is_empty")]
+    pub handing: Bits,
     /// Clusters by sync, in the order of `Sync::ALL`.
     pub sync: Vec<Bits>,
     /// Clusters by health, in the order of `Health::ALL`.
@@ -138,6 +142,7 @@ impl Bundle {
         self.removing.0.remove(cluster);
         self.assigned.remove(&cluster);
         self.unseen.remove(&cluster);
+        self.handing.0.remove(cluster);
         self.permits.remove(&cluster);
         self.held.remove(&cluster);
         self.approved.remove(&cluster);
@@ -165,6 +170,13 @@ impl Bundle {
         self.approved = approved.into_iter().filter(|(cluster, goal)| stands(cluster, goal)).collect();
     }
 
+    /// Lets a cluster that may still have what it handed over delete as much as another bundle lets go of there: nobody
+    /// names it any more.
+    pub(super) fn let_go_along(&mut self, cluster: u32, permit: &Permit) {
+        let all = self.permit(cluster).and(&Permit { orphan: false, ..permit.clone() });
+        self.permits.insert(cluster, all);
+    }
+
     /// Keeps what a cluster reported.
     pub(super) fn see(&mut self, cluster: u32, Seen(sync, health, flags): Seen) {
         self.forget_seen(cluster);
@@ -173,6 +185,9 @@ impl Bundle {
         }
         if let Some(bits) = self.health.get_mut(word(Health::ALL, &health)) {
             bits.0.insert(cluster);
+        }
+        if self.is_settled(cluster) {
+            self.handing.0.remove(cluster);
         }
         for (flag, bits) in [(1, &mut self.drifted), (2, &mut self.suspended), (4, &mut self.installed)] {
             if flags & flag != 0 {

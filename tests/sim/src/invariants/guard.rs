@@ -1,4 +1,4 @@
-//! Rule 13: what assignments take away, whatever the cause, stays within the guard that was in
+//! Rule 13: what assignments take away, whatever the cause, and no other bundle is assigned there, stays within the guard that was in
 //! force before (the hub's own always applies), or an operator let exactly that go.
 //!
 //! The guard in force is worked out here from the heads that were published: a new one counts once
@@ -31,6 +31,7 @@ struct Change<'a> {
     cluster: u32,
     goal: Option<Pair>,
     before: BTreeSet<Identity>,
+    /// What is assigned of it there, and what of `before` other bundles are assigned there: it goes over to them.
     after: BTreeSet<Identity>,
 }
 
@@ -141,13 +142,12 @@ fn changes<'a>(before: &'a Fleet, after: &Fleet, bodies: &Bodies) -> Vec<Change<
             let was = before.assigned(bundle, *cluster);
             let is = after.bundles.get(name).and_then(|bundle| after.assigned(bundle, *cluster));
             if was != is {
-                out.push(Change {
-                    bundle: name,
-                    cluster: *cluster,
-                    goal: is,
-                    before: identities(was),
-                    after: identities(is),
-                });
+                let (before, mut now) = (identities(was), identities(is));
+                for (_, other) in after.bundles.iter().filter(|(other, _)| *other != name) {
+                    let there = identities(after.assigned(other, *cluster));
+                    now.extend(before.intersection(&there).cloned());
+                }
+                out.push(Change { bundle: name, cluster: *cluster, goal: is, before, after: now });
             }
         }
     }

@@ -24,6 +24,7 @@ fn hub() -> (Hub, Vec<Entry>) {
         permits: vec![(0, proto_model::Permit { deletions: 2, ..Default::default() }, 2)],
         held: vec![(4, crate::command::Bits([1].into()))],
         stays: crate::command::Bits([1].into()),
+        hands: crate::command::Bits([0].into()),
     };
     commands.push(Command::Move(moves));
     for command in commands {

@@ -100,6 +100,35 @@ fn nothing_is_handed_to_a_bundle_that_is_not_there() {
     assert_eq!(hub.bundle("taker").permit(0).deletions, 30);
 }
 
+/// A spoke that was away for both commits never saw that the object had gone over.
+#[test]
+fn what_is_let_go_again_on_its_way_over_may_be_deleted() {
+    let mut hub = Hub::new(&["a"]);
+    let (both, one) = (hub.world.variant("ConfigMap", &some(0..2)), hub.world.variant("ConfigMap", &some(0..1)));
+    let (theirs, more) = (
+        hub.world.variant("ConfigMap", &some(5..6)),
+        hub.world.variant("ConfigMap", &["object-1".into(), "object-5".into()]),
+    );
+    hub.publish("c1", &[("giver", both), ("taker", theirs)]);
+    hub.publish("c2", &[("giver", one), ("taker", more)]);
+    assert_eq!(hub.bundle("giver").permit(0), Permit::default());
+    let mut settled =
+        Hub { fleet: hub.fleet.clone(), waiting: Waiting::new(), world: World(hub.world.0.clone()), ..hub };
+    hub = Hub {
+        waiting: Waiting::new(),
+        fleet: settled.fleet.clone(),
+        world: World(settled.world.0.clone()),
+        now: settled.now,
+    };
+    hub.publish("c3", &[("giver", one), ("taker", theirs)]);
+    assert_eq!((hub.bundle("giver").permit(0).deletions, hub.bundle("taker").permit(0).deletions), (1, 1));
+    // One that has seen it has nothing left to delete there.
+    let generation = settled.generation("a");
+    settled.report("a", "giver", generation, Some(one));
+    settled.publish("c3", &[("giver", one), ("taker", theirs)]);
+    assert_eq!(settled.bundle("giver").permit(0).deletions, 0);
+}
+
 #[test]
 fn moves_that_hand_over_too_early_are_complained_of() {
     let mut hub = Hub::new(&["a"]);
