@@ -36,6 +36,7 @@ pub(super) enum Errand {
     Adopt(Adoption),
     Release { bundle: String, identity: Identity },
     Released { bundle: String, identity: Identity },
+    Claimed { bundle: String, identity: Identity },
     Services { bundle: String, identity: Identity, place: usize },
 }
 
@@ -52,6 +53,7 @@ impl Errand {
             | Self::Apply { bundle, .. }
             | Self::Release { bundle, .. }
             | Self::Released { bundle, .. }
+            | Self::Claimed { bundle, .. }
             | Self::Services { bundle, .. } => Some(bundle),
             Self::Rehearse(question) => Some(&question.bundle),
             Self::Compare(comparison) => Some(comparison.bundle()),
@@ -108,6 +110,7 @@ impl Agent {
                 }
             }
             Errand::Released { bundle, identity } => self.released(&bundle, &identity, outcome),
+            Errand::Claimed { bundle, identity } => self.claimed(&bundle, &identity, outcome),
             Errand::Services { bundle, identity, place } => self.services_listed(&bundle, &identity, place, outcome),
         }
     }

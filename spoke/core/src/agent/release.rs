@@ -44,6 +44,35 @@ impl Agent {
         self.start_now(Errand::Released { bundle: name.to_owned(), identity: identity.clone() }, op);
     }
 
+    /// Puts our marks on an object that was taken over, as it was just looked at.
+    pub(super) fn put_marks_on(&mut self, name: &str, live: &Live) {
+        let identity = &live.identity;
+        let (label, annotation) = self.marks(name, identity);
+        let may_act = self.may_act();
+        let Some(slot) = self.slot_mut(name, identity).filter(|_| may_act) else { return };
+        if slot.tracked.uid.as_ref() != Some(&live.uid) {
+            slot.look = true;
+            slot.recreate = false;
+            return;
+        }
+        slot.is_busy = true;
+        let patch =
+            json!({"metadata": {"labels": {OWNER_LABEL: label}, "annotations": {OWNER_ANNOTATION: annotation}}});
+        let Live { uid, resource_version, version, .. } = live.clone();
+        let op = Op::Patch { identity: identity.clone(), version, uid, resource_version, patch };
+        self.start_now(Errand::Claimed { bundle: name.to_owned(), identity: identity.clone() }, op);
+    }
+
+    pub(super) fn claimed(&mut self, name: &str, identity: &Identity, outcome: Outcome) {
+        let (now, seed) = (self.now.mono_millis, format!("{name}{identity}"));
+        let Some(slot) = self.free_slot(name, identity) else { return };
+        if !matches!(outcome, Outcome::Patched(_)) {
+            slot.look = true;
+            let before = slot.trouble.take();
+            slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Delete, &failure_of(outcome), &seed, now));
+        }
+    }
+
     pub(super) fn released(&mut self, name: &str, identity: &Identity, outcome: Outcome) {
         let now = self.now.mono_millis;
         let Some(slot) = self.free_slot(name, identity) else { return };

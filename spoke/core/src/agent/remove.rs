@@ -231,6 +231,12 @@ impl Agent {
                 let Some(slot) = self.slot_mut(name, identity) else {
                     return;
                 };
+                // Taken over and not applied yet: it must bear our mark before it may be made anew.
+                let is_unclaimed = slot.recreate && slot.tracked.former.is_some();
+                if let Some(live) = live.filter(|_| is_unclaimed) {
+                    self.put_marks_on(name, live);
+                    return;
+                }
                 if slot.target.is_none() {
                     self.drop_slot(name, identity);
                 } else {

@@ -86,6 +86,7 @@ macro_rules! conformance_cases {
             spoke: a_diff_tells_what_an_apply_would_change
             spoke: who_takes_a_field_back_is_named
             takeover: an_object_moves_between_bundles_and_is_never_deleted
+            takeover: what_cannot_change_moves_and_is_made_anew
             takeover: a_bundle_that_replaces_another_takes_its_objects
             takeover: what_people_made_alike_is_adopted_and_a_removed_field_goes
             takeover: what_differs_is_named_or_taken_over_when_asked

@@ -55,6 +55,24 @@ pub async fn an_object_moves_between_bundles_and_is_never_deleted(world: &World)
     assert_eq!(world.object(&a).await["data"], json!({"one": "3"}));
 }
 
+pub async fn what_cannot_change_moves_and_is_made_anew(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let settings = Settings::default;
+    let job = |image: &str| plain(world.job("j", image));
+    driver.assign(settings(), &[job("registry.example/app:1")]);
+    driver.until_words(FINE).await;
+    let id = world.identity("batch", "Job", "j");
+    let before = uid(world, &id).await;
+    // Nothing but the new owner's word lets the old one go: no permit does.
+    let none = Permit::default();
+    driver.assign_all(none, &[(BUNDLE, settings(), &[]), (OTHER, settings(), &[job("registry.example/app:2")])]);
+    driver.until_words_of(OTHER, FINE).await;
+    driver.until_words(FINE).await;
+    assert_ne!(uid(world, &id).await, before);
+    let object = world.object(&id).await;
+    assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/app:2");
+}
+
 pub async fn a_bundle_that_replaces_another_takes_its_objects(world: &World) {
     let mut driver = Driver::new(world).await;
     driver.assign(Settings::default(), &[config(world, "a", json!({"one": "1", "old": "1"}))]);
