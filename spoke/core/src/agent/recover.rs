@@ -61,7 +61,8 @@ impl Agent {
             }
         }
         self.ledger.is_whole = true;
-        self.store.is_root_unsaved = true;
+        // Not worth a write of its own: it goes along with the next one.
+        self.store.is_root_along = true;
         self.forget_heirs();
         self.watches_changed = true;
     }

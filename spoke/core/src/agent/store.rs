@@ -39,6 +39,8 @@ pub(super) struct Storing {
     pub(super) pending: Option<Pending>,
     /// The root record is behind.
     pub(super) is_root_unsaved: bool,
+    /// The root record is behind in what only saves work, and goes along with inventories.
+    pub(super) is_root_along: bool,
     /// Records that nothing names.
     pub(super) garbage: Vec<String>,
     pub(super) trouble: Option<Trouble>,
@@ -207,6 +209,9 @@ impl Agent {
                 write.puts.push((Inventory::key(name), bundle.inventory().encode(name)));
             }
             saved.push((name.clone(), new));
+        }
+        if !saved.is_empty() && std::mem::take(&mut self.store.is_root_along) {
+            write.puts.push((ROOT_KEY.to_owned(), self.ledger.encode()));
         }
         (!saved.is_empty()).then_some((write, Purpose::Inventories(saved)))
     }

@@ -66,17 +66,18 @@ impl Driver {
         self.step(Event::Lease(true));
         self.step(Event::Started { records: self.records.clone(), cluster_uid: "u".into() });
         self.step(Event::Connected);
-        self.hear(ToSpoke::Welcome { session_token: vec![1], want_holding: false, want_reports: false });
+        self.hear(ToSpoke::Welcome { session_token: vec![1], want_holding: false, want_reports: true });
     }
 
     /// Begins anew; what was written down is lost, where it is said so.
-    pub fn restart(&mut self, loses_ledger: bool) {
+    pub async fn restart(&mut self, loses_ledger: bool) {
+        // Answers that are under way would be taken for those to later questions.
+        self.work(500).await;
+        self.carry_out(Effect::Watch(BTreeMap::new()));
         if loses_ledger {
             self.records.clear();
             self.entries.clear();
         }
-        // Answers to what was asked before find nobody.
-        (self.tell, self.told) = unbounded_channel();
         self.agent = Agent::new("conformance");
         self.reports.clear();
         self.begin();

@@ -188,7 +188,7 @@ pub async fn a_lost_ledger_is_rebuilt_from_marks(world: &World) {
     driver.until_words(FINE).await;
     let before = uid(world, &world.config_map_id("a")).await;
 
-    driver.restart(true);
+    driver.restart(true).await;
     // Git has dropped two of them meanwhile, and one is somebody's who took our marks off.
     let unmarked = json!({"metadata": {"labels": {OWNER_LABEL: null}, "annotations": {"drover.dev/owned-by": null}}});
     world.edit(&world.config_map_id("c"), unmarked).await;
@@ -211,7 +211,7 @@ pub async fn nothing_is_done_again_after_a_restart(world: &World) {
     driver.until_words(FINE).await;
     driver.work(1_500).await;
     let before = world.get(&world.config_map_id("a")).await.unwrap().resource_version;
-    driver.restart(false);
+    driver.restart(false).await;
     driver.until_words(FINE).await;
     driver.work(500).await;
     assert_eq!(world.get(&world.config_map_id("a")).await.unwrap().resource_version, before);

@@ -240,7 +240,7 @@ pub async fn a_hook_runs_once_and_is_cleaned_away(world: &World) {
     driver.until_words(FINE).await;
     assert_eq!(world.get(&job).await, None, "its outcome is kept: it does not run again");
     // Nor does it after a restart, or when something else changes.
-    driver.restart(false);
+    driver.restart(false).await;
     driver.assign(Settings::default(), &[hook("registry.example/app:1"), config(world, "a", "2")]);
     driver.until_words(FINE).await;
     driver.work(500).await;
