@@ -4,6 +4,7 @@
 //! have removed.
 
 use proto_model::assign::Entry;
+use proto_model::name as names;
 
 use super::bundle::Slot;
 use super::{Agent, Effect};
@@ -55,7 +56,9 @@ impl Agent {
         };
         for live in &found {
             let ours = live.owners.iter().filter(|mark| mark.hub == self.ledger.fence.hub_id);
-            let names: Vec<String> = ours.map(|mark| mark.bundle.clone()).collect();
+            // Whoever copies an object copies its marks: it is ours only if we applied it.
+            let is_applied = |name: &String| live.managed.contains_key(&names::field_manager(name));
+            let names: Vec<String> = ours.map(|mark| mark.bundle.clone()).filter(is_applied).collect();
             for name in names {
                 self.track(&name, live);
             }

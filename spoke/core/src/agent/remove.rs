@@ -61,7 +61,8 @@ impl Agent {
         let mut stage = None;
         let heirs = bundle.heirs.take().unwrap_or_default();
         for (identity, slot) in bundle.slots.iter_mut().filter(|(_, slot)| which.is_about(slot)) {
-            let is_known = matches!(slot.sight, Sight::Live(_)) && slot.tracked.uid.is_some();
+            // What the durable inventory does not have is not touched.
+            let is_known = matches!(slot.sight, Sight::Live(_)) && slot.tracked.uid.is_some() && slot.is_durable;
             let fate = Fate::of(slot, heirs.get(identity), is_orphan);
             if fate == Fate::Delete {
                 are_resolved &= is_known;
@@ -77,7 +78,7 @@ impl Agent {
                 slot.trouble = Some(Trouble::stated(None, Attempt::Delete, message, true, &identity.name, now));
                 slot.trouble.iter_mut().for_each(|trouble| trouble.is_final = false);
             }
-            if slot.is_busy || steps.len() >= steps_max {
+            if slot.is_busy || !slot.is_durable || steps.len() >= steps_max {
                 continue;
             }
             match slot.trouble.as_ref().filter(|trouble| trouble.retry_at > now) {
