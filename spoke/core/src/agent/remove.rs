@@ -120,24 +120,23 @@ impl Agent {
         };
         let going = bundle.slots.iter().filter(|(_, slot)| slot.target.is_none());
         let heirs = going.filter_map(|(identity, _)| Some((identity.clone(), self.heir(name, identity)?.to_owned())));
-        let heirs: BTreeMap<Identity, String> = heirs.collect();
-        let now = self.now.mono_millis;
-        for (identity, heir) in &heirs {
-            // It may have been refused while it was wanted here.
-            let slot = self.slot_mut(heir, identity).filter(|slot| slot.sight == Sight::Foreign);
-            if let Some(trouble) = slot.and_then(|slot| slot.trouble.as_mut()) {
-                trouble.retry_at = now;
-                self.dirty.insert(heir.clone());
-            }
-        }
+        let heirs = heirs.collect();
         if let Some(bundle) = self.bundles.get_mut(name) {
             bundle.heirs = Some(heirs);
         }
     }
 
-    /// What bundles want has changed: who wants what others let go is found anew.
+    /// What bundles want has changed: who wants what others let go is found anew, and who stood back looks again.
     pub(super) fn forget_heirs(&mut self) {
-        self.bundles.values_mut().for_each(|bundle| bundle.heirs = None);
+        let now = self.now.mono_millis;
+        for (name, bundle) in &mut self.bundles {
+            bundle.heirs = None;
+            let stood_back = bundle.slots.values_mut().filter(|slot| slot.sight == Sight::Foreign);
+            for trouble in stood_back.filter_map(|slot| slot.trouble.as_mut()) {
+                trouble.retry_at = now;
+                self.dirty.insert(name.clone());
+            }
+        }
     }
 
     /// Shared objects that others claim leave the inventory and stay in the cluster.

@@ -188,6 +188,13 @@ pub async fn a_lost_ledger_is_rebuilt_from_marks(world: &World) {
     driver.until_words(FINE).await;
     let before = uid(world, &world.config_map_id("a")).await;
 
+    // Somebody copied one of them, marks and all.
+    let mut copy = config(world, "copy", json!({"one": "1"}));
+    let marked = world.object(&world.config_map_id("a")).await["metadata"].clone();
+    copy["metadata"]["labels"] = marked["labels"].clone();
+    copy["metadata"]["annotations"] = marked["annotations"].clone();
+    world.create(&copy).await;
+
     driver.restart(true).await;
     // Git has dropped two of them meanwhile, and one is somebody's who took our marks off.
     let unmarked = json!({"metadata": {"labels": {OWNER_LABEL: null}, "annotations": {"drover.dev/owned-by": null}}});
@@ -202,6 +209,7 @@ pub async fn a_lost_ledger_is_rebuilt_from_marks(world: &World) {
     driver.until_words(FINE).await;
     assert_eq!(world.get(&world.config_map_id("b")).await, None, "what nobody wants is gone");
     assert!(world.get(&world.config_map_id("c")).await.is_some(), "what is not marked stays");
+    assert!(world.get(&world.config_map_id("copy")).await.is_some(), "what we never applied stays");
     assert_eq!(uid(world, &world.config_map_id("a")).await, before, "nothing is made anew");
 }
 

@@ -9,15 +9,15 @@ use proto_model::Digest;
 use super::liveness::differences;
 use crate::world::World;
 
-/// What the ledgers say, by cluster: how many roots were written, and the last.
-pub type Ledgers = BTreeMap<String, (usize, Option<Digest>)>;
+/// What the ledgers say, by cluster: the generation, and the digest over what is assigned.
+pub type Ledgers = BTreeMap<String, Option<(u64, Digest)>>;
 
 /// What the ledgers of these clusters say now.
 #[must_use]
 pub fn ledgers(world: &World, clusters: &[String]) -> Ledgers {
     let last = |name: &String| {
         let ledger = world.ledger(name)?;
-        Some((name.clone(), (ledger.roots.len(), ledger.last().map(|root| root.root))))
+        Some((name.clone(), ledger.last().map(|root| (root.fence.generation, root.root))))
     };
     clusters.iter().filter_map(last).collect()
 }

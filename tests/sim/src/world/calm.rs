@@ -17,7 +17,7 @@ impl World {
                 let none: Option<Script> = None;
                 all.into_iter().for_each(|identity| site.state.script(identity, none));
                 // Somebody else's objects are taken away, where they stand in the way.
-                let foreign: Vec<_> = site.foreign.keys().cloned().collect();
+                let foreign: Vec<_> = site.foreign.keys().chain(&site.unmarked).cloned().collect();
                 let now = super::BEGINNING_UNIX_MILLIS + self.now;
                 for identity in foreign {
                     let live = site.state.object(&identity);

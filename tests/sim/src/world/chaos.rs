@@ -190,6 +190,7 @@ impl World {
         if let Some(site) = self.sites.get_mut(cluster)
             && site.state.edit(&identity, "kubectl-edit", change, now).is_ok()
         {
+            site.unmarked.insert(identity.clone());
             self.counts.fault(Fault::MarksRemoved);
             self.tell(|| format!("{cluster}: somebody takes the marks off {identity}"));
         }

@@ -106,6 +106,8 @@ struct Site {
     has_leftovers: bool,
     /// When somebody else made or replaced an object.
     foreign: BTreeMap<Identity, u64>,
+    /// Objects of which somebody took the marks off.
+    unmarked: BTreeSet<Identity>,
     /// When each of them was last changed by somebody else, so that nobody fights for ever.
     edits: BTreeMap<Identity, u32>,
 }

@@ -42,6 +42,7 @@ impl World {
             copies: BTreeSet::new(),
             has_leftovers: false,
             foreign: BTreeMap::new(),
+            unmarked: BTreeSet::new(),
             edits: BTreeMap::new(),
         };
         self.sites.insert(cluster.to_owned(), site);
