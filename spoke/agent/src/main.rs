@@ -21,6 +21,9 @@ use tracing_subscriber::EnvFilter;
 
 use args::{Args, Command, LogFormat, RunArgs};
 
+/// Folder in the spoke's directory for what of the ledger has no room in the cluster.
+const PACKS: &str = "packs";
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let result = match (args.command, args.run) {
@@ -111,7 +114,7 @@ async fn cluster(args: &RunArgs) -> anyhow::Result<Arc<dyn Cluster>> {
         Some(path) => Access::Kubeconfig { path: path.clone(), context: args.context.clone() },
         None => Access::InCluster,
     };
-    let cluster = KubeCluster::connect(&access).await;
+    let cluster = KubeCluster::connect(&access, args.dir.join(PACKS)).await;
     Ok(Arc::new(cluster.context("connect to the cluster (or give --memory)")?))
 }
 

@@ -72,11 +72,12 @@ pub(crate) struct Inner {
 
 impl KubeCluster {
     /// Makes a client; nothing is asked of the API server yet. A process-wide rustls provider
-    /// must be installed before.
+    /// must be installed before. `folder` is this spoke's alone, and takes the packs of the ledger
+    /// for which the cluster has no room; it is made when it is needed.
     ///
     /// # Errors
     /// The kubeconfig or service account can't be used.
-    pub async fn connect(access: &Access) -> Result<Self, ConnectError> {
+    pub async fn connect(access: &Access, folder: PathBuf) -> Result<Self, ConnectError> {
         let mut config = match access {
             Access::Kubeconfig { path, context } => {
                 let wrong = |error: kube::config::KubeconfigError| ConnectError::Kubeconfig {
@@ -98,7 +99,7 @@ impl KubeCluster {
             api: Api::new(client),
             discovery: Discovery::default(),
             watches: Watches::default(),
-            secrets: Secrets::default(),
+            secrets: Secrets::new(folder),
             lease: Lease::default(),
             voice: Voice::default(),
         };

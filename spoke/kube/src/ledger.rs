@@ -1,7 +1,7 @@
 //! The form of the ledger in the cluster: a record is an index Secret that holds its bytes, or
-//! names the Secrets that hold pieces of them. Pieces are named by their content, so the index
-//! alone decides what a record is: a crash between two writes leaves the old record or the new
-//! one.
+//! names the Secrets that hold pieces of them, or a file on the volume. Pieces and files are named
+//! by their content, so the index alone decides what a record is: a crash between two writes
+//! leaves the old record or the new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,33 @@ use proto_model::{Digest, limits};
 use serde_json::{Value as Json, json};
 use spoke_core::port::SYSTEM_NAMESPACE;
 
+use crate::volume;
+
 /// Label of all Secrets of the ledger: `index` or `chunk`.
 pub(crate) const LABEL: &str = "drover.dev/ledger";
 const TYPE: &str = "drover.dev/ledger";
 const LEVEL: i32 = 3;
 
+/// What comes with the hub's assignments, and from the hub again if it is lost.
+pub(crate) fn is_pack(key: &str) -> bool {
+    key.starts_with("bundle/")
+}
+
+/// Where the bytes of a record lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In Secrets.
+    Cluster,
+    /// In a file, which one Secret names.
+    Volume,
+}
+
 /// A record as Secrets.
 #[derive(Debug)]
 pub(crate) struct Packed {
-    /// Written first, in order.
+    /// Written first: name and bytes of a file on the volume.
+    pub(crate) file: Option<(String, Vec<u8>)>,
+    /// Written next, in order.
     pub(crate) chunks: Vec<Json>,
     /// Written last.
     pub(crate) index: Json,
@@ -42,33 +60,42 @@ pub(crate) fn index_name(key: &str) -> String {
     format!("drover-ledger-{}", &Digest::of(key.as_bytes()).to_string()[..32])
 }
 
-/// Makes Secrets of a record.
+/// Compresses a record.
 ///
 /// # Errors
 /// It is too large, or can't be compressed.
-pub(crate) fn pack(key: &str, value: &[u8]) -> Result<Packed, String> {
+pub(crate) fn compress(key: &str, value: &[u8]) -> Result<Vec<u8>, String> {
     if value.len() > limits::LEDGER_RECORD_BYTES_MAX {
         let max = limits::LEDGER_RECORD_BYTES_MAX;
         return Err(format!("ledger record {key:?} has {} bytes, more than {max}", value.len()));
     }
-    let body = zstd::bulk::compress(value, LEVEL).map_err(|error| format!("ledger record {key:?}: {error}"))?;
+    zstd::bulk::compress(value, LEVEL).map_err(|error| format!("ledger record {key:?}: {error}"))
+}
+
+/// Makes Secrets of a record; `body` is `value`, compressed.
+pub(crate) fn pack(key: &str, value: &[u8], body: Vec<u8>, place: Place) -> Packed {
     let index_name = index_name(key);
-    let mut chunks = Vec::new();
-    if body.len() > limits::LEDGER_CHUNK_BYTES_MAX {
-        for piece in body.chunks(limits::LEDGER_CHUNK_BYTES_MAX) {
-            let name = format!("{index_name}-{}", &Digest::of(piece).to_string()[..32]);
-            chunks.push(secret(&name, "chunk", true, &[("body", piece)]));
-        }
-    }
-    let names: Vec<String> = chunks.iter().map(name).collect();
-    let names = json!(names).to_string();
     let digest = Digest::of(value).to_string();
     let bytes = value.len().to_string();
-    let mut data: Vec<(&str, &[u8])> =
-        vec![("key", key.as_bytes()), ("digest", digest.as_bytes()), ("bytes", bytes.as_bytes())];
-    data.push(if chunks.is_empty() { ("body", &body) } else { ("chunks", names.as_bytes()) });
-    let index = secret(&index_name, "index", false, &data);
-    Ok(Packed { chunks, index })
+    let index = |field: &str, content: &[u8]| {
+        let data =
+            [("key", key.as_bytes()), ("digest", digest.as_bytes()), ("bytes", bytes.as_bytes()), (field, content)];
+        secret(&index_name, "index", false, &data)
+    };
+    if place == Place::Volume {
+        let file = volume::file_name(&body);
+        return Packed { index: index("file", file.as_bytes()), chunks: Vec::new(), file: Some((file, body)) };
+    }
+    if body.len() <= limits::LEDGER_CHUNK_BYTES_MAX {
+        return Packed { index: index("body", &body), chunks: Vec::new(), file: None };
+    }
+    let chunk = |piece: &[u8]| {
+        let name = format!("{index_name}-{}", &Digest::of(piece).to_string()[..32]);
+        secret(&name, "chunk", true, &[("body", piece)])
+    };
+    let chunks: Vec<Json> = body.chunks(limits::LEDGER_CHUNK_BYTES_MAX).map(chunk).collect();
+    let names: Vec<String> = chunks.iter().map(name).collect();
+    Packed { index: index("chunks", json!(names).to_string().as_bytes()), chunks, file: None }
 }
 
 fn secret(name: &str, role: &str, immutable: bool, data: &[(&str, &[u8])]) -> Json {
@@ -84,56 +111,110 @@ fn secret(name: &str, role: &str, immutable: bool, data: &[(&str, &[u8])]) -> Js
 #[derive(Debug, Default)]
 pub(crate) struct Unpacked {
     pub(crate) records: BTreeMap<String, Vec<u8>>,
-    /// Chunks of each record that has some.
-    pub(crate) chunks: BTreeMap<String, BTreeSet<String>>,
+    /// Where the bytes of each record lie, packs that are lost among them.
+    pub(crate) places: BTreeMap<String, Stored>,
     /// Chunks that no index names.
     pub(crate) orphans: BTreeSet<String>,
 }
 
-/// Reads all records from all Secrets.
+/// What there is of a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Its compressed bytes in the cluster.
+    pub(crate) cluster_bytes: usize,
+    /// Names of its chunks.
+    pub(crate) chunks: BTreeSet<String>,
+    /// Name of its file on the volume.
+    pub(crate) file: Option<String>,
+}
+
+/// Names of the files that Secrets of the ledger name.
+pub(crate) fn files(secrets: &[Json]) -> BTreeSet<String> {
+    let named = secrets.iter().filter_map(|secret| String::from_utf8(field_of(secret, "file")?).ok());
+    // It becomes a path.
+    named.filter(|name| !name.contains('/') && !name.starts_with('.')).collect()
+}
+
+/// Reads all records from all Secrets, and from what could be read of the files that they name. A
+/// pack that is damaged is absent.
 ///
 /// # Errors
-/// A record is damaged: half a ledger must not pass for the whole.
-pub(crate) fn unpack(secrets: &[Json]) -> Result<Unpacked, String> {
+/// Another record is damaged: half a ledger must not pass for the whole.
+pub(crate) fn unpack(secrets: &[Json], files: &BTreeMap<String, Vec<u8>>) -> Result<Unpacked, String> {
     let role = |secret: &Json| secret["metadata"]["labels"][LABEL].as_str().unwrap_or_default().to_owned();
     let chunks: BTreeMap<String, &Json> = secrets.iter().filter(|s| role(s) == "chunk").map(|s| (name(s), s)).collect();
     let mut out = Unpacked { orphans: chunks.keys().cloned().collect(), ..Unpacked::default() };
     for index in secrets.iter().filter(|secret| role(secret) == "index") {
-        let damaged = |why: &str| {
+        let damaged = |why: String| {
             format!(
                 "the ledger is damaged at Secret {SYSTEM_NAMESPACE}/{}: {why}; remove it, and the hub sends again what it held",
                 name(index)
             )
         };
-        let text = |field: &str| {
-            let bytes = field_of(index, field).ok_or_else(|| damaged(&format!("no {field}")))?;
-            String::from_utf8(bytes).map_err(|_| damaged(&format!("{field} is no text")))
-        };
-        let key = text("key")?;
-        let mut body = Vec::new();
-        match field_of(index, "body") {
-            Some(whole) => body = whole,
-            None => {
-                let names: BTreeSet<String> = names(&text("chunks")?).into_iter().collect();
-                for chunk in self::names(&text("chunks")?) {
-                    let piece = chunks.get(&chunk).and_then(|chunk| field_of(chunk, "body"));
-                    body.extend(piece.ok_or_else(|| damaged(&format!("chunk {chunk} is missing")))?);
-                    out.orphans.remove(&chunk);
-                }
-                out.chunks.insert(key.clone(), names);
+        let key = text(index, "key").map_err(damaged)?;
+        if index_name(&key) != name(index) {
+            return Err(damaged("its key is another's".into()));
+        }
+        let stored = stored(index);
+        out.orphans.retain(|chunk| !stored.chunks.contains(chunk));
+        match body(index, &stored, &chunks, files).and_then(|body| Ok((value(index, &body)?, body.len()))) {
+            Ok((value, bytes)) => {
+                let cluster_bytes = if stored.file.is_some() { 0 } else { bytes };
+                out.places.insert(key.clone(), Stored { cluster_bytes, ..stored });
+                out.records.insert(key, value);
             }
+            Err(why) if is_pack(&key) => {
+                tracing::warn!(record = %key, %why, "a pack of the ledger is lost; the hub is asked for it");
+                out.places.insert(key, stored);
+            }
+            Err(why) => return Err(damaged(why)),
         }
-        let bytes: usize = text("bytes")?.parse().map_err(|_| damaged("bytes is no number"))?;
-        if bytes > limits::LEDGER_RECORD_BYTES_MAX {
-            return Err(damaged("it is too large"));
-        }
-        let value = zstd::bulk::decompress(&body, bytes).map_err(|_| damaged("it does not decompress"))?;
-        if Digest::of(&value).to_string() != text("digest")? || index_name(&key) != name(index) {
-            return Err(damaged("its digest is another"));
-        }
-        out.records.insert(key, value);
     }
     Ok(out)
+}
+
+fn stored(index: &Json) -> Stored {
+    let chunks = text(index, "chunks").map(|text| names(&text)).unwrap_or_default().into_iter().collect();
+    Stored { cluster_bytes: 0, chunks, file: text(index, "file").ok() }
+}
+
+/// The compressed bytes of a record.
+fn body(
+    index: &Json,
+    stored: &Stored,
+    chunks: &BTreeMap<String, &Json>,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<u8>, String> {
+    if let Some(file) = &stored.file {
+        return files.get(file).cloned().ok_or_else(|| format!("file {file} is missing"));
+    }
+    if let Some(whole) = field_of(index, "body") {
+        return Ok(whole);
+    }
+    let mut body = Vec::new();
+    for chunk in names(&text(index, "chunks")?) {
+        let piece = chunks.get(&chunk).and_then(|chunk| field_of(chunk, "body"));
+        body.extend(piece.ok_or_else(|| format!("chunk {chunk} is missing"))?);
+    }
+    Ok(body)
+}
+
+/// A record, out of its compressed bytes.
+fn value(index: &Json, body: &[u8]) -> Result<Vec<u8>, String> {
+    let bytes: usize = text(index, "bytes")?.parse().map_err(|_| "bytes is no number")?;
+    if bytes > limits::LEDGER_RECORD_BYTES_MAX {
+        return Err("it is too large".into());
+    }
+    let value = zstd::bulk::decompress(body, bytes).map_err(|_| "it does not decompress")?;
+    if Digest::of(&value).to_string() != text(index, "digest")? {
+        return Err("its digest is another".into());
+    }
+    Ok(value)
+}
+
+fn text(secret: &Json, field: &str) -> Result<String, String> {
+    let bytes = field_of(secret, field).ok_or_else(|| format!("no {field}"))?;
+    String::from_utf8(bytes).map_err(|_| format!("{field} is no text"))
 }
 
 fn field_of(secret: &Json, field: &str) -> Option<Vec<u8>> {
@@ -161,40 +242,79 @@ mod tests {
         out
     }
 
+    fn packed(key: &str, value: &[u8], place: Place) -> Packed {
+        pack(key, value, compress(key, value).unwrap(), place)
+    }
+
     fn secrets(packed: &Packed) -> Vec<Json> {
         packed.chunks.iter().chain([&packed.index]).cloned().collect()
+    }
+
+    fn read(secrets: &[Json]) -> Result<Unpacked, String> {
+        unpack(secrets, &BTreeMap::new())
     }
 
     #[test]
     fn records_round_trip_whole_and_in_pieces() {
         for len in [0, 1, limits::LEDGER_CHUNK_BYTES_MAX + 1, 2 * 1024 * 1024] {
             let value = noise(len);
-            let packed = pack("assignments/a.b", &value).unwrap();
+            let packed = packed("assignments/a.b", &value, Place::Cluster);
             let fits = |s: &Json| field_of(s, "body").is_none_or(|b| b.len() <= limits::LEDGER_CHUNK_BYTES_MAX);
-            assert!(secrets(&packed).iter().all(fits));
-            let read = unpack(&secrets(&packed)).unwrap();
+            assert!(secrets(&packed).iter().all(fits) && packed.file.is_none());
+            let read = read(&secrets(&packed)).unwrap();
+            assert!(read.places["assignments/a.b"].cluster_bytes >= len);
             assert_eq!(read.records, BTreeMap::from([("assignments/a.b".to_owned(), value)]));
             assert!(read.orphans.is_empty());
         }
     }
 
     #[test]
+    fn a_pack_on_the_volume_is_whole_or_absent() {
+        let value = noise(2_000_000);
+        let packed = packed("bundle/main/web/1", &value, Place::Volume);
+        let (file, body) = packed.file.clone().unwrap();
+        let all = secrets(&packed);
+        assert!(all.len() == 1 && files(&all) == BTreeSet::from([file.clone()]));
+        let read = unpack(&all, &BTreeMap::from([(file.clone(), body)])).unwrap();
+        assert_eq!(read.records["bundle/main/web/1"], value);
+        assert_eq!(read.places["bundle/main/web/1"].cluster_bytes, 0);
+        let read = unpack(&all, &BTreeMap::new()).unwrap();
+        assert!(read.records.is_empty());
+        assert_eq!(read.places["bundle/main/web/1"].file, Some(file));
+    }
+
+    #[test]
+    fn a_file_has_a_plain_name() {
+        let mut index = packed("bundle/main/web/1", b"x", Place::Volume).index;
+        for name in ["../../etc/passwd", "/etc/passwd", ".."] {
+            index["data"]["file"] = STANDARD.encode(name).into();
+            assert!(files(std::slice::from_ref(&index)).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
     fn an_overwrite_that_was_cut_short_leaves_the_old_record() {
-        let old = pack("k", &noise(2_000_000)).unwrap();
-        let new = pack("k", &noise(1_900_000)[1..]).unwrap();
+        let old = packed("k", &noise(2_000_000), Place::Cluster);
+        let new = packed("k", &noise(1_900_000)[1..], Place::Cluster);
         let mut all = secrets(&old);
         all.push(new.chunks[0].clone());
-        let read = unpack(&all).unwrap();
+        let read = read(&all).unwrap();
         assert_eq!(read.records["k"], noise(2_000_000));
         assert_eq!(read.orphans, BTreeSet::from([name(&new.chunks[0])]));
     }
 
     #[test]
-    fn damage_is_told_not_skipped() {
-        let packed = pack("k", &noise(2_000_000)).unwrap();
-        assert!(unpack(&secrets(&packed)[1..]).unwrap_err().contains("missing"));
-        let mut one = pack("k", b"value").unwrap();
-        one.index["data"]["digest"] = STANDARD.encode("0").into();
-        assert!(unpack(&[one.index]).unwrap_err().contains("digest"));
+    fn damage_is_told_not_skipped_but_of_packs() {
+        for (key, is_pack) in [("k", false), ("bundle/main/web/1", true)] {
+            let large = packed(key, &noise(2_000_000), Place::Cluster);
+            let mut one = packed(key, b"value", Place::Cluster);
+            one.index["data"]["digest"] = STANDARD.encode("0").into();
+            for (all, why) in [(&secrets(&large)[1..], "missing"), (&[one.index][..], "digest")] {
+                match read(all) {
+                    Ok(read) => assert!(is_pack && read.records.is_empty() && read.places.contains_key(key)),
+                    Err(said) => assert!(!is_pack && said.contains(why), "{said}"),
+                }
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ mod objects;
 mod secrets;
 mod text;
 mod voice;
+mod volume;
 mod watch;
 
 pub use cluster::{Access, ConnectError, KubeCluster};

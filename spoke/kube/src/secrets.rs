@@ -1,6 +1,7 @@
-//! The ledger in the cluster: reading and writing its Secrets.
+//! The ledger in the cluster: reading and writing its Secrets, and the files that they name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::Method;
@@ -11,24 +12,62 @@ use spoke_core::port::{Failure, Reason, SYSTEM_NAMESPACE, Write};
 use crate::api::{APPLY, Call, JSON, escaped};
 use crate::cluster::{Inner, delete_options};
 use crate::failure::{Subject, plain};
-use crate::ledger::{LABEL, Unpacked, index_name, name, pack, unpack};
+use crate::ledger::{LABEL, Place, Stored, Unpacked, compress, files, index_name, is_pack, name, pack, unpack};
+use crate::volume::Volume;
 
 const ALL: &str = "/api/v1/namespaces/drover-system/secrets";
 const MANAGER: &str = "drover-spoke";
 
-/// What is known of chunks, so that those which are no longer needed are removed.
-#[derive(Default)]
+/// Where records lie, so that what is no longer needed is removed.
 pub(crate) struct Secrets {
+    volume: Volume,
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    chunks: BTreeMap<String, BTreeSet<String>>,
+    places: BTreeMap<String, Stored>,
     orphans: BTreeSet<String>,
+    /// Whether a file lost its Secret since the others were removed.
+    has_old_files: bool,
+}
+
+impl Known {
+    /// Where a record is to lie: a pack beyond what the cluster is to hold, on the volume.
+    fn place(&self, key: &str, bytes: usize) -> Place {
+        let packs = self.places.iter().filter(|(other, _)| is_pack(other) && *other != key);
+        let held: usize = packs.map(|(_, stored)| stored.cluster_bytes).sum();
+        match is_pack(key) && held.saturating_add(bytes) > limits::LEDGER_CLUSTER_BYTES_MAX {
+            true => Place::Volume,
+            false => Place::Cluster,
+        }
+    }
+
+    /// A record lies elsewhere than before, or nowhere.
+    fn moved(&mut self, key: &str, to: Option<Stored>) {
+        let chunks = to.as_ref().map(|stored| stored.chunks.clone()).unwrap_or_default();
+        let file = to.as_ref().and_then(|stored| stored.file.clone());
+        let before = match to {
+            Some(stored) => self.places.insert(key.to_owned(), stored),
+            None => self.places.remove(key),
+        };
+        let before = before.unwrap_or_default();
+        self.orphans.retain(|name| !chunks.contains(name));
+        self.orphans.extend(before.chunks.difference(&chunks).cloned());
+        self.has_old_files |= before.file.is_some() && before.file != file;
+    }
+
+    fn files(&self) -> BTreeSet<String> {
+        self.places.values().filter_map(|stored| stored.file.clone()).collect()
+    }
 }
 
 impl Secrets {
+    /// `folder` takes the packs for which the cluster has no room.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { volume: Volume::new(folder), known: Mutex::default() }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,8 +89,10 @@ impl Secrets {
                 None => break,
             }
         }
-        let Unpacked { records, chunks, orphans } = unpack(&secrets).map_err(|why| plain(Reason::Server, why))?;
-        *self.known() = Known { chunks, orphans };
+        let files = self.volume.read(files(&secrets)).await;
+        let unpacked = unpack(&secrets, &files).map_err(|why| plain(Reason::Server, why))?;
+        let Unpacked { records, places, orphans } = unpacked;
+        *self.known() = Known { places, orphans, has_old_files: false };
         Ok(records)
     }
 
@@ -62,16 +103,23 @@ impl Secrets {
         }
         for key in &write.deletes {
             delete(inner, &index_name(key)).await?;
-            let mut known = self.known();
-            let chunks = known.chunks.remove(key).unwrap_or_default();
-            known.orphans.extend(chunks);
+            self.known().moved(key, None);
         }
         self.tidy(inner).await;
         Ok(())
     }
 
     async fn put(&self, inner: &Inner, key: &str, value: &[u8]) -> Result<(), Failure> {
-        let packed = pack(key, value).map_err(|why| plain(Reason::Invalid, why))?;
+        let body = compress(key, value).map_err(|why| plain(Reason::Invalid, why))?;
+        let bytes = body.len();
+        let place = self.known().place(key, bytes);
+        let packed = pack(key, value, body, place);
+        let chunks = packed.chunk_names();
+        let mut stored = Stored { cluster_bytes: bytes, chunks, file: None };
+        if let Some((file, body)) = packed.file {
+            stored = Stored { cluster_bytes: 0, file: Some(file.clone()), ..stored };
+            self.volume.write(file, body).await?;
+        }
         for chunk in &packed.chunks {
             let subject = subject("create", name(chunk));
             let path = format!("{ALL}?fieldManager={MANAGER}");
@@ -86,16 +134,19 @@ impl Secrets {
         let path = format!("{ALL}/{}?fieldManager={MANAGER}&force=true", subject.name);
         let done = inner.in_system_namespace(&subject, Method::PATCH, &path, APPLY, &packed.index).await;
         done.map_err(|error| error.failure(&subject))?;
-        let names = packed.chunk_names();
-        let mut known = self.known();
-        known.orphans.retain(|name| !names.contains(name));
-        let before = known.chunks.insert(key.to_owned(), names.clone()).unwrap_or_default();
-        known.orphans.extend(before.difference(&names).cloned());
+        self.known().moved(key, Some(stored));
         Ok(())
     }
 
-    /// Removes chunks that no index names. What fails is tried again after the next write.
+    /// Removes chunks and files that no index names. What fails is tried again after the next write.
     async fn tidy(&self, inner: &Inner) {
+        let files = {
+            let mut known = self.known();
+            std::mem::take(&mut known.has_old_files).then(|| known.files())
+        };
+        if let Some(files) = files {
+            self.volume.keep(files).await;
+        }
         let orphans = self.known().orphans.clone();
         for orphan in orphans {
             match delete(inner, &orphan).await {
@@ -123,4 +174,40 @@ async fn delete(inner: &Inner, name: &str) -> Result<(), Failure> {
 
 fn subject(verb: &'static str, name: String) -> Subject {
     Subject { verb, resource: "secrets".into(), namespace: SYSTEM_NAMESPACE.into(), name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_alone_go_to_the_volume_when_the_cluster_has_no_room() {
+        let mut known = Known::default();
+        let most = limits::LEDGER_CLUSTER_BYTES_MAX;
+        let in_cluster = |bytes| Some(Stored { cluster_bytes: bytes, ..Stored::default() });
+        assert_eq!(known.place("bundle/main/a/1", most), Place::Cluster);
+        assert_eq!(known.place("bundle/main/a/1", most + 1), Place::Volume);
+        assert_eq!(known.place("inventory/main/a", most + 1), Place::Cluster);
+        known.moved("bundle/main/a/1", in_cluster(most));
+        known.moved("inventory/main/a", in_cluster(most));
+        assert_eq!(known.place("bundle/main/b/1", 1), Place::Volume);
+        // It takes its own place.
+        assert_eq!(known.place("bundle/main/a/1", most), Place::Cluster);
+        known.moved("bundle/main/a/1", None);
+        assert_eq!(known.place("bundle/main/b/1", 1), Place::Cluster);
+    }
+
+    #[test]
+    fn a_file_is_old_when_its_record_moved() {
+        let mut known = Known::default();
+        let file = |name: &str| Some(Stored { file: Some(name.into()), ..Stored::default() });
+        known.moved("bundle/main/a/1", file("x"));
+        known.moved("bundle/main/a/1", file("x"));
+        assert!(!known.has_old_files);
+        known.moved("bundle/main/a/1", file("y"));
+        assert!(known.has_old_files && known.files() == BTreeSet::from(["y".into()]));
+        known.has_old_files = false;
+        known.moved("bundle/main/a/1", None);
+        assert!(known.has_old_files && known.files().is_empty());
+    }
 }

@@ -4,4 +4,6 @@
 //! pass: what the rest of Drover may rely on.
 
 pub mod conformance;
+pub mod proxy;
 pub mod shell;
+pub mod site;

@@ -40,7 +40,7 @@ async fn forbidden_names_verb_resource_and_account() {
     config["users"][0]["user"]["as"] = "nobody-in-particular".into();
     std::fs::write(&path, config.to_string()).unwrap();
     let access = Access::Kubeconfig { path, context: None };
-    let cluster = KubeCluster::connect(&access).await.unwrap();
+    let cluster = KubeCluster::connect(&access, dir.join("packs")).await.unwrap();
     let manifest = world.config_map("a", json!({}));
     let op = Op::Apply { manifest, manager: "drover/main/x".into(), dry_run: false };
     let refused = failure(cluster.execute(op).await);
@@ -84,7 +84,7 @@ async fn a_server_that_comes_back_is_watched_again() {
     let mut real = tokio::task::spawn_blocking(start).await.unwrap().unwrap();
     World::install_provider();
     let access = Access::Kubeconfig { path: real.kubeconfig(), context: None };
-    let cluster = KubeCluster::connect(&access).await.unwrap();
+    let cluster = KubeCluster::connect(&access, real.dir().join("packs")).await.unwrap();
     let (tell, mut told) = unbounded_channel();
     let maps = kind("", "ConfigMap");
     let sink = Arc::new(move |seen| drop(tell.send(seen)));

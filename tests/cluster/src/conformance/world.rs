@@ -188,7 +188,7 @@ impl World {
                 let path = real.kubeconfig().with_extension(&self.namespace);
                 std::fs::write(&path, config.to_string()).unwrap();
                 let access = Access::Kubeconfig { path, context: None };
-                Arc::new(KubeCluster::connect(&access).await.unwrap())
+                Arc::new(KubeCluster::connect(&access, packs(real)).await.unwrap())
             }
         }
     }
@@ -430,7 +430,12 @@ async fn kubectl(real: &Arc<tests_tools::Cluster>, args: &[&str], identity: &Ide
 async fn connect(real: &tests_tools::Cluster) -> Arc<dyn Cluster> {
     World::install_provider();
     let access = Access::Kubeconfig { path: real.kubeconfig(), context: None };
-    Arc::new(KubeCluster::connect(&access).await.unwrap())
+    Arc::new(KubeCluster::connect(&access, packs(real)).await.unwrap())
+}
+
+/// Where the ledger goes when the cluster has no room; clients of one cluster share it.
+fn packs(real: &tests_tools::Cluster) -> PathBuf {
+    real.dir().join("packs")
 }
 
 /// The real cluster, one for the process: its programs end with it.
