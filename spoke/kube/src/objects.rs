@@ -171,14 +171,15 @@ impl Inner {
         Ok(Outcome::Listed(items.into_iter().map(Arc::new).collect()))
     }
 
-    /// Makes a namespace where it is missing.
+    /// Makes a namespace where it is missing. Whether it is, the spoke itself looks: who may only
+    /// work in a namespace need not have the right to.
     pub(crate) async fn ensure_namespace(&self, api: &Api, name: &str) -> Result<(), Failure> {
         let subject =
             |verb| Subject { verb, resource: "namespaces".into(), namespace: String::new(), name: name.into() };
         let path = format!("/api/v1/namespaces/{}", escaped(name));
         // Twice, since another client may make it in between.
         for _ in 0..2 {
-            match api.call(Call::get(path.as_str())).await {
+            match self.api.call(Call::get(path.as_str())).await {
                 Ok(found) if found["metadata"]["deletionTimestamp"].is_null() => return Ok(()),
                 Ok(_) => {
                     let message =

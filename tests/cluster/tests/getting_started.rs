@@ -8,13 +8,14 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 use tests_cluster::shell::{self, Shell, blocks};
+use tests_cluster::site;
 use tests_tools::fleet::{self, Fleet, Where, program, wait_for};
 use tests_tools::{Cluster, Options, process};
 
 const PAGE: &str = include_str!("../../../docs/getting-started.md");
-const MANIFESTS: &str = include_str!("../../../deploy/spoke/spoke.yaml");
+const MANIFESTS: &str = include_str!("../../../deploy/spoke/admin.yaml");
 /// The port of the page.
 const PORT: &str = "7443";
 
@@ -137,16 +138,6 @@ fn getting_started_does_what_it_says() -> Result<()> {
     Ok(())
 }
 
-/// The kubeconfig of a service account, made from that of the administrator.
-fn kubeconfig_of(cluster: &Cluster, token: &str) -> Result<Json> {
-    let mut config: Json = serde_json::from_str(&cluster.kubectl_text(["config", "view", "--raw", "-o", "json"], "")?)?;
-    let users = config["users"].as_array_mut().context("a kubeconfig without users")?;
-    for user in users {
-        user["user"] = json!({"token": token.trim()});
-    }
-    Ok(config)
-}
-
 #[test]
 fn the_manifests_of_deploy_are_accepted_and_give_what_a_spoke_needs() -> Result<()> {
     const NAME: &str = "store-berlin";
@@ -159,10 +150,9 @@ fn the_manifests_of_deploy_are_accepted_and_give_what_a_spoke_needs() -> Result<
     // Strict: a field that the API server does not know is an error.
     cluster.kubectl_text(["apply", "--validate=strict", "-f", "-"], &MANIFESTS.replace("EDIT", NAME))?;
 
-    let token = cluster.kubectl_text(["-n", "drover-system", "create", "token", "drover-spoke"], "")?;
     let mut fleet = Fleet::new()?;
     let kubeconfig = fleet.dir().join("kubeconfig.json");
-    std::fs::write(&kubeconfig, kubeconfig_of(&cluster, &token)?.to_string())?;
+    site::kubeconfig_of(&cluster, "drover-spoke", &kubeconfig)?;
     fleet.repo.copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/retail"))?;
     let commit = fleet.repo.commit("the retail example")?;
     fleet.start_hub()?;
