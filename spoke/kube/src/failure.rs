@@ -101,7 +101,7 @@ pub(crate) fn failure(subject: &Subject, refusal: &Refusal) -> Failure {
     Failure {
         reason,
         message: text::cut(format!("{}: {}", subject.shown(), said(subject, refusal))),
-        retry_after_millis: secs.map(|secs| secs.saturating_mul(1000).min(limits::RETRY_MILLIS_MAX)),
+        retry_after_millis: secs.map(|secs| secs.saturating_mul(1000).min(limits::RETRY_AFTER_MILLIS_MAX)),
     }
 }
 
@@ -295,6 +295,6 @@ mod tests {
         let refusal = Refusal { code: 429, status: Json::Null, retry_after_secs: Some(2) };
         assert_eq!(failure(&subject(), &refusal).retry_after_millis, Some(2_000));
         let refusal = Refusal { retry_after_secs: Some(u64::MAX), ..refusal };
-        assert_eq!(failure(&subject(), &refusal).retry_after_millis, Some(limits::RETRY_MILLIS_MAX));
+        assert_eq!(failure(&subject(), &refusal).retry_after_millis, Some(limits::RETRY_AFTER_MILLIS_MAX));
     }
 }
