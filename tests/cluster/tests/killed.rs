@@ -189,19 +189,28 @@ impl Run {
         let settled = self.site.fleet.wait("the spoke is killed, or everything settled", |status| {
             self.trap.state().sprung.is_some() || self.is_settled(status, &commit)
         });
-        settled.with_context(|| self.site.fleet.spoke_log("killed"))?;
+        settled.with_context(|| self.told())?;
         let sprung = self.trap.state().sprung.clone();
         if sprung.is_some() {
             self.site.fleet.kill_spoke("killed");
             self.trap.set(None);
             self.site.start_spoke()?;
-            let settled = self.site.fleet.wait("everything settled", |status| self.is_settled(status, &commit));
-            settled.with_context(|| format!("killed at {sprung:?}\n{}", self.site.fleet.spoke_log("killed")))?;
+            // Twice: what was refused for good is tried again after a minute.
+            let settle = || self.site.fleet.wait("everything settled", |status| self.is_settled(status, &commit));
+            let settled = settle().or_else(|_| settle());
+            settled.with_context(|| format!("killed at {sprung:?}\n{}", self.told()))?;
         }
         let checked = self.check(mark);
         checked.with_context(|| format!("round {}, killed at {sprung:?}", self.round))?;
         self.round += 1;
         Ok(sprung)
+    }
+
+    /// What the spoke says of itself, for whoever looks for the reason of a failure.
+    fn told(&self) -> String {
+        let explained =
+            self.site.spoke(&["explain"]).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        format!("{}\n{explained:?}", self.site.fleet.spoke_log("killed"))
     }
 
     /// Whether everything is as it should be. What the guard holds, which counts what went within a day, is approved.
