@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::ask::Answer;
 use crate::assign::{Entry, Fence};
 use crate::report::Report;
+use crate::suspend::Suspensions;
 use crate::{Digest, RuleVersions};
 
 /// What a spoke says first on a stream.
@@ -31,6 +32,11 @@ pub struct Hello {
     pub version: String,
     /// Version of the asks that it answers, [`crate::ask::VERSION`]; 0 from a spoke that knows none.
     pub asks: u32,
+    /// Version of the suspensions that it heeds, [`crate::suspend::VERSION`]; 0 from a spoke that heeds none of the
+    /// hub's.
+    pub suspends: u32,
+    /// Whether it holds suspensions of the hub's: where there are none any more, it must be told.
+    pub suspended: bool,
 }
 
 /// From the hub to a spoke.
@@ -62,6 +68,8 @@ pub enum ToSpoke {
         /// Full name of the bundle.
         bundle: String,
     },
+    /// All that the hub has suspended in the cluster, in place of what it said before.
+    Suspensions(Suspensions),
 }
 
 /// The head of a change: what a cluster must hold afterwards.
@@ -140,8 +148,9 @@ impl Refusal {
             Self::Removed => "the cluster was removed from the fleet",
             Self::Retry => "the hub is busy; trying again",
             Self::ForeignFence => {
-                "the cluster holds what another hub gave it: go on with that hub (`drover up`: with its --dir), or \
-                 remove its objects and the Secrets of drover-system first"
+                "the cluster holds what another hub gave it: go on with that hub (`drover up`: with its --dir), let \
+                 the cluster leave it with `drover cluster remove`, or remove its objects and the Secrets of \
+                 drover-system first"
             }
         }
     }

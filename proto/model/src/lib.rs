@@ -15,6 +15,8 @@ pub mod limits;
 pub mod name;
 pub mod object;
 pub mod report;
+pub mod suspend;
+pub mod time;
 pub mod token;
 pub mod variable;
 pub mod variant;

@@ -7,7 +7,7 @@ use proto_model::limits;
 use proto_model::name::check_full_bundle;
 
 use crate::chunk::{Assembler, Encoded};
-use crate::convert::{WireError, at_most, decode_whole, required};
+use crate::convert::{WireError, at_most, decode_whole, read_suspensions, required, write_suspensions};
 use crate::sync as msg;
 use crate::sync::hub_message::Kind;
 
@@ -31,8 +31,9 @@ pub fn encode_shared(word: &ToSpoke) -> Result<Encoded<msg::HubMessage>, WireErr
         ToSpoke::Variant(part) => (msg::VariantPart::from(part).encode_to_vec().into(), Blob::Variant),
         ToSpoke::Body(part) => (msg::BodyPart::from(part).encode_to_vec().into(), Blob::Body),
         ToSpoke::Certificate(pem) => (Bytes::copy_from_slice(pem), Blob::Certificate),
+        ToSpoke::Suspensions(all) => (write_suspensions(all).encode_to_vec().into(), Blob::Suspensions),
     };
-    at_most(what.name(), blob.len(), limits::SYNC_BLOB_BYTES_MAX)?;
+    at_most(what.name(), blob.len(), what.bytes_max())?;
     Ok(Encoded::blob(what.wrap(), blob))
 }
 
@@ -94,6 +95,7 @@ impl Reader {
             Kind::Variant(chunk) => (Blob::Variant, chunk),
             Kind::Body(chunk) => (Blob::Body, chunk),
             Kind::Certificate(chunk) => (Blob::Certificate, chunk),
+            Kind::Suspensions(chunk) => (Blob::Suspensions, chunk),
         };
         let whole = self.assembler.push(blob, chunk, blob.bytes_max())?;
         whole.map(|bytes| read_blob(blob, bytes).map(FromHub::Word)).transpose()
@@ -106,6 +108,7 @@ enum Blob {
     Variant,
     Body,
     Certificate,
+    Suspensions,
 }
 
 impl Blob {
@@ -115,6 +118,7 @@ impl Blob {
             Self::Variant => "variant",
             Self::Body => "body",
             Self::Certificate => "certificate",
+            Self::Suspensions => "suspensions",
         }
     }
 
@@ -124,12 +128,14 @@ impl Blob {
             Self::Variant => |chunk| msg::HubMessage { kind: Some(Kind::Variant(chunk)) },
             Self::Body => |chunk| msg::HubMessage { kind: Some(Kind::Body(chunk)) },
             Self::Certificate => |chunk| msg::HubMessage { kind: Some(Kind::Certificate(chunk)) },
+            Self::Suspensions => |chunk| msg::HubMessage { kind: Some(Kind::Suspensions(chunk)) },
         }
     }
 
     fn bytes_max(self) -> usize {
         match self {
             Self::Certificate => limits::SYNC_CERTIFICATE_BYTES_MAX,
+            Self::Suspensions => limits::SYNC_SUSPENSIONS_BYTES_MAX,
             _ => limits::SYNC_BLOB_BYTES_MAX,
         }
     }
@@ -163,5 +169,6 @@ fn read_blob(blob: Blob, bytes: Bytes) -> Result<ToSpoke, WireError> {
         Blob::Body => ToSpoke::Body(BodyPart::try_from(decode_whole::<msg::BodyPart>(name, bytes)?)?),
         Blob::Certificate if bytes.is_empty() => return Err(WireError::Missing(name)),
         Blob::Certificate => ToSpoke::Certificate(bytes.into()),
+        Blob::Suspensions => ToSpoke::Suspensions(read_suspensions(decode_whole::<msg::Suspensions>(name, bytes)?)?),
     })
 }

@@ -11,6 +11,7 @@ use prost::Message as _;
 use proto_model::ask::{Answer, BundleDiff, Change, FieldDiff, ObjectDiff};
 use proto_model::assign::Entry;
 use proto_model::delta::{BodyPart, Delta, HeldEntry, Hello, Refusal, ToHub, ToSpoke, VariantPart};
+use proto_model::suspend::{self, Suspension, Suspensions};
 use proto_model::{
     Assignment, Digest, Fence, GroupKind, Health, Identity, ObjectProblem, Permit, Report, RuleVersions, Sync, Value,
     Variables, limits,
@@ -121,7 +122,19 @@ fn to_spoke_word() -> impl Strategy<Value = ToSpoke> {
         part().prop_map(|(digest, base, bytes)| ToSpoke::Body(BodyPart { digest, base, bytes })),
         bytes(limits::SYNC_CERTIFICATE_BYTES_MAX).prop_map(ToSpoke::Certificate),
         refusal().prop_map(ToSpoke::Refused),
+        suspensions().prop_map(ToSpoke::Suspensions),
     ]
+}
+
+fn suspensions() -> impl Strategy<Value = Suspensions> {
+    let scope = prop_oneof![bundle(), Just(suspend::CLUSTER.to_owned())];
+    let one = (any::<u64>(), any::<u64>(), ".{0,80}", ".{0,80}").prop_map(|(id, left_millis, reason, by)| Suspension {
+        id,
+        left_millis,
+        reason,
+        by,
+    });
+    btree_map(scope, one, 0..limits::SUSPENSIONS_PER_CLUSTER_MAX)
 }
 
 fn hello() -> impl Strategy<Value = Hello> {
@@ -134,9 +147,9 @@ fn hello() -> impl Strategy<Value = Hello> {
         "[0-9a-f-]{1,36}",
         rules(),
         ".{0,16}",
-        any::<u32>(),
+        (any::<u32>(), any::<u32>(), any::<bool>()),
     )
-        .prop_map(|(fence, fence_mac, root, level, session_token, cluster_uid, rules, version, asks)| Hello {
+        .prop_map(|(fence, fence_mac, root, level, session_token, cluster_uid, rules, version, words)| Hello {
             fence,
             fence_mac,
             root,
@@ -145,7 +158,9 @@ fn hello() -> impl Strategy<Value = Hello> {
             cluster_uid,
             rules,
             version,
-            asks,
+            asks: words.0,
+            suspends: words.1,
+            suspended: words.2,
         })
 }
 

@@ -2,8 +2,8 @@
 //! and the running spoke. One line of JSON each way, versioned; no object content, no secret.
 
 pub mod text;
-pub mod time;
 
+pub use proto_model::time;
 use serde::{Deserialize, Serialize};
 
 /// The version of these words; both sides say theirs.
@@ -131,6 +131,9 @@ pub struct Suspended {
     pub reason: String,
     /// Who asked for it.
     pub by: String,
+    /// Whether it was made at the hub: it ends there, or at its time.
+    #[serde(default)]
+    pub at_hub: bool,
 }
 
 /// Something that failed.

@@ -95,6 +95,12 @@ pub const OBSERVATIONS_PER_TURN_MAX: usize = 64;
 pub const LEASE_SECS: u32 = 75;
 /// Longest suspension of a bundle or cluster, in seconds.
 pub const SUSPENSION_SECS_MAX: u64 = 30 * 24 * 3600;
+/// Suspensions of one cluster at its hub: of the cluster as a whole and of single bundles.
+pub const SUSPENSIONS_PER_CLUSTER_MAX: usize = 64;
+/// Suspensions whose end is told by one entry of the log.
+pub const LAPSES_PER_ENTRY_MAX: usize = 64;
+/// All that a hub has suspended in a cluster, encoded, in bytes.
+pub const SYNC_SUSPENSIONS_BYTES_MAX: usize = 256 * 1024;
 /// Connections to a running spoke's own socket at once.
 pub const DOOR_CONNECTIONS_MAX: usize = 4;
 /// Largest question at that socket, in bytes.

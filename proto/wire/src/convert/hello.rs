@@ -23,6 +23,8 @@ impl From<&Hello> for msg::Hello {
             rules: Some(hello.rules.into()),
             version: hello.version.clone(),
             asks: hello.asks,
+            suspends: hello.suspends,
+            suspended: hello.suspended,
         }
     }
 }
@@ -49,6 +51,8 @@ impl TryFrom<msg::Hello> for Hello {
             rules: required("hello.rules", hello.rules)?.try_into()?,
             version: hello.version,
             asks: hello.asks,
+            suspends: hello.suspends,
+            suspended: hello.suspended,
         })
     }
 }

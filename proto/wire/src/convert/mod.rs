@@ -5,6 +5,7 @@ mod ask;
 mod delta;
 mod hello;
 mod report;
+mod suspend;
 
 use bytes::Bytes;
 use prost::Message;
@@ -15,6 +16,7 @@ use crate::chunk::ChunkError;
 use crate::sync as msg;
 
 pub(crate) use hello::{read_holding, write_holding};
+pub(crate) use suspend::{read_suspensions, write_suspensions};
 
 /// Why a message was not understood. Names fields, never content.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -37,7 +37,8 @@ pub fn line(text: &str) -> String {
 #[must_use]
 pub fn suspended(one: &Suspended) -> String {
     let what = one.bundle.as_deref().unwrap_or("the whole cluster");
-    let by = if one.by.is_empty() { String::new() } else { format!(" by {}", line(&one.by)) };
+    let place = if one.at_hub { " at the hub" } else { "" };
+    let by = if one.by.is_empty() { place.to_owned() } else { format!(" by {}{place}", line(&one.by)) };
     let why = if one.reason.is_empty() { String::new() } else { format!(": {}", line(&one.reason)) };
     format!("{what} until {}{by}{why}", time::utc(one.until_unix_millis))
 }
@@ -170,8 +171,13 @@ mod tests {
         let mut status = status();
         status.bundles[1].problem = "Deployment.apps db/pg is\nbroken".into();
         status.bundles[1].drifted = true;
-        status.suspended =
-            vec![Suspended { bundle: None, until_unix_millis: 0, reason: "night".into(), by: "hub".into() }];
+        status.suspended = vec![Suspended {
+            bundle: None,
+            until_unix_millis: 0,
+            reason: "night".into(),
+            by: "hub".into(),
+            at_hub: false,
+        }];
         let data = summary(&status);
         assert_eq!(
             data["cluster"],
