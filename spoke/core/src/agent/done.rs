@@ -115,6 +115,12 @@ impl Agent {
         }
     }
 
+    /// Whether a bundle has an object in its inventory as its own.
+    fn tracks(&self, bundle: &str, identity: &Identity, uid: &str) -> bool {
+        let slot = self.bundles.get(bundle).and_then(|bundle| bundle.slots.get(identity));
+        slot.is_some_and(|slot| slot.tracked.uid.as_deref() == Some(uid))
+    }
+
     fn discovered(&mut self, kind: &Kind, before: Option<Trouble>, outcome: Outcome) {
         match outcome {
             Outcome::Discovered { namespaced } => {
@@ -224,8 +230,11 @@ impl Agent {
         };
         let ownership = owner::ownership(&live, self.owner(name));
         let checks = self.checks(name);
+        // One that was taken over, and is wanted back before this bundle has looked, is asked for as any other of its
+        // new owner's.
+        let is_taken = matches!(&ownership, Ownership::OtherBundle(other) if self.tracks(other, identity, &live.uid));
         let slot = self.free_slot(name, identity)?;
-        let is_tracked = slot.tracked.uid.as_ref() == Some(&live.uid);
+        let is_tracked = slot.tracked.uid.as_ref() == Some(&live.uid) && !is_taken;
         slot.is_left = false;
         // What another bundle took over in the meantime is let go.
         let is_handed_over = slot.target.is_none() && matches!(ownership, Ownership::OtherBundle(_));

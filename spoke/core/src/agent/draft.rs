@@ -173,6 +173,17 @@ impl Agent {
         let manager = names::field_manager(name);
         let slot = self.bundles.get(name).and_then(|bundle| bundle.slots.get(identity));
         let former = slot.and_then(|slot| slot.tracked.former.clone());
+        if let Some(Former::Bundle(other)) = &former
+            && matches!(draft.then, Then::Apply(_))
+            && !self.gives_up(other, name, identity)
+        {
+            // Wanted back meanwhile: it is asked for anew.
+            let (name, identity) = (name.clone(), identity.clone());
+            if let Some(slot) = self.slot_mut(&name, &identity) {
+                slot.look = true;
+            }
+            return;
+        }
         let moved = match (former, &live.object, draft.then) {
             (Some(former), Some(object), Then::Apply(_)) => {
                 let before = match &former {

@@ -186,9 +186,9 @@ impl Agent {
     }
 
     /// Whether deletions of a bundle wait: a change that is complete and not yet durable may name again
-    /// what would go.
+    /// what would go, and so may what was lost from the ledger and comes with the next change.
     pub(super) fn removals_wait(&mut self, name: &str) -> bool {
-        if self.store.pending.is_none() {
+        if self.store.pending.is_none() && self.ledger.lost.is_empty() {
             return false;
         }
         self.store.after_change.insert(name.to_owned());

@@ -75,7 +75,7 @@ impl Agent {
 
     /// Whether a bundle wants an object no more that another one does: it is known to, or it is one that the other
     /// replaces and nothing of it is left here.
-    fn gives_up(&self, other: &str, name: &str, identity: &Identity) -> bool {
+    pub(super) fn gives_up(&self, other: &str, name: &str, identity: &Identity) -> bool {
         let Some(bundle) = self.bundles.get(other) else {
             let settings = self.contents.get(name).map(|content| &content.variant().settings);
             return settings.is_some_and(|settings| settings.replaces.iter().any(|one| one == other));
