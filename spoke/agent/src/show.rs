@@ -268,7 +268,7 @@ mod tests {
         let idle = Status { idle_because: "another spoke holds the lease".into(), ..lost() };
         assert!(status(&idle).starts_with("edge-1: NOTHING IS DONE HERE: another spoke holds the lease\n"));
         let (reason, by) = ("night\u{1b}[2J".to_owned(), "me".to_owned());
-        let one = Suspended { bundle: None, until_unix_millis: 4 * HOUR, reason, by };
+        let one = Suspended { bundle: None, until_unix_millis: 4 * HOUR, reason, by, at_hub: false };
         let suspended = status(&Status { suspended: vec![one], ..lost() });
         assert!(suspended.starts_with("edge-1: suspended: it is watched, and nothing is changed\n"));
         let line = "the whole cluster until 1970-01-01T04:00:00Z by me: night [2J (1h left)";

@@ -187,6 +187,7 @@ impl Inbox {
                 lost: BTreeMap::new(),
                 suspensions: ledger.suspensions.clone(),
                 is_whole: ledger.is_whole,
+                hub_suspensions: ledger.hub_suspensions.clone(),
             },
             fresh,
             set: self.delta.set.keys().cloned().collect(),

@@ -55,6 +55,8 @@ pub struct Ledger {
     pub lost: BTreeMap<String, Entry>,
     /// What is to be left alone for a while, whatever is assigned.
     pub suspensions: Suspensions,
+    /// What the hub wants to be left alone for a while.
+    pub hub_suspensions: Suspensions,
     /// Whether every object that bears a mark of ours is in an inventory, as far as is known: a
     /// ledger that was lost is not whole until the cluster was searched.
     pub is_whole: bool,
@@ -74,6 +76,8 @@ struct Root {
     // A version of the spoke that does not know of it must not read what it would not heed.
     #[serde(default, skip_serializing_if = "Suspensions::is_empty")]
     suspensions: Suspensions,
+    #[serde(default, skip_serializing_if = "Suspensions::is_empty")]
+    hub_suspensions: Suspensions,
     #[serde(default, skip_serializing_if = "is_not")]
     is_whole: bool,
 }
@@ -100,6 +104,7 @@ impl Ledger {
             cluster_uid: self.cluster_uid.clone(),
             entries: self.recorded(),
             suspensions: self.suspensions.clone(),
+            hub_suspensions: self.hub_suspensions.clone(),
             is_whole: self.is_whole,
         };
         // Writing plain structs to memory has no way to fail; an empty record would not decode.
@@ -124,6 +129,7 @@ impl Ledger {
             entries: root.entries,
             lost: BTreeMap::new(),
             suspensions: root.suspensions,
+            hub_suspensions: root.hub_suspensions,
             is_whole: root.is_whole,
         })
     }
@@ -133,6 +139,7 @@ impl Ledger {
         self.session_token.clone_from(&from.session_token);
         self.cluster_uid.clone_from(&from.cluster_uid);
         self.suspensions.clone_from(&from.suspensions);
+        self.hub_suspensions.clone_from(&from.hub_suspensions);
         self.is_whole = from.is_whole;
     }
 
@@ -219,6 +226,7 @@ mod tests {
             ]),
             lost: BTreeMap::new(),
             suspensions: Suspensions::new(),
+            hub_suspensions: Suspensions::new(),
             is_whole: true,
         }
     }
@@ -243,7 +251,8 @@ mod tests {
         let mut suspended = ledger();
         assert!(!String::from_utf8(suspended.encode()).unwrap().contains("suspensions"));
         let (reason, by) = ("night".to_owned(), "hub".to_owned());
-        let one = Suspension { until_unix_millis: 2, span_millis: 1, reason, by };
+        let one = Suspension { until_unix_millis: 2, span_millis: 1, reason, by, id: 0 };
+        suspended.hub_suspensions.insert("main/db".into(), Suspension { id: 7, ..one.clone() });
         suspended.suspensions.insert("main/web".into(), one);
         assert_eq!(Ledger::decode(&suspended.encode()).unwrap(), suspended);
     }

@@ -1,12 +1,12 @@
-//! Hands off for a while: what people told the spoke to leave alone, kept in the ledger's root.
+//! Hands off for a while: what people told the spoke, or its hub, to leave alone, kept in the ledger's root.
+//!
+//! What was said at the cluster and what the hub says are kept apart: neither ends the other.
 
 use std::collections::BTreeMap;
 
 use proto_model::limits;
+pub use proto_model::suspend::CLUSTER;
 use serde::{Deserialize, Serialize};
-
-/// The scope of a suspension of the whole cluster, beside names of bundles.
-pub const CLUSTER: &str = "*";
 
 /// What is suspended, by scope: a full bundle name or [`CLUSTER`].
 pub type Suspensions = BTreeMap<String, Suspension>;
@@ -23,6 +23,23 @@ pub struct Suspension {
     pub reason: String,
     /// Who asked for it.
     pub by: String,
+    /// The hub's name for it, so that what it says again is not taken for another one; 0: made at the cluster.
+    #[serde(default, skip_serializing_if = "is_local")]
+    pub id: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_local(id: &u64) -> bool {
+    *id == 0
+}
+
+/// Where a suspension was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// At the cluster.
+    Cluster,
+    /// At the hub.
+    Hub,
 }
 
 impl Suspension {
@@ -78,8 +95,13 @@ mod tests {
 
     #[test]
     fn no_clock_makes_it_longer_than_its_span() {
-        let suspension =
-            Suspension { until_unix_millis: 5_000, span_millis: 1_000, reason: String::new(), by: String::new() };
+        let suspension = Suspension {
+            until_unix_millis: 5_000,
+            span_millis: 1_000,
+            reason: String::new(),
+            by: String::new(),
+            id: 0,
+        };
         let left: Vec<u64> = [0, 4_000, 4_400, 5_000, 9_000].map(|now| suspension.left_millis(now)).into();
         assert_eq!(left, [1_000, 1_000, 600, 0, 0]);
     }

@@ -149,7 +149,7 @@ impl Agent {
         let mut view = Bundle {
             bundle: name.to_owned(),
             health: Health::Unknown.to_string(),
-            suspended_until_unix_millis: self.suspension(name).map(|one| one.until_unix_millis),
+            suspended_until_unix_millis: self.suspension(name).map(|(_, one)| one.until_unix_millis),
             installed: known.is_some_and(|one| one.installed),
             objects,
             variant: entry.and_then(ledger::variant).map_or_else(String::new, |digest| digest.short().to_string()),

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use proto_model::ask;
 use proto_model::assign::RULES;
-use proto_model::delta::{self, Delta, Hello, ToHub, ToSpoke};
-use proto_model::{Digest, Fence, limits};
+use proto_model::delta::{self, Delta, Hello, Refusal, ToHub, ToSpoke};
+use proto_model::{Digest, Fence, limits, suspend};
 
 use super::store::Pending;
 use super::tell::Essence;
@@ -82,6 +82,8 @@ impl Agent {
             rules: RULES,
             version: self.version.clone(),
             asks: ask::VERSION,
+            suspends: suspend::VERSION,
+            suspended: !self.ledger.hub_suspensions.is_empty(),
         };
         let sent =
             reports().map(|report| (report.bundle.clone(), Sent { digest: report.digest(), last: None })).collect();
@@ -118,7 +120,13 @@ impl Agent {
             ToSpoke::Welcome { session_token, want_holding, want_reports } => {
                 self.welcomed(session_token, want_holding, want_reports);
             }
-            ToSpoke::Refused(refusal) => self.end_session(refusal.message()),
+            ToSpoke::Refused(refusal) => {
+                if refusal == Refusal::Removed {
+                    self.part();
+                }
+                self.end_session(refusal.message());
+            }
+            ToSpoke::Suspensions(all) => self.heed(all),
             ToSpoke::Certificate(_) => {}
             // The hub says one at a time; what it says later it still waits for.
             ToSpoke::Ask { id, bundle } => {
@@ -138,6 +146,20 @@ impl Agent {
                 self.hear_waiting();
             }
         }
+    }
+
+    /// The cluster left the fleet. Where nothing of it is held any more, no hub is remembered either, so that
+    /// another one may take it; where something is, it is kept as it was assigned last.
+    fn part(&mut self) {
+        let is_empty = self.ledger.entries.is_empty() && self.ledger.lost.is_empty() && self.store.pending.is_none();
+        if !is_empty || self.ledger.fence == Fence::default() && self.ledger.session_token.is_empty() {
+            return;
+        }
+        self.ledger.fence = Fence::default();
+        self.ledger.fence_mac.clear();
+        self.ledger.session_token.clear();
+        self.store.is_root_unsaved = true;
+        self.heed(suspend::Suspensions::new());
     }
 
     /// Takes parts of changes, unless one is being written.

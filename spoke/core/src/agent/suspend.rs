@@ -3,10 +3,13 @@
 //! A suspension is in force as soon as it is heard, and confirmed once it is in the ledger. It ends
 //! at its time by either clock, the one that never goes back or the one on the wall: a wall clock
 //! that is set back makes it no longer, one that is set forward ends it early.
+//!
+//! The hub says all that it has suspended at once, and says it again in each session; that makes nothing longer.
 
 use std::collections::BTreeMap;
 
 use proto_model::assign::Entry;
+use proto_model::suspend as told;
 use proto_model::{ObjectProblem, limits, report};
 
 use super::act::Step;
@@ -16,13 +19,13 @@ use super::{Agent, Effect, Phase};
 use crate::diff::{Sight, Verdict};
 use crate::local::{Suspended, time};
 use crate::port::{Failure, Op, Outcome, Reason};
-use crate::suspend::{self, CLUSTER, Order, Suspension};
+use crate::suspend::{self, CLUSTER, Order, Origin, Suspension, Suspensions};
 
 /// What of suspensions is not in the ledger.
 #[derive(Debug, Default)]
 pub(super) struct Suspending {
     /// When each ends by the clock that never goes back, in milliseconds.
-    ends: BTreeMap<String, u64>,
+    ends: BTreeMap<(Origin, String), u64>,
     /// Orders that the next write of the root confirms.
     taken: Vec<u64>,
     /// Orders that the write under way confirms.
@@ -41,24 +44,82 @@ impl Suspending {
 impl Agent {
     /// Whether nothing of a bundle may be changed now.
     pub(super) fn is_suspended(&self, name: &str) -> bool {
-        !self.ledger.suspensions.is_empty() && self.suspension(name).is_some()
+        self.suspension(name).is_some()
     }
 
-    /// The suspension of a bundle: its own, or else that of the whole cluster.
-    pub(super) fn suspension(&self, name: &str) -> Option<&Suspension> {
-        let all = &self.ledger.suspensions;
+    /// The suspension of a bundle that lasts longest: its own or that of the whole cluster, made here or at the hub.
+    pub(super) fn suspension(&self, name: &str) -> Option<(Origin, &Suspension)> {
+        let all = [Origin::Cluster, Origin::Hub].into_iter();
+        let of = |origin| self.suspension_by(origin, name).map(|one| (origin, one));
+        all.filter_map(of).max_by_key(|(_, one)| one.until_unix_millis)
+    }
+
+    fn suspension_by(&self, origin: Origin, name: &str) -> Option<&Suspension> {
+        let all = self.suspensions(origin);
         all.get(name).into_iter().chain(all.get(CLUSTER)).max_by_key(|one| one.until_unix_millis)
+    }
+
+    fn suspensions(&self, origin: Origin) -> &Suspensions {
+        match origin {
+            Origin::Cluster => &self.ledger.suspensions,
+            Origin::Hub => &self.ledger.hub_suspensions,
+        }
+    }
+
+    fn suspensions_mut(&mut self, origin: Origin) -> &mut Suspensions {
+        match origin {
+            Origin::Cluster => &mut self.ledger.suspensions,
+            Origin::Hub => &mut self.ledger.hub_suspensions,
+        }
+    }
+
+    fn all_suspensions(&self) -> impl Iterator<Item = (Origin, &String, &Suspension)> {
+        let of = |origin| self.suspensions(origin).iter().map(move |(scope, one)| (origin, scope, one));
+        of(Origin::Cluster).chain(of(Origin::Hub))
     }
 
     /// Everything that is suspended.
     pub(super) fn suspended(&self) -> Vec<Suspended> {
-        let view = |(scope, one): (&String, &Suspension)| Suspended {
+        let view = |(origin, scope, one): (Origin, &String, &Suspension)| Suspended {
             bundle: (scope != CLUSTER).then(|| scope.clone()),
             until_unix_millis: one.until_unix_millis,
             reason: one.reason.clone(),
             by: one.by.clone(),
+            at_hub: origin == Origin::Hub,
         };
-        self.ledger.suspensions.iter().map(view).collect()
+        self.all_suspensions().map(view).collect()
+    }
+
+    /// What the hub, which knows its own, is told of a bundle that was suspended here, for as long as it is.
+    pub(super) fn suspended_here(&self, name: &str) -> Option<ObjectProblem> {
+        self.suspension_by(Origin::Cluster, name).map(|one| problem(Origin::Cluster, one))
+    }
+
+    /// The hub says what it has suspended: in force now, and durable with the next write of the root.
+    pub(super) fn heed(&mut self, all: told::Suspensions) {
+        let now = self.now;
+        let before = std::mem::take(&mut self.ledger.hub_suspensions);
+        let over: Vec<&String> = before.keys().filter(|scope| !all.contains_key(*scope)).collect();
+        for scope in over {
+            self.suspending.ends.remove(&(Origin::Hub, scope.clone()));
+            self.store.is_root_unsaved = true;
+            self.suspension_changed(scope, "Resumed", "resumed at the hub: kept as assigned again");
+        }
+        for (scope, told::Suspension { id, left_millis, reason, by }) in all {
+            let left = left_millis.min(limits::SUSPENSION_SECS_MAX * 1_000);
+            // What was said before goes on as it is: it ends here at the time that was heard first.
+            if let Some(known) = before.get(&scope).filter(|known| known.id == id) {
+                self.ledger.hub_suspensions.insert(scope, known.clone());
+                continue;
+            }
+            let until_unix_millis = now.unix_millis.saturating_add(left);
+            self.suspending.ends.insert((Origin::Hub, scope.clone()), now.mono_millis + left);
+            let words = format!("suspended at the hub until {}{}", time::utc(until_unix_millis), because(&reason, &by));
+            let suspension = Suspension { until_unix_millis, span_millis: left, reason, by, id };
+            self.ledger.hub_suspensions.insert(scope.clone(), suspension);
+            self.store.is_root_unsaved = true;
+            self.suspension_changed(&scope, "Suspended", &words);
+        }
     }
 
     /// Takes an order; it is confirmed once it is durable, and refused at once.
@@ -89,8 +150,8 @@ impl Agent {
         };
         let until_unix_millis = self.now.unix_millis.saturating_add(span_millis);
         let words = format!("suspended until {}{}", time::utc(until_unix_millis), because(&reason, &by));
-        self.suspending.ends.insert(scope.clone(), self.now.mono_millis + span_millis);
-        let suspension = Suspension { until_unix_millis, span_millis, reason, by };
+        self.suspending.ends.insert((Origin::Cluster, scope.clone()), self.now.mono_millis + span_millis);
+        let suspension = Suspension { until_unix_millis, span_millis, reason, by, id: 0 };
         self.ledger.suspensions.insert(scope.clone(), suspension);
         self.suspension_changed(&scope, "Suspended", &words);
         Ok(())
@@ -105,13 +166,23 @@ impl Agent {
         };
         if self.ledger.suspensions.remove(&scope).is_none() {
             let what = if scope == CLUSTER { "the cluster as a whole" } else { &scope };
+            if let Some(one) = self.ledger.hub_suspensions.get(&scope) {
+                return Err(format!(
+                    "{what} was suspended at the hub, until {}: end it there with `drover resume`",
+                    time::utc(one.until_unix_millis)
+                ));
+            }
             let others: Vec<&str> =
                 self.ledger.suspensions.keys().map(|one| if one == CLUSTER { "the cluster" } else { one }).collect();
             let others = if others.is_empty() { "nothing".into() } else { others.join(", ") };
             return Err(format!("{what} is not suspended; suspended is: {others}"));
         }
-        self.suspending.ends.remove(&scope);
-        self.suspension_changed(&scope, "Resumed", "resumed: kept as assigned again");
+        self.suspending.ends.remove(&(Origin::Cluster, scope.clone()));
+        let words = match self.ledger.hub_suspensions.get(&scope) {
+            Some(one) => format!("resumed here; suspended at the hub until {}", time::utc(one.until_unix_millis)),
+            None => "resumed: kept as assigned again".to_owned(),
+        };
+        self.suspension_changed(&scope, "Resumed", &words);
         Ok(())
     }
 
@@ -128,11 +199,17 @@ impl Agent {
 
     /// Ends what is over, and holds the time on the wall to the clock that never goes back.
     pub(super) fn mind_suspensions(&mut self) {
-        let now = self.now;
-        let mut over = Vec::new();
-        for (scope, one) in &mut self.ledger.suspensions {
+        for origin in [Origin::Cluster, Origin::Hub] {
+            self.mind_suspensions_of(origin);
+        }
+    }
+
+    fn mind_suspensions_of(&mut self, origin: Origin) {
+        let (now, mut over) = (self.now, Vec::new());
+        let mut all = std::mem::take(self.suspensions_mut(origin));
+        for (scope, one) in &mut all {
             let left = one.left_millis(now.unix_millis);
-            let end = *self.suspending.ends.entry(scope.clone()).or_insert(now.mono_millis + left);
+            let end = *self.suspending.ends.entry((origin, scope.clone())).or_insert(now.mono_millis + left);
             if left == 0 || end <= now.mono_millis {
                 over.push(scope.clone());
                 continue;
@@ -144,9 +221,10 @@ impl Agent {
                 self.store.is_root_unsaved = true;
             }
         }
+        over.iter().for_each(|scope| drop(all.remove(scope)));
+        *self.suspensions_mut(origin) = all;
         for scope in over {
-            self.ledger.suspensions.remove(&scope);
-            self.suspending.ends.remove(&scope);
+            self.suspending.ends.remove(&(origin, scope.clone()));
             self.store.is_root_unsaved = true;
             self.suspension_changed(&scope, "Resumed", "the suspension is over: kept as assigned again");
         }
@@ -155,11 +233,11 @@ impl Agent {
     /// When the next one ends.
     pub(super) fn suspensions_wake(&self) -> Option<u64> {
         let now = self.now;
-        let end = |(scope, one): (&String, &Suspension)| {
+        let end = |(origin, scope, one): (Origin, &String, &Suspension)| {
             let by_wall = now.mono_millis + one.left_millis(now.unix_millis);
-            self.suspending.ends.get(scope).map_or(by_wall, |end| by_wall.min(*end))
+            self.suspending.ends.get(&(origin, scope.clone())).map_or(by_wall, |end| by_wall.min(*end))
         };
-        self.ledger.suspensions.iter().map(end).min()
+        self.all_suspensions().map(end).min()
     }
 
     /// The root was written, or not: then it will be tried again.
@@ -213,15 +291,7 @@ impl Agent {
     pub(super) fn advance_suspended(&mut self, name: &str) {
         let runs = matches!(self.ledger.entries.get(name), Some(Entry::Run(_)));
         let (now, steps_max) = (self.now.mono_millis, self.steps_max());
-        let problem = self.suspension(name).map(|one| ObjectProblem {
-            object: None,
-            is_final: false,
-            message: report::cut(&format!(
-                "is suspended until {}{}",
-                time::utc(one.until_unix_millis),
-                because(&one.reason, &one.by)
-            )),
-        });
+        let problem = self.suspension(name).map(|(origin, one)| problem(origin, one));
         let Some(bundle) = self.bundles.get_mut(name) else {
             return;
         };
@@ -260,6 +330,16 @@ fn looks(bundle: &mut Bundle, now: u64, steps_max: usize) -> Vec<Step> {
         bundle.wake_at(at);
     }
     steps
+}
+
+/// Why nothing of a bundle is changed; the hub tells by these words where it was said.
+fn problem(origin: Origin, one: &Suspension) -> ObjectProblem {
+    let place = match origin {
+        Origin::Cluster => told::WORDS_HERE,
+        Origin::Hub => told::WORDS_HUB,
+    };
+    let words = format!("{place}{}{}", time::utc(one.until_unix_millis), because(&one.reason, &one.by));
+    ObjectProblem { object: None, is_final: false, message: report::cut(&words) }
 }
 
 fn because(reason: &str, by: &str) -> String {

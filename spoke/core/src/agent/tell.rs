@@ -31,6 +31,12 @@ impl Agent {
                 (variant, Variables::default().digest(), summary_of_removal(bundle))
             }
         };
+        let mut summary = summary;
+        if let Some(problem) = self.suspended_here(name).filter(|one| !summary.problems.contains(one))
+            && summary.problems.len() < limits::PROBLEMS_PER_REPORT_MAX
+        {
+            summary.problems.push(problem);
+        }
         let is_installed = summary.sync == Sync::Applied && summary.health == Health::Healthy || bundle.installed;
         let mut report = Report {
             bundle: name.to_owned(),

@@ -1,8 +1,9 @@
 //! Suspensions: nothing is changed, everything is seen, and they end.
 
-use proto_model::limits;
+use proto_model::delta::{Refusal, ToSpoke};
+use proto_model::suspend::Suspension as Told;
 use proto_model::variant::Settings;
-use proto_model::{Health, Sync};
+use proto_model::{Fence, Health, Permit, Sync, limits};
 use serde_json::json;
 
 use super::fake::{World, config, failure, manifest, permit};
@@ -280,4 +281,81 @@ fn whatever_happens_a_suspended_bundle_is_not_touched() {
             assert!(is_fine, "seed {seed} {report:?}");
         }
     }
+}
+
+/// What the hub says, by scope: the id, and how much is left of it.
+fn from_hub(all: &[(&str, u64, u64)]) -> ToSpoke {
+    let one = |(scope, id, left_millis): &(&str, u64, u64)| {
+        let (reason, by) = ("an audit".to_owned(), "ada".to_owned());
+        ((*scope).to_owned(), Told { id: *id, left_millis: *left_millis, reason, by })
+    };
+    ToSpoke::Suspensions(all.iter().map(one).collect())
+}
+
+fn durable_from_hub(world: &World) -> Vec<String> {
+    Ledger::decode(&world.records[ROOT_KEY]).unwrap().hub_suspensions.into_keys().collect()
+}
+
+#[test]
+fn the_hub_s_suspensions_are_kept_apart_from_those_made_here() {
+    let mut world = web();
+    world.hub(from_hub(&[("main/web", 3, HOUR)]));
+    assert_eq!(world.log(), ["store ledger", "send Report main/web Applied Healthy"]);
+    assert_eq!(durable_from_hub(&world), ["main/web"]);
+    let report = world.report("main/web");
+    assert!(report.suspended && report.problems.is_empty(), "the hub knows its own: {report:?}");
+    world.meddle("a");
+    assert!(writes(&mut world).is_empty());
+    // It can't be ended here.
+    resume(&mut world, Some("web"));
+    assert!(world.log()[0].contains("was suspended at the hub, until 2023"), "said where to end it");
+    // One that was made here goes on when the hub ends its own, and the hub hears of it.
+    suspend(&mut world, Some("web"), 2 * HOUR);
+    world.pass(limits::REPORT_MILLIS_MIN);
+    assert!(world.report("main/web").problems[0].message.starts_with("is suspended until "));
+    world.hub(from_hub(&[]));
+    assert!(durable_from_hub(&world).is_empty());
+    assert_eq!(durable(&world), ["main/web"]);
+    assert!(writes(&mut world).is_empty());
+    resume(&mut world, Some("web"));
+    assert_eq!(writes(&mut world), ["apply ConfigMap shop/a"]);
+}
+
+#[test]
+fn what_the_hub_says_again_is_no_longer_and_ends_without_it() {
+    let mut world = web();
+    world.hub(from_hub(&[(CLUSTER, 3, HOUR)]));
+    world.pass(HOUR / 2);
+    // In another session, by a clock that is behind, and after a restart.
+    world.hub(from_hub(&[(CLUSTER, 3, HOUR)]));
+    world.restart();
+    world.meddle("a");
+    world.pass(HOUR / 2 - 10_000);
+    assert!(writes(&mut world).is_empty());
+    world.pass(20_000);
+    assert_eq!(writes(&mut world), ["apply ConfigMap shop/a"]);
+    assert!(durable_from_hub(&world).is_empty());
+    // Another one begins anew.
+    world.connect();
+    world.welcome(false);
+    world.hub(from_hub(&[(CLUSTER, 4, HOUR)]));
+    assert_eq!(durable_from_hub(&world), [CLUSTER]);
+}
+
+#[test]
+fn a_cluster_that_left_the_fleet_with_nothing_forgets_its_hub() {
+    let mut world = web();
+    world.hub(ToSpoke::Refused(Refusal::Removed));
+    assert!(!Ledger::decode(&world.records[ROOT_KEY]).unwrap().fence.hub_id.is_empty(), "it holds something");
+    world.connect();
+    world.welcome(false);
+    for bundle in ["main/web", "main/db"] {
+        world.remove(bundle, Permit { orphan: true, ..Permit::default() });
+        world.forget(bundle);
+    }
+    world.hub(from_hub(&[(CLUSTER, 4, HOUR)]));
+    world.hub(ToSpoke::Refused(Refusal::Removed));
+    let root = Ledger::decode(&world.records[ROOT_KEY]).unwrap();
+    assert_eq!((root.fence, root.session_token), (Fence::default(), Vec::new()));
+    assert!(root.entries.is_empty() && root.hub_suspensions.is_empty());
 }
