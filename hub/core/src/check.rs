@@ -35,7 +35,7 @@ pub fn loss(fleet: &Fleet, (name, bundle): (&str, &Bundle), cluster: u32, facts:
 /// Whether a cluster that Git no longer declares keeps what it has of a bundle, whatever the goal.
 #[must_use]
 pub fn keeps(known: &Cluster, bundle: &Bundle) -> bool {
-    known.declaration_removed && bundle.declared
+    known.is_undeclared() && bundle.declared
 }
 
 /// Whether an operator let exactly this move go.
@@ -184,6 +184,14 @@ pub enum Complaint {
         /// Number of the cluster.
         cluster: u32,
     },
+    /// Somebody wants it to be left alone.
+    #[error("{bundle}: it is suspended in cluster {cluster}")]
+    Suspended {
+        /// Full name of the bundle.
+        bundle: String,
+        /// Number of the cluster.
+        cluster: u32,
+    },
 }
 
 /// Looks over moves that belong together before they are proposed.
@@ -209,12 +217,15 @@ fn lint_one(
     let permits: BTreeMap<u32, &Permit> = moves.permits.iter().map(|(one, permit, _)| (*one, permit)).collect();
     let nothing = Permit::default();
     for cluster in &moves.clusters.0 {
-        let Some((_, known)) = fleet.by_number(cluster) else {
+        let Some((place, known)) = fleet.by_number(cluster) else {
             complaints.push(Complaint::NoCluster { bundle: name(), cluster });
             continue;
         };
-        if known.declaration_removed && (keeps(known, bundle) || !is_approved(bundle, cluster)) {
+        if known.is_undeclared() && (keeps(known, bundle) || !is_approved(bundle, cluster)) {
             complaints.push(Complaint::Undeclared { bundle: name(), cluster });
+        }
+        if fleet.suspension(place, &moves.bundle).is_some() {
+            complaints.push(Complaint::Suspended { bundle: name(), cluster });
         }
         if bundle.goal.get(&cluster) == bundle.assigned.get(&cluster) {
             complaints.push(Complaint::Idle { bundle: name(), cluster });

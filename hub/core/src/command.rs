@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proto_model::{Digest, Health, Permit, Sync};
+use proto_model::{Digest, Health, Permit, Sync, time};
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +164,25 @@ pub enum Command {
     Move(BundleMoves),
     /// An operator's act.
     Operator(Act),
+    /// Suspensions whose time has come are over, by the leader's clocks.
+    Lapse(Vec<Lapsed>),
+    /// A cluster that leaves has let go of everything, and its spoke said that it holds nothing: it is forgotten.
+    Left {
+        /// Name of the cluster.
+        cluster: String,
+    },
+}
+
+/// A suspension that is over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lapsed {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Full name of the bundle, or `*` for the whole cluster.
+    pub scope: String,
+    /// Which: another one in its place goes on.
+    pub id: u64,
 }
 
 /// A part of the goal of one bundle.
@@ -372,8 +391,31 @@ pub struct Act {
 pub enum Deed {
     /// A join token was made.
     CreateToken(Token),
-    /// A cluster leaves the fleet.
+    /// A cluster is forgotten at once; what runs there stays, with our marks on it.
     RemoveCluster(String),
+    /// A cluster leaves the fleet: it lets go of what it runs, and then it is forgotten.
+    Leave {
+        /// Name of the cluster.
+        cluster: String,
+        /// Whether its objects are deleted, as far as the guard lets them go; else they stay without our marks.
+        deletes_objects: bool,
+    },
+    /// A bundle in a cluster, or the whole cluster, is left alone for a while.
+    Suspend {
+        /// Name of the cluster.
+        cluster: String,
+        /// Full name of the bundle; `None`: the whole cluster.
+        bundle: Option<String>,
+        /// For how long, in milliseconds.
+        span_millis: u64,
+    },
+    /// A suspension ends before its time.
+    Resume {
+        /// Name of the cluster.
+        cluster: String,
+        /// Full name of the bundle; `None`: the whole cluster.
+        bundle: Option<String>,
+    },
     /// The cluster behind a name is another one from now on.
     ReplaceCluster(String),
     /// The certificate of a cluster is worth nothing any more.
@@ -403,6 +445,14 @@ impl Deed {
                 format!("made join token {} for {}", token.id, token.names.join(", "))
             }
             Self::RemoveCluster(cluster) => format!("removed cluster {cluster}"),
+            Self::Leave { cluster, deletes_objects: false } => format!("let cluster {cluster} leave"),
+            Self::Leave { cluster, deletes_objects: true } => {
+                format!("let cluster {cluster} leave, and its objects be deleted")
+            }
+            Self::Suspend { cluster, bundle, span_millis } => {
+                format!("suspended {} for {}", part(cluster, bundle.as_deref()), time::span(span_millis / 1_000))
+            }
+            Self::Resume { cluster, bundle } => format!("resumed {}", part(cluster, bundle.as_deref())),
             Self::ReplaceCluster(cluster) => format!("replaced cluster {cluster}"),
             Self::RevokeCluster(cluster) => format!("revoked cluster {cluster}"),
             Self::ApproveRewind { source, commit } => {
@@ -411,4 +461,9 @@ impl Deed {
             Self::ApproveDeletions { bundle, .. } => format!("approved deletions of {bundle}"),
         }
     }
+}
+
+/// A cluster, or a bundle in it.
+fn part(cluster: &str, bundle: Option<&str>) -> String {
+    bundle.map_or_else(|| format!("cluster {cluster}"), |bundle| format!("{bundle} in cluster {cluster}"))
 }

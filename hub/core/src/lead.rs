@@ -14,6 +14,10 @@ use crate::command::{Act, BundleMoves, Command, Deed, Entry, Observation, Observ
 use crate::fleet::{Bundle, Fleet};
 use crate::plan;
 
+mod lapse;
+
+use lapse::Lapses;
+
 /// What waits for the leader's next entry.
 #[derive(Debug, Default)]
 pub struct Waiting {
@@ -35,6 +39,7 @@ pub struct Waiting {
     /// Whether moves come next: what spokes and people say without a pause must not hold them up.
     moves_next: bool,
     stopped: bool,
+    lapses: Lapses,
 }
 
 /// Moves of bundles that go into one entry, and the states of these that they were made from.
@@ -108,11 +113,17 @@ impl Waiting {
         self.stopped = true;
     }
 
+    /// Looks at the clocks: suspensions whose time has come end with the next entry. Says in how many milliseconds the
+    /// next one does. `now_mono_millis` never goes back, and has any zero point.
+    pub fn mind_clocks(&mut self, fleet: &Fleet, now_unix_millis: u64, now_mono_millis: u64) -> Option<u64> {
+        self.lapses.look(fleet, now_unix_millis, now_mono_millis)
+    }
+
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let nothing_to_plan = self.dirty.is_empty() && !self.all_dirty && self.planned.is_empty();
-        self.reports.is_empty() && self.commands.is_empty() && nothing_to_plan
+        self.reports.is_empty() && self.commands.is_empty() && nothing_to_plan && self.lapses.is_empty()
     }
 
     /// The next entry to propose, if any. Commands and moves do not share an entry: moves are
@@ -140,6 +151,12 @@ impl Waiting {
     fn take_commands(&mut self, fleet: &Fleet, at_unix_millis: u64) -> Vec<Command> {
         let (mut out, mut bytes) = (Vec::new(), 256);
         let mut tried = Fleet { at_unix_millis, ..fleet.clone() };
+        let lapse = Command::Lapse(self.lapses.take(fleet));
+        if lapse != Command::Lapse(Vec::new()) && tried.tries(&lapse) {
+            bytes += encoded_bytes(&lapse);
+            self.all_dirty = true;
+            out.push(lapse);
+        }
         while let Some(command) = self.commands.front() {
             let size = encoded_bytes(command);
             // A refusal undoes a whole entry, so what will be refused travels alone, and is answered.
@@ -177,7 +194,14 @@ impl Waiting {
                 Deed::ApproveDeletions { bundle, .. } => {
                     self.dirty.insert(bundle.clone());
                 }
-                Deed::RemoveCluster(_) | Deed::ReplaceCluster(_) => self.all_dirty = true,
+                Deed::Suspend { bundle: Some(bundle), .. } | Deed::Resume { bundle: Some(bundle), .. } => {
+                    self.dirty.insert(bundle.clone());
+                }
+                Deed::RemoveCluster(_)
+                | Deed::ReplaceCluster(_)
+                | Deed::Leave { .. }
+                | Deed::Suspend { .. }
+                | Deed::Resume { .. } => self.all_dirty = true,
                 Deed::CreateToken(_) | Deed::RevokeCluster(_) | Deed::ApproveRewind { .. } => {}
             },
             Some(Command::Declare { .. }) => self.all_dirty = true,

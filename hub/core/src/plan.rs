@@ -17,7 +17,7 @@ use roaring::RoaringBitmap;
 use crate::catalog::Guard;
 use crate::check::{self, Facts, Loss, Losses};
 use crate::command::{Bits, BundleMoves};
-use crate::fleet::{Bundle, Fleet};
+use crate::fleet::{Bundle, Cluster, Fleet};
 
 /// What the planner proposes, from one revision of Fleet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -127,7 +127,7 @@ fn is_news(fleet: &Fleet, moves: &BundleMoves) -> bool {
 /// A bundle that left Git together with the declaration of a cluster (an emptied repository) goes
 /// from it when an operator says so, and not before.
 fn is_left_behind(fleet: &Fleet, bundle: &Bundle, cluster: u32) -> bool {
-    let undeclared = fleet.by_number(cluster).is_some_and(|(_, known)| known.declaration_removed);
+    let undeclared = fleet.by_number(cluster).is_some_and(|(_, known)| known.is_undeclared());
     undeclared && !check::is_approved(bundle, cluster)
 }
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use proto_model::ask::Answer;
 use proto_model::assign::{self, Entry, RULES};
 use proto_model::delta::{Delta, HeldEntry, Hello, Refusal, ToHub};
-use proto_model::{Digest, Fence, Report, limits};
+use proto_model::{Digest, Fence, Report, limits, suspend};
+
+use crate::fleet::Suspensions;
 
 /// What a cluster must hold, as its stream sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,8 +64,22 @@ pub enum Item {
         /// What the spoke holds.
         base: Option<Digest>,
     },
+    /// What is suspended in the cluster; the shell says how much is left of it ([`told`]).
+    Suspensions(Suspensions),
     /// The session ends with this.
     Refused(Refusal),
+}
+
+/// Suspensions as a spoke is told of them, by the wall clock of the log or a later time. No clock that was set back makes
+/// one longer than it was meant to be.
+#[must_use]
+pub fn told(all: &Suspensions, now_unix_millis: u64) -> suspend::Suspensions {
+    let told = all.iter().map(|(scope, one)| {
+        let left_millis = one.until_unix_millis.saturating_sub(now_unix_millis.max(one.at_unix_millis));
+        let (reason, by) = (one.why.clone(), one.who.clone());
+        (scope.clone(), suspend::Suspension { id: one.id, left_millis, reason, by })
+    });
+    told.filter(|(_, one)| one.left_millis > 0).collect()
 }
 
 /// What a message from the spoke means for the rest of the hub.
@@ -131,6 +147,12 @@ pub struct Session {
     under_way: Option<UnderWay>,
     refused: Option<u64>,
     asked_again: Option<u64>,
+    /// Whether the spoke heeds suspensions.
+    heeds: bool,
+    /// What the spoke was told is suspended; `None`: nobody knows.
+    told: Option<Suspensions>,
+    /// What it is to be told, before anything but the Welcome.
+    to_tell: Option<Suspensions>,
 }
 
 impl Session {
@@ -164,6 +186,9 @@ impl Session {
             under_way: None,
             refused: None,
             asked_again: None,
+            heeds: hello.suspends > 0,
+            told: (!hello.suspended).then(Suspensions::new),
+            to_tell: None,
         };
         session.advance();
         Ok(session)
@@ -174,6 +199,14 @@ impl Session {
         if target != self.target {
             self.target = target;
             self.advance();
+        }
+    }
+
+    /// What is suspended in the cluster now. A spoke that is too old to heed it is not told.
+    pub fn suspend(&mut self, all: &Suspensions) {
+        if self.heeds && self.told.as_ref() != Some(all) {
+            self.told = Some(all.clone());
+            self.to_tell = Some(all.clone());
         }
     }
 
@@ -217,6 +250,12 @@ impl Session {
     /// The next item to send, if any.
     pub fn next(&mut self, variants: &impl Variants) -> Option<Item> {
         loop {
+            // Before a delta: nothing of it may be begun that is suspended. A Welcome comes before all.
+            if !matches!(self.items.front(), Some(Item::Welcome { .. }))
+                && let Some(all) = self.to_tell.take()
+            {
+                return Some(Item::Suspensions(all));
+            }
             if let Some(item) = self.items.pop_front() {
                 return Some(item);
             }
@@ -234,6 +273,12 @@ impl Session {
     #[must_use]
     pub fn is_current(&self) -> bool {
         self.fence == self.target.fence && self.under_way.is_none()
+    }
+
+    /// Whether the spoke holds what was assigned under this fence, durably.
+    #[must_use]
+    pub fn holds(&self, fence: &Fence) -> bool {
+        self.fence == *fence && self.under_way.is_none()
     }
 
     /// Whether a delta was sent that the spoke has not answered.

@@ -2,6 +2,7 @@
 
 mod hold;
 mod summary;
+mod suspended;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use proto_model::{Digest, Health, Report, Sync};
 
 pub use hold::{Hold, HoldKind, OBJECTS_SHOWN};
 pub use summary::{BundleSummary, bundles};
+pub use suspended::Suspended;
 
 use crate::check::Facts;
 use crate::fleet::{Bundle, Cluster, Fleet, Source};
@@ -56,6 +58,8 @@ pub struct Connection {
     pub sent_delta_bytes: u64,
     /// Why it refused what it was sent last; `None` where it did not.
     pub nack: Option<String>,
+    /// Whether the spoke is too old to heed what is suspended at the hub.
+    pub ignores_suspensions: bool,
 }
 
 /// A cluster and its bundles.
@@ -77,6 +81,8 @@ pub struct ClusterView {
     pub revoked: bool,
     /// A hold of the cluster as a whole.
     pub hold: Option<Hold>,
+    /// Whether the cluster is on its way out of the fleet.
+    pub leaving: bool,
     /// Its connection, where one was seen.
     pub connection: Option<Connection>,
     /// Its bundles by full name.
@@ -102,8 +108,10 @@ pub struct BundleView {
     pub health: Health,
     /// Whether somebody changed an object.
     pub drifted: bool,
-    /// Whether the spoke keeps its hands off.
+    /// Whether the spoke keeps its hands off, or shall as soon as it is told.
     pub suspended: bool,
+    /// Who wants that, until when and why.
+    pub suspensions: Vec<Suspended>,
     /// Why it is not at its goal.
     pub hold: Option<Hold>,
     /// Objects that the bundle owns there.
@@ -155,7 +163,9 @@ pub fn clusters(
                 incarnation: known.incarnation,
                 declared: known.declared.is_some() && !known.declaration_removed,
                 revoked: known.revoked,
-                hold: hold::of_cluster(known, connection.as_ref()),
+                hold: hold::of_cluster(known, connection.as_ref())
+                    .or_else(|| suspended::of_cluster(fleet, name, connection.as_ref())),
+                leaving: known.leaving.is_some(),
                 connection,
                 bundles,
             }
@@ -210,6 +220,8 @@ impl Place<'_> {
             other => other,
         };
         let connected = connection.is_some_and(|one| one.connected);
+        let says_suspended = seen.2 & 2 != 0;
+        let suspensions = suspended::of_bundle(fleet, (cluster, full), connection, says_suspended, report.as_deref());
         // What a spoke says is of Unknown health from when it was heard last.
         let silent = connection.filter(|one| !one.connected).map_or(0, |one| one.seen_unix_millis);
         let since = report.as_ref().and_then(|_| memory.since_unix_millis(cluster, full)).map(|at| at.max(silent));
@@ -223,7 +235,8 @@ impl Place<'_> {
             // Silence is no health.
             health: if connected { seen.1 } else { Health::Unknown },
             drifted: seen.2 & 1 != 0,
-            suspended: seen.2 & 2 != 0,
+            suspended: says_suspended || suspensions.iter().any(|one| one.at_hub && !one.is_ignored),
+            suspensions,
             hold: None,
             objects: report.as_ref().map_or(0, |report| report.objects),
             since_unix_millis: since,

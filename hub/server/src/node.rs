@@ -9,7 +9,7 @@ use hub_core::check::{Facts, Identities};
 use hub_core::command::Pair;
 use hub_core::view::{Connection, Defect, Memory};
 use proto_model::delta::{Hello, level};
-use proto_model::{Digest, Health, Report, Sync, limits};
+use proto_model::{Digest, Health, Report, Sync, limits, suspend};
 use tokio::sync::{Notify, watch};
 
 use crate::bodies::Bodies;
@@ -54,6 +54,8 @@ pub struct Stream {
     pub asks: Asks,
     /// Version of the asks that the spoke answers.
     pub answers: u32,
+    /// Version of the suspensions that the spoke heeds.
+    pub heeds: u32,
 }
 
 /// How a source fares.
@@ -84,7 +86,7 @@ impl Node {
     /// stands already.
     pub fn attach(&self, cluster: &str, session: u64, hello: &Hello) -> Option<Arc<Stream>> {
         let (changed, displaced, asks) = (Notify::new(), Notify::new(), Asks::default());
-        let stream = Arc::new(Stream { session, changed, displaced, asks, answers: hello.asks });
+        let stream = Arc::new(Stream { session, changed, displaced, asks, answers: hello.asks, heeds: hello.suspends });
         let mut is_newest = true;
         self.with(cluster, |live| {
             if live.stream.as_ref().is_some_and(|one| one.session > session) {
@@ -98,6 +100,7 @@ impl Node {
                 connected: true,
                 seen_unix_millis: unix_millis(),
                 version: hello.version.clone(),
+                ignores_suspensions: hello.suspends < suspend::VERSION,
                 ..Connection::default()
             };
         });
@@ -153,6 +156,19 @@ impl Node {
     /// Forgets the reports of a cluster: it will tell them all.
     pub fn forget_reports(&self, cluster: &str) {
         self.with(cluster, |live| live.reports.clear());
+    }
+
+    /// The bundles of a cluster, or of them the one that is named, that were suspended there, as far as its spoke said.
+    #[must_use]
+    pub fn suspended_there(&self, cluster: &str, bundle: Option<&str>) -> Vec<String> {
+        let clusters = self.lock();
+        let reports = clusters.get(cluster).into_iter().flat_map(|live| live.reports.values());
+        let is_meant = |report: &&Arc<Report>| bundle.is_none_or(|name| report.bundle == name);
+        let is_here = |report: &&Arc<Report>| {
+            let mut problems = report.problems.iter();
+            report.suspended && problems.any(|one| one.message.starts_with(suspend::WORDS_HERE))
+        };
+        reports.filter(is_meant).filter(is_here).map(|report| report.bundle.clone()).collect()
     }
 
     /// All reports that are remembered, by cluster.

@@ -197,15 +197,16 @@ fn common(named: &Identities, going: &BTreeSet<&Identity>) -> BTreeSet<Identity>
 }
 
 /// What each cluster off its goal would lose of a bundle, and whether all are there. Clusters whose declaration is gone
-/// keep what they have, and those of which a body is missing wait.
+/// keep what they have, those that are suspended stay as they are, and those of which a body is missing wait.
 #[must_use]
 pub fn losses(name: &str, bundle: &Bundle, losses: &mut Losses<'_, impl Facts>) -> (BTreeMap<u32, Arc<Loss>>, bool) {
     let fleet = losses.fleet();
+    let may_move = |place: &str, known: &Cluster| !keeps(known, bundle) && fleet.suspension(place, name).is_none();
     let clusters: BTreeSet<u32> = bundle.goal.keys().chain(bundle.assigned.keys()).copied().collect();
     let off_goal: Vec<u32> = clusters
         .into_iter()
         .filter(|cluster| bundle.goal.get(cluster) != bundle.assigned.get(cluster))
-        .filter(|cluster| fleet.by_number(*cluster).is_some_and(|(_, known)| !keeps(known, bundle)))
+        .filter(|cluster| fleet.by_number(*cluster).is_some_and(|(place, known)| may_move(place, known)))
         .collect();
     let all = off_goal.len();
     let found = losses.of(name, bundle, off_goal);

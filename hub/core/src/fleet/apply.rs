@@ -117,6 +117,8 @@ impl Fleet {
             Command::Observe(observations) => self.observe(observations, moved)?,
             Command::Move(moves) => self.make_moves(moves, moved)?,
             Command::Operator(act) => return self.operate(act, moved),
+            Command::Lapse(lapsed) => self.lapse(lapsed),
+            Command::Left { cluster } => self.left(cluster)?,
         }
         Ok(Answer::Done)
     }
@@ -248,6 +250,7 @@ impl Fleet {
             known.declared = Some(labels.clone());
             known.declared_by = Some(source.into());
             known.declaration_removed = false;
+            known.leaving = None;
             self.clusters.insert(cluster.clone(), known);
         }
         for cluster in undeclared {
@@ -265,7 +268,8 @@ impl Fleet {
             let pair = usize::try_from(*index).ok().and_then(|index| pairs.get(index));
             let pair =
                 pair.ok_or_else(|| Refused::Because(format!("a goal of {} names no pair {index}", part.bundle)))?;
-            if self.names.contains_key(cluster) {
+            // One that leaves may have been counted on when the goals were made.
+            if self.by_number(*cluster).is_some_and(|(_, known)| known.leaving.is_none()) {
                 bundle.goal.insert(*cluster, *pair);
             }
         }
@@ -282,7 +286,7 @@ impl Fleet {
 
     /// A bundle at its goal takes on the guard that the goal brought, and drops what was approved
     /// or held; one that is declared nowhere and runs nowhere is forgotten.
-    fn tidy_bundle(&mut self, name: &str) {
+    pub(super) fn tidy_bundle(&mut self, name: &str) {
         let mut bundle = self.bundle_or_new(name);
         bundle.drop_stale_approvals();
         bundle.forget_deleted(self.at_unix_millis);
@@ -457,6 +461,7 @@ impl Fleet {
             revoked_at: 0,
             quarantine: None,
             since_unix_millis: self.at_unix_millis,
+            leaving: None,
         })
     }
 

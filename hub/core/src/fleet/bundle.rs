@@ -312,6 +312,10 @@ impl Bundle {
         if let Some(goal) = self.goal.get(&cluster).copied() {
             self.assigned.insert(cluster, goal);
             self.removing.0.remove(cluster);
+            // Of a bundle that goes, and this one stays.
+            if let Some(permit) = self.permits.get_mut(&cluster) {
+                permit.orphan = false;
+            }
         } else {
             if self.assigned.remove(&cluster).is_some() && !approved && !stays {
                 self.emptied.insert(cluster, at_unix_millis / 3_600_000);
@@ -326,6 +330,22 @@ impl Bundle {
 }
 
 impl Bundle {
+    /// A cluster lets go of the bundle: its objects stay there, owned by nobody.
+    pub(super) fn release(&mut self, cluster: u32, generation: u64) {
+        self.assigned.remove(&cluster);
+        self.removing.0.insert(cluster);
+        self.permits.insert(cluster, Permit { orphan: true, ..Permit::default() });
+        self.unseen.insert(cluster, generation);
+        self.forget_seen(cluster);
+        self.held.remove(&cluster);
+        self.approved.remove(&cluster);
+    }
+
+    /// Whether a cluster has anything of it, as far as the hub knows.
+    pub(super) fn is_in(&self, cluster: u32) -> bool {
+        self.assigned.contains_key(&cluster) || self.removing.contains(cluster)
+    }
+
     /// What was seen of a cluster.
     #[must_use]
     pub fn seen(&self, cluster: u32) -> Seen {

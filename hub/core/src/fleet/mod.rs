@@ -12,7 +12,9 @@
 mod apply;
 mod bundle;
 mod intern;
+mod leave;
 mod operate;
+mod suspend;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,8 @@ use serde::{Deserialize, Serialize};
 pub use apply::{Answer, Refused};
 pub use bundle::{Bundle, Release};
 pub use intern::Interner;
+pub use leave::Leaving;
+pub use suspend::{Suspension, Suspensions};
 
 use crate::command::{GoalPart, HeadsPart, Pair, Quarantine, Token};
 
@@ -74,6 +78,9 @@ pub struct Fleet {
     pub requests: OrdMap<String, Request>,
     /// What operators did, oldest first.
     pub audit: Vector<Audit>,
+    /// What operators want to be left alone for a while, by cluster. What is here is in force.
+    #[serde(default, skip_serializing_if = "OrdMap::is_empty")]
+    pub suspensions: OrdMap<String, Suspensions>,
 }
 
 /// A Git repository and the ref that is followed.
@@ -161,6 +168,9 @@ pub struct Cluster {
     pub quarantine: Option<Quarantine>,
     /// Since when it is known, or, where it was replaced, may join anew.
     pub since_unix_millis: u64,
+    /// Whether it is on its way out of the fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
 }
 
 impl Cluster {
@@ -172,10 +182,16 @@ impl Cluster {
         labels
     }
 
-    /// Whether anything may be assigned to it: it is declared, or its token gave it labels.
+    /// Whether anything may be assigned to it: it is declared, or its token gave it labels, and it does not leave.
     #[must_use]
     pub fn is_assignable(&self) -> bool {
-        self.declared.is_some() || !self.token_labels.is_empty()
+        self.leaving.is_none() && (self.declared.is_some() || !self.token_labels.is_empty())
+    }
+
+    /// Whether it keeps what it has since Git no longer declares it: nobody has said that it leaves.
+    #[must_use]
+    pub fn is_undeclared(&self) -> bool {
+        self.declaration_removed && self.leaving.is_none()
     }
 }
 
@@ -260,6 +276,7 @@ impl Fleet {
             tokens: OrdMap::new(),
             requests: OrdMap::new(),
             audit: Vector::new(),
+            suspensions: OrdMap::new(),
         }
     }
 

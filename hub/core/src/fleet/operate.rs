@@ -110,7 +110,7 @@ impl Fleet {
         if let Some(done) = self.requests.get(&act.request) {
             return Ok(Answer::Operator { request: act.request.clone(), message: done.answer.clone() });
         }
-        let message = self.deed(&act.deed, moved)?;
+        let message = self.deed(act, moved)?;
         let now = self.at_unix_millis;
         let oldest = now.saturating_sub(limits::REQUEST_KEPT_SECS * 1000);
         if self.requests.len() >= limits::REQUESTS_KEPT {
@@ -135,13 +135,18 @@ impl Fleet {
         }
     }
 
-    fn deed(&mut self, deed: &Deed, moved: &mut BTreeSet<u32>) -> Result<String, Refused> {
-        match deed {
+    fn deed(&mut self, act: &Act, moved: &mut BTreeSet<u32>) -> Result<String, Refused> {
+        match &act.deed {
             Deed::CreateToken(token) => {
                 self.add_token(token)?;
                 Ok(format!("made join token {}", token.id))
             }
             Deed::RemoveCluster(name) => self.remove_cluster(name),
+            Deed::Leave { cluster, deletes_objects } => self.leave(cluster, *deletes_objects, moved),
+            Deed::Suspend { cluster, bundle, span_millis } => {
+                self.suspend(cluster, bundle.as_deref(), *span_millis, (&act.who, &act.why))
+            }
+            Deed::Resume { cluster, bundle } => self.resume(cluster, bundle.as_deref()),
             Deed::ReplaceCluster(name) => self.replace_cluster(name, moved),
             Deed::RevokeCluster(name) => {
                 let cluster = self.clusters.get_mut(name).ok_or_else(|| Refused::unknown("cluster", name))?;
@@ -184,30 +189,14 @@ impl Fleet {
         Ok(format!("approved the deletions of {bundle} in {} clusters", held.len()))
     }
 
-    /// The cluster leaves; what runs there stays.
-    fn remove_cluster(&mut self, name: &str) -> Result<String, Refused> {
-        let cluster = self.clusters.get(name).ok_or_else(|| Refused::unknown("cluster", name))?.clone();
-        if cluster.declared.is_some() && !cluster.declaration_removed {
-            return Err(Refused::Because(format!(
-                "{name} is declared in Git; remove its declaration first, then run this again"
-            )));
-        }
-        for (bundle, known) in self.bundles.clone() {
-            let mut next = (*known).clone();
-            next.forget(cluster.number);
-            if next != *known {
-                self.bundles.insert(bundle, Arc::new(next));
-            }
-        }
-        self.next_incarnation = self.next_incarnation.max(cluster.incarnation + 1);
-        self.clusters.remove(name);
-        self.names.remove(&cluster.number);
-        Ok(format!("removed {name} from the fleet; its workloads stay as they are"))
-    }
-
     /// Another cluster takes the name: a new incarnation, a new key, everything is sent anew.
     fn replace_cluster(&mut self, name: &str, moved: &mut BTreeSet<u32>) -> Result<String, Refused> {
         let cluster = self.clusters.get_mut(name).ok_or_else(|| Refused::unknown("cluster", name))?;
+        if cluster.leaving.is_some() {
+            return Err(Refused::Because(format!(
+                "{name} leaves the fleet; `drover cluster remove {name} --now` forgets it, and another spoke may join"
+            )));
+        }
         cluster.incarnation += 1;
         cluster.key = None;
         cluster.token = None;

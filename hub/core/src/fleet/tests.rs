@@ -16,6 +16,7 @@ use crate::publish::{self, Wanted};
 
 mod garbled;
 mod handover;
+mod parting;
 mod queue;
 mod whole;
 

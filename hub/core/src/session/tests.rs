@@ -4,6 +4,7 @@
 use proto_model::{Assignment, Permit, Variables};
 
 use super::*;
+use crate::fleet::Suspension;
 
 struct List(BTreeMap<Digest, Arc<Vec<(Digest, String)>>>);
 
@@ -52,6 +53,8 @@ fn hello(fence: Fence, root: Digest) -> Hello {
         rules: RULES,
         version: "0".into(),
         asks: 0,
+        suspends: 0,
+        suspended: false,
     }
 }
 
@@ -208,4 +211,44 @@ fn what_the_spoke_lacks_is_sent_whole() {
     drain(&mut session);
     session.receive(ToHub::Need { variants: vec![], bodies: vec![digest("b1")] });
     assert_eq!(drain(&mut session), [Item::Body { digest: digest("b1"), base: None }]);
+}
+
+fn suspended(id: u64) -> Suspensions {
+    let (who, why) = ("ada".to_owned(), "an audit".to_owned());
+    let one = Suspension { id, who, why, at_unix_millis: 1_000, until_unix_millis: 9_000 };
+    [("main/web".to_owned(), one)].into()
+}
+
+#[test]
+fn a_spoke_is_told_what_is_suspended_before_any_delta_and_once() {
+    let heeds = |suspended| Hello { suspends: 1, suspended, ..hello(Fence::default(), assign::root(&BTreeMap::new())) };
+    let session = |hello: &Hello| Session::open(hello, target(1, &[("main/web", "v1")]), None).unwrap();
+    let mut told_first = session(&heeds(false));
+    told_first.suspend(&suspended(3));
+    let items = drain(&mut told_first);
+    assert!(matches!(&items[..3], [Item::Welcome { .. }, Item::Suspensions(_), Item::Delta(_)]), "{items:?}");
+    told_first.suspend(&suspended(3));
+    assert_eq!(drain(&mut told_first), []);
+    told_first.suspend(&suspended(4));
+    assert_eq!(drain(&mut told_first), [Item::Suspensions(suspended(4))], "a delta under way does not hold it up");
+    // Where there is nothing to say, nothing is said; but what the spoke holds still must end.
+    let nothing = Suspensions::new();
+    for (holds, count) in [(false, 0), (true, 1)] {
+        let mut fresh = session(&heeds(holds));
+        fresh.suspend(&nothing);
+        let said = drain(&mut fresh).iter().filter(|item| matches!(item, Item::Suspensions(_))).count();
+        assert_eq!(said, count);
+    }
+    // An older spoke does not know the message.
+    let mut old = session(&hello(Fence::default(), assign::root(&BTreeMap::new())));
+    old.suspend(&suspended(3));
+    assert!(!drain(&mut old).iter().any(|item| matches!(item, Item::Suspensions(_))));
+}
+
+#[test]
+fn what_is_told_is_how_much_is_left() {
+    let told = told(&suspended(3), 4_000);
+    assert_eq!(told["main/web"].left_millis, 5_000);
+    assert!(super::told(&suspended(3), 9_000).is_empty(), "what is over is not told");
+    assert_eq!(super::told(&suspended(3), 0)["main/web"].left_millis, 8_000, "a clock that was set back");
 }

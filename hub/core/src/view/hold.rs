@@ -7,7 +7,7 @@ use proto_model::{Health, Sync};
 use super::{BundleView, Connection, Defect, Memory, Place};
 use crate::check;
 use crate::command::Quarantine;
-use crate::fleet::{Cluster, Fleet};
+use crate::fleet::{Cluster, Fleet, Leaving};
 
 /// A stated reason why a cluster is not at its goal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +48,10 @@ pub enum HoldKind {
     Revoked,
     /// An object belongs to another bundle, goes over to one that is not there yet, or belongs to nobody of ours.
     Owner,
-    /// The spoke was told to keep its hands off.
+    /// Somebody wants it to be left alone for a while.
     Suspended,
+    /// The cluster is on its way out of the fleet.
+    Leaving,
     /// Something is wrong with the bundle at the head of its source.
     Defect,
 }
@@ -69,12 +71,13 @@ impl HoldKind {
             Self::Revoked => "revoked",
             Self::Owner => "owner",
             Self::Suspended => "suspended",
+            Self::Leaving => "leaving",
             Self::Defect => "defect",
         }
     }
 }
 
-fn hold(kind: HoldKind, since: Option<u64>, message: impl Into<String>) -> Hold {
+pub(super) fn hold(kind: HoldKind, since: Option<u64>, message: impl Into<String>) -> Hold {
     Hold { kind, message: message.into(), since_unix_millis: since, objects: Vec::new(), objects_total: 0 }
 }
 
@@ -95,6 +98,9 @@ pub(super) fn of_cluster(cluster: &Cluster, connection: Option<&Connection>) -> 
             Quarantine::ForeignFence => "it presented a state that this hub never gave; run `drover cluster replace`",
         };
         return Some(hold(HoldKind::DuplicateIdentity, None, message));
+    }
+    if let Some(leaving) = &cluster.leaving {
+        return Some(of_leaving(leaving, connection));
     }
     if cluster.declaration_removed {
         return Some(hold(
@@ -118,6 +124,22 @@ pub(super) fn of_cluster(cluster: &Cluster, connection: Option<&Connection>) -> 
     None
 }
 
+fn of_leaving(leaving: &Leaving, connection: Option<&Connection>) -> Hold {
+    let how = if leaving.deletes_objects {
+        "it leaves the fleet: its bundles are removed with their objects, as far as the deletion guard lets them go, and \
+         then it is forgotten"
+    } else {
+        "it leaves the fleet: our marks are taken off its objects, which stay, and then it is forgotten"
+    };
+    let waits = if connection.is_some_and(|one| one.connected) {
+        ""
+    } else {
+        "; its spoke is not connected: it leaves once that is back, or at once and with its marks by \
+         `drover cluster remove --now`"
+    };
+    hold(HoldKind::Leaving, Some(leaving.since_unix_millis), format!("{how}{waits}"))
+}
+
 /// Why one bundle is not at its goal in one cluster.
 pub(super) fn of_bundle(fleet: &Fleet, memory: &impl Memory, place: &Place<'_>, view: &BundleView) -> Option<Hold> {
     if let Some(held) = place.bundle.held.get(&place.known.number) {
@@ -138,11 +160,13 @@ pub(super) fn of_state(place: &Place<'_>, view: &BundleView) -> Option<Hold> {
     if view.is_settled() {
         return None;
     }
-    if view.suspended {
-        return Some(hold(HoldKind::Suspended, None, "the spoke was told to keep its hands off"));
-    }
-    if let Some(hold) = of_cluster(place.known, place.connection) {
-        return Some(hold);
+    let of_cluster = || of_cluster(place.known, place.connection);
+    let suspended =
+        || view.suspensions.first().map(|one| hold(HoldKind::Suspended, one.since_unix_millis, one.message.clone()));
+    // What keeps it from its goal comes first; where it is there, its health is not for that unknown.
+    let found = if view.is_at_goal { of_cluster().or_else(suspended) } else { suspended().or_else(of_cluster) };
+    if found.is_some() {
+        return found;
     }
     if let Some(message) = place.connection.and_then(|one| one.nack.as_ref()) {
         let kind = if message.contains("too old") { HoldKind::SpokeTooOld } else { HoldKind::Refused };

@@ -336,3 +336,56 @@ fn a_summary_counts_a_cluster_as_held_where_it_has_a_hold() {
     desk.apply(Command::Move(moves));
     assert_eq!(summary(&desk).2, 1, "the guard");
 }
+
+impl Desk {
+    fn act(&mut self, deed: Deed) {
+        let request = format!("r{}", self.fleet.requests.len());
+        self.apply(Command::Operator(Act { request, who: "ada".into(), why: "an audit".into(), deed }));
+    }
+
+    fn suspensions(&self) -> Vec<String> {
+        self.bundle().suspensions.into_iter().map(|one| one.message).collect()
+    }
+}
+
+#[test]
+fn a_suspension_says_until_when_by_whom_where_and_how_it_ends() {
+    let mut desk = Desk::new();
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    desk.act(Deed::Suspend { cluster: "a".into(), bundle: Some("main/web".into()), span_millis: 3_600_000 });
+    let words = "suspended until 1970-01-01T01:00:05Z by ada: an audit; `drover resume a main/web` ends it";
+    assert_eq!((desk.hold(), desk.suspensions()), ("none".into(), vec![words.into()]));
+    assert!(desk.bundle().suspended);
+    desk.publish("c2", Some("v2"));
+    assert_eq!(desk.hold(), format!("suspended 5000 {words}"));
+    // Made at the cluster as well, in the spoke's own words.
+    desk.see("v1", Sync::Applied, Health::Healthy, Some("is suspended until 1970-01-01T02:00:00Z by root: night"));
+    let here =
+        "suspended at the cluster until 1970-01-01T02:00:00Z by root: night; `drover-spoke resume` there ends it";
+    assert_eq!(desk.suspensions(), [words, here]);
+    desk.act(Deed::Resume { cluster: "a".into(), bundle: Some("main/web".into()) });
+    assert_eq!(desk.hold(), format!("suspended ? {here}"));
+}
+
+#[test]
+fn a_spoke_that_is_too_old_to_heed_a_suspension_is_told_of() {
+    let mut desk = Desk::new();
+    desk.see("v1", Sync::Applied, Health::Healthy, None);
+    desk.act(Deed::Suspend { cluster: "a".into(), bundle: None, span_millis: 3_600_000 });
+    desk.connections.get_mut("a").unwrap().ignores_suspensions = true;
+    assert!(!desk.bundle().suspended);
+    assert!(desk.suspensions()[0].contains("by ada, with the whole cluster: an audit; `drover resume a` ends it (its"));
+    let cluster = clusters(&desk.fleet, &desk, &[], &[]).remove(0);
+    assert_eq!(cluster.hold.map(|hold| hold.kind), Some(HoldKind::Suspended));
+}
+
+#[test]
+fn a_cluster_that_leaves_says_so_and_what_it_waits_for() {
+    let mut desk = Desk::new();
+    desk.apply(publish::declare(&desk.fleet, "main", &BTreeMap::new()).unwrap());
+    desk.act(Deed::Leave { cluster: "a".into(), deletes_objects: false });
+    assert!(desk.hold().starts_with("leaving 5000 it leaves the fleet: our marks are taken off"), "{}", desk.hold());
+    assert_eq!(desk.bundle().sync, Sync::Removing);
+    desk.connect(false);
+    assert!(desk.hold().contains("its spoke is not connected: it leaves once that is back"), "{}", desk.hold());
+}

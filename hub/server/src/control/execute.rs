@@ -6,7 +6,7 @@ use hub_core::check;
 use hub_core::command::{Act, Deed, Token};
 use hub_core::fleet::Fleet;
 use proto_model::token::JoinToken;
-use proto_model::{Digest, limits};
+use proto_model::{Digest, limits, suspend};
 use proto_wire::control::execute_request::Command;
 use proto_wire::control::{ApproveDeletions, CreateJoinToken, ExecuteRequest, ExecuteResponse};
 use tonic::Status;
@@ -48,18 +48,70 @@ pub(super) async fn execute(hub: &Arc<Hub>, who: String, request: ExecuteRequest
             let (token, text) = join_token(hub, &who, &request_id, ask);
             (Deed::CreateToken(token), text)
         }
-        Command::RemoveCluster(ask) => (Deed::RemoveCluster(known(ask.cluster)?), String::new()),
+        Command::RemoveCluster(ask) => (remove(known(ask.cluster)?, ask.delete_objects, ask.now)?, String::new()),
+        Command::Suspend(ask) => {
+            let (cluster, bundle) = (known(ask.cluster)?, some(ask.bundle));
+            let span_millis = ask.span_secs.saturating_mul(1_000);
+            (Deed::Suspend { cluster, bundle, span_millis }, String::new())
+        }
+        Command::Resume(ask) => {
+            (Deed::Resume { cluster: known(ask.cluster)?, bundle: some(ask.bundle) }, String::new())
+        }
         Command::ReplaceCluster(ask) => (Deed::ReplaceCluster(known(ask.cluster)?), String::new()),
         Command::RevokeCluster(ask) => (Deed::RevokeCluster(known(ask.cluster)?), String::new()),
         Command::ApproveRewind(ask) => (Deed::ApproveRewind { source: ask.source, commit: ask.head }, String::new()),
         Command::ApproveDeletions(ask) => (approve_deletions(hub.state().fleet(), &request_id, &ask)?, String::new()),
     };
-    let act = Act { request: request_id, who, why: reason, deed };
+    let act = Act { request: request_id, who, why: reason, deed: deed.clone() };
     let done = hub.leader.operate(act).await.map_err(|refused| match refused {
-        Refused::Because(reason) => Status::failed_precondition(reason),
+        Refused::Because(reason) => Status::failed_precondition(reason + &beside(hub, &deed)),
         other => Status::unavailable(other.to_string()),
     })?;
-    Ok(ExecuteResponse { applied_index: done.index, message: done.message, token })
+    Ok(ExecuteResponse { applied_index: done.index, message: done.message + &beside(hub, &deed), token })
+}
+
+fn some(name: String) -> Option<String> {
+    Some(name).filter(|name| !name.is_empty())
+}
+
+fn remove(cluster: String, deletes_objects: bool, now: bool) -> Result<Deed, Status> {
+    match (now, deletes_objects) {
+        (true, true) => Err(Status::invalid_argument(
+            "what is forgotten at once can delete nothing: give --now or --delete-objects, not both",
+        )),
+        (true, false) => Ok(Deed::RemoveCluster(cluster)),
+        (false, _) => Ok(Deed::Leave { cluster, deletes_objects }),
+    }
+}
+
+/// What the log does not know and an operator should hear with the answer: whether the spoke is there, and what was
+/// said at its cluster.
+fn beside(hub: &Hub, deed: &Deed) -> String {
+    let connected = |cluster: &str| hub.node.stream(cluster);
+    match deed {
+        Deed::RemoveCluster(_) => "; its objects keep their marks".into(),
+        Deed::Leave { cluster, .. } if !hub.state().fleet().clusters.contains_key(cluster) => String::new(),
+        Deed::Leave { cluster, .. } if connected(cluster).is_none() => format!(
+            ". Its spoke is not connected: it leaves once that is back, or at once and with its marks by `drover cluster \
+             remove {cluster} --now`"
+        ),
+        Deed::Suspend { cluster, .. } => match connected(cluster) {
+            None => ". Its spoke is not connected: it hears of it once it is back".into(),
+            Some(stream) if stream.heeds < suspend::VERSION => {
+                ". Its spoke is too old to heed that: nothing new is sent to it, but it goes on correcting drift".into()
+            }
+            Some(_) => String::new(),
+        },
+        Deed::Resume { cluster, bundle } => {
+            let here = hub.node.suspended_there(cluster, bundle.as_deref());
+            if here.is_empty() {
+                return String::new();
+            }
+            let here = here.join(", ");
+            format!(". Suspended at the cluster, which this does not end: {here}; `drover-spoke resume` there does")
+        }
+        _ => String::new(),
+    }
 }
 
 /// A token whose id and secret follow from who asked and the request's id: a repetition gives the

@@ -100,6 +100,7 @@ fn cluster(shown: ClusterView) -> wire::Cluster {
         incarnation: shown.incarnation,
         sent_delta_bytes: connection.sent_delta_bytes,
         acked_generation: connection.acked_generation,
+        leaving: shown.leaving,
     }
 }
 
@@ -127,6 +128,18 @@ fn bundle(shown: BundleView) -> wire::Bundle {
             .collect(),
         problems_more: report.map_or(0, |report| report.problems_more),
         goal_variant: text(shown.goal_variant),
+        suspensions: shown.suspensions.into_iter().map(suspension).collect(),
+    }
+}
+
+fn suspension(shown: view::Suspended) -> wire::Suspension {
+    wire::Suspension {
+        at_hub: shown.at_hub,
+        whole_cluster: shown.whole_cluster,
+        until_unix_millis: shown.until_unix_millis.unwrap_or_default(),
+        by: shown.by,
+        reason: shown.reason,
+        message: shown.message,
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use hub_core::catalog::Guard;
 use hub_core::command::{Command, Entry};
+use hub_core::fleet::Fleet;
 use hub_core::lead::{Next, Waiting};
 use hub_raft::ProposeError;
 use proto_model::{Report, limits};
@@ -50,6 +51,10 @@ pub struct Leader {
     node: Arc<Node>,
     /// When the oldest report that was not proposed yet arrived.
     oldest_report: Option<Instant>,
+    /// The beginning of its time.
+    start: Instant,
+    /// When something becomes due by the clock.
+    look_again: Duration,
 }
 
 impl Leader {
@@ -78,6 +83,8 @@ impl Leader {
             waiting: Waiting::new(),
             answers: VecDeque::new(),
             oldest_report: None,
+            start: Instant::now(),
+            look_again: Duration::ZERO,
         };
         (leader, handle)
     }
@@ -90,12 +97,14 @@ impl Leader {
             match self.work().await {
                 Ok(true) => {}
                 Ok(false) => {
+                    let look_again = self.look_again;
                     tokio::select! {
                         ask = self.asks.recv() => match ask {
                             Some(ask) => self.take(ask),
                             None => return "the hub stops".into(),
                         },
                         () = self.reports.some() => {}
+                        () = tokio::time::sleep(look_again) => {}
                         _ = plan_again.tick() => {
                             self.waiting.plan_all();
                             self.publisher.retry();
@@ -109,6 +118,14 @@ impl Leader {
             }
             self.take_reports();
         }
+    }
+
+    /// Ends suspensions that are over, and says when the next one is.
+    fn mind_clocks(&mut self, fleet: &Fleet) {
+        let mono_millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX / 2);
+        let left = self.waiting.mind_clocks(fleet, unix_millis(), mono_millis).unwrap_or(u64::MAX);
+        // The wall clock may be set meanwhile: it is looked at again soon.
+        self.look_again = Duration::from_millis(left.min(limits::PLAN_AGAIN_SECS * 1_000));
     }
 
     fn take(&mut self, ask: Ask) {
@@ -150,6 +167,7 @@ impl Leader {
                 self.push(command, None);
             }
         }
+        self.mind_clocks(state.fleet());
         if self.waiting.is_empty() {
             return Ok(false);
         }
@@ -181,8 +199,7 @@ impl Leader {
     }
 
     async fn propose(&mut self, entry: Entry) -> Result<(), String> {
-        let asked =
-            entry.commands.iter().filter(|command| !matches!(command, Command::Observe(_) | Command::Move(_))).count();
+        let asked = entry.commands.iter().filter(|command| !is_our_own(command)).count();
         let answers: Vec<Option<Answer>> = self.answers.drain(..asked.min(self.answers.len())).collect();
         let observes = entry.commands.iter().any(|one| matches!(one, Command::Observe(_)));
         let start = Instant::now();
@@ -234,9 +251,14 @@ impl Leader {
     }
 }
 
+/// Whether the leader made the command itself, from what it knows.
+fn is_our_own(command: &Command) -> bool {
+    matches!(command, Command::Observe(_) | Command::Move(_) | Command::Lapse(_))
+}
+
 /// Whether somebody waits for the command and is told of a refusal.
 fn is_asked_for(command: &Command) -> bool {
-    matches!(command, Command::Operator(_) | Command::Enrol { .. } | Command::Attach { .. })
+    matches!(command, Command::Operator(_) | Command::Enrol { .. } | Command::Attach { .. } | Command::Left { .. })
 }
 
 fn settle(answers: Vec<Option<Answer>>, result: &Result<Settled, Refused>) {

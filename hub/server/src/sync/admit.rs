@@ -129,6 +129,7 @@ mod tests {
             revoked_at: 0,
             quarantine: None,
             since_unix_millis: 0,
+            leaving: None,
         }
     }
 
@@ -143,6 +144,8 @@ mod tests {
             rules: RULES,
             version: "1".into(),
             asks: 0,
+            suspends: 0,
+            suspended: false,
         }
     }
 

@@ -91,6 +91,12 @@ pub async fn dispatch(hub: Arc<Hub>) {
                 }
             }
         }
+        for change in before.fleet().suspensions.diff(&now.fleet().suspensions) {
+            match change {
+                imbl::ordmap::DiffItem::Add(name, _) | imbl::ordmap::DiffItem::Remove(name, _) => hub.node.nudge(name),
+                imbl::ordmap::DiffItem::Update { new: (name, _), .. } => hub.node.nudge(name),
+            }
+        }
         before = now;
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hub_core::command::Command;
 use hub_core::fleet::{Cluster, Fleet};
-use hub_core::session::{Item, News, Session, Target};
+use hub_core::session::{Item, News, Session, Target, told};
 use prost::Message as _;
 use proto_model::delta::{Hello, Refusal, ToHub, ToSpoke};
 use proto_model::{Fence, limits};
@@ -139,6 +139,8 @@ struct Live<'a> {
     going: Option<Going>,
     /// A renewed certificate to send next, PEM.
     certificate: Option<Vec<u8>>,
+    /// Whether the log knows that its cluster has left.
+    has_parted: bool,
 }
 
 impl<'a> Live<'a> {
@@ -172,13 +174,15 @@ impl<'a> Live<'a> {
         let known = admit::standing(state.fleet(), cluster, peer).map_err(End::Refused)?;
         let target = target(hub, state.fleet(), known).ok_or(End::Refused(Refusal::Retry))?;
         let (fence, incarnation) = (target.fence.clone(), known.incarnation);
-        let session = Session::open(hello, target, hub.node.level(cluster)).map_err(End::Refused)?;
+        let mut session = Session::open(hello, target, hub.node.level(cluster)).map_err(End::Refused)?;
+        session.suspend(&state.fleet().suspensions_of(cluster));
         if session.is_current() {
             // Nothing is sent to it, so nothing will be acked.
             let held = fence.generation;
             hub.node.update(cluster, |connection| connection.acked_generation = held);
         }
-        Ok(Self { hub, cluster, peer, number, incarnation, stream, session, fence, going: None, certificate: None })
+        let (going, certificate, has_parted) = (None, None, false);
+        Ok(Self { hub, cluster, peer, number, incarnation, stream, session, fence, going, certificate, has_parted })
     }
 
     async fn run(&mut self, inbound: &mut Inbound, out: &Out) -> End {
@@ -191,6 +195,7 @@ impl<'a> Live<'a> {
             if let Err(end) = self.prepare() {
                 return end;
             }
+            self.part().await;
             let stream = Arc::clone(&self.stream);
             let step = tokio::select! {
                 () = stream.displaced.notified() => Err(End::Refused(Refusal::Displaced)),
@@ -251,9 +256,28 @@ impl<'a> Live<'a> {
             }
             Item::Variant { digest, base } => going(&found(bodies.variant_part(digest, base), &digest)?, true),
             Item::Body { digest, base } => going(&found(bodies.body_part(digest, base), &digest)?, true),
+            Item::Suspensions(all) => going(&encoded(&ToSpoke::Suspensions(told(&all, node::unix_millis())))?, false),
             Item::Refused(reason) => return Err(End::Refused(reason)),
         });
         Ok(())
+    }
+
+    /// Says that a cluster which leaves has let go of everything, once its spoke has stored that it holds nothing.
+    async fn part(&mut self) {
+        if self.has_parted {
+            return;
+        }
+        let state = self.hub.state();
+        let fleet = state.fleet();
+        let known = fleet.clusters.get(self.cluster).filter(|known| known.leaving.is_some());
+        let has_left =
+            known.is_some_and(|known| self.session.holds(&fleet.fence(known)) && fleet.bundles_in(known).is_empty());
+        if !has_left {
+            return;
+        }
+        let command = Command::Left { cluster: self.cluster.to_owned() };
+        // The next change ends the stream. Where this is refused, something came between, which is a change, too.
+        self.has_parted = self.hub.leader.command(command).await.is_ok();
     }
 
     fn send(&mut self, room: mpsc::Permit<'_, Result<HubMessage, Status>>) {
@@ -311,6 +335,7 @@ impl<'a> Live<'a> {
         if known.incarnation != self.incarnation {
             return Err(End::Refused(Refusal::Retry));
         }
+        self.session.suspend(&state.fleet().suspensions_of(self.cluster));
         if state.fleet().fence(known) == self.fence {
             return Ok(());
         }

@@ -253,6 +253,8 @@ impl Spoke {
             rules: RULES,
             version: "test".into(),
             asks: self.asks,
+            suspends: 0,
+            suspended: false,
         }
     }
 
