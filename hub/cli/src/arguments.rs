@@ -52,6 +52,10 @@ enum Verb {
     Explain(fleet::explain::Arguments),
     /// Show how a bundle is live in a cluster against what is bound, asked of its spoke now
     Diff(fleet::diff::Arguments),
+    /// Leave a bundle in a cluster, or a whole cluster, alone for a while
+    Suspend(fleet::suspend::Suspend),
+    /// End that before its time
+    Resume(fleet::suspend::Resume),
     /// Let clusters join, and part with them
     #[command(subcommand)]
     Cluster(cluster::Verb),
@@ -85,6 +89,8 @@ impl Arguments {
             Verb::Get(what) => block_on(fleet::get::run(client()?, what)),
             Verb::Diff(arguments) => block_on(fleet::diff::run(client()?, arguments)),
             Verb::Explain(arguments) => block_on(fleet::explain::run(client()?, arguments)),
+            Verb::Suspend(arguments) => block_on(fleet::suspend::suspend(client()?, arguments)),
+            Verb::Resume(arguments) => block_on(fleet::suspend::resume(client()?, arguments)),
             Verb::Cluster(verb) => block_on(cluster::run(client()?, verb)),
             Verb::Source(verb) => block_on(source::run(client()?, verb)),
             Verb::Rollout(verb) => block_on(rollout::run(client()?, verb)),

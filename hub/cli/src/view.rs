@@ -84,6 +84,8 @@ pub struct Cluster {
     pub incarnation: u64,
     /// What this session cost so far, in bytes of deltas sent.
     pub sent_delta_bytes: u64,
+    /// Whether it is on its way out of the fleet.
+    pub leaving: bool,
 }
 
 /// A bundle in a cluster.
@@ -103,8 +105,10 @@ pub struct Bundle {
     pub health: String,
     /// Whether somebody changed an object and it was not put right yet.
     pub drifted: bool,
-    /// Whether the spoke was told to keep its hands off.
+    /// Whether the spoke keeps its hands off, or shall as soon as it is told.
     pub suspended: bool,
+    /// Who wants that it is left alone.
+    pub suspensions: Vec<Suspension>,
     /// Why it is not at its goal.
     pub hold: Option<Hold>,
     /// Objects that it owns there.
@@ -117,6 +121,23 @@ pub struct Bundle {
     pub problems_more: u64,
     /// What was noted while it was rendered; told by `explain` alone.
     pub notes: Vec<Defect>,
+}
+
+/// Somebody wants a bundle to be left alone for a while.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Suspension {
+    /// Whether it was made at the hub; else at the cluster, and the message alone is known.
+    pub at_hub: bool,
+    /// Whether it is of the cluster as a whole.
+    pub whole_cluster: bool,
+    /// When it ends, in milliseconds since 1970.
+    pub until_unix_millis: Option<u64>,
+    /// Who made it.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// All of it, for people.
+    pub message: String,
 }
 
 /// Why a cluster is not at its goal.
@@ -257,6 +278,7 @@ impl From<wire::Cluster> for Cluster {
             revoked: cluster.revoked,
             incarnation: cluster.incarnation,
             sent_delta_bytes: cluster.sent_delta_bytes,
+            leaving: cluster.leaving,
         }
     }
 }
@@ -272,12 +294,26 @@ impl From<wire::Bundle> for Bundle {
             health: bundle.health,
             drifted: bundle.drifted,
             suspended: bundle.suspended,
+            suspensions: bundle.suspensions.into_iter().map(Suspension::from).collect(),
             hold: bundle.hold.map(Hold::from),
             objects: bundle.objects,
             since_unix_millis: number(bundle.since_unix_millis),
             problems: bundle.problems.into_iter().map(Problem::from).collect(),
             problems_more: bundle.problems_more,
             notes: Vec::new(),
+        }
+    }
+}
+
+impl From<wire::Suspension> for Suspension {
+    fn from(one: wire::Suspension) -> Self {
+        Self {
+            at_hub: one.at_hub,
+            whole_cluster: one.whole_cluster,
+            until_unix_millis: number(one.until_unix_millis),
+            by: text(one.by),
+            reason: text(one.reason),
+            message: one.message,
         }
     }
 }

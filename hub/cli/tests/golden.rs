@@ -10,7 +10,9 @@ use hub_cli::output::table::Look;
 use hub_cli::output::{self, detail, document, plan, record};
 use hub_cli::up::clusters::{self, Kubeconfig, Start};
 use hub_cli::up::{event, settled, show};
-use hub_cli::view::{Bundle, BundleSummary, Cluster, Defect, Given, Hold, Problem, Source, Status, Variable};
+use hub_cli::view::{
+    Bundle, BundleSummary, Cluster, Defect, Given, Hold, Problem, Source, Status, Suspension, Variable,
+};
 
 /// A moment in November 2023.
 const NOW: u64 = 1_700_000_000_000;
@@ -445,4 +447,45 @@ fn the_schemas_are_those_of_the_documents() {
         let expected = fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(found, expected, "{} differs; UPDATE=1 writes what is found", path.display());
     }
+}
+
+#[test]
+fn what_is_left_alone_and_who_leaves_is_told_with_how_it_ends() {
+    let at_hub = Suspension {
+        at_hub: true,
+        whole_cluster: false,
+        until_unix_millis: Some(NOW + 3_600_000),
+        by: Some("ada".into()),
+        reason: Some("an audit".into()),
+        message: "suspended until 2023-11-14T23:13:20Z by ada: an audit; `drover resume store-a main/web` ends it"
+            .into(),
+    };
+    let here = Suspension {
+        message:
+            "suspended at the cluster until 2023-11-15T00:13:20Z by root: night; `drover-spoke resume` there ends it"
+                .into(),
+        ..Suspension::default()
+    };
+    let held = Bundle {
+        suspended: true,
+        hold: Some(Hold { since_unix_millis: Some(NOW - 60_000), ..hold("suspended", &at_hub.message) }),
+        goal_variant: Some("cd".repeat(32)),
+        suspensions: vec![at_hub.clone(), here],
+        problems: vec![problem(None, false, "is suspended until 2023-11-15T00:13:20Z by root: night")],
+        ..bundle("web", 90)
+    };
+    let settled = Bundle { suspended: true, suspensions: vec![at_hub], ..bundle("db", 30) };
+    let words = "it leaves the fleet: our marks are taken off its objects, which stay, and then it is forgotten";
+    let (sync, health, goal_variant) = ("Removing".into(), "Unknown".into(), None);
+    let going = Bundle { sync, health, goal_variant, hold: Some(hold("leaving", words)), ..bundle("web", 5) };
+    let leaving =
+        Cluster { hold: Some(words.into()), leaving: true, declared: false, ..cluster("store-b", vec![going]) };
+    let clusters = vec![cluster("store-a", vec![held, settled]), leaving];
+    let status = Status { applied_index: 43, sources: vec![source()], clusters };
+    let mut text = status::tables(&status, LOOK);
+    for cluster in &status.clusters {
+        text += &format!("--\n{}", explain::text(cluster, None, LOOK));
+    }
+    golden("suspended.txt", &text);
+    golden("suspended.json", &output::json(&document::Status::from(&status)).unwrap());
 }

@@ -17,7 +17,7 @@ use roaring::RoaringBitmap;
 use crate::catalog::Guard;
 use crate::check::{self, Facts, Loss, Losses};
 use crate::command::{Bits, BundleMoves};
-use crate::fleet::{Bundle, Cluster, Fleet};
+use crate::fleet::{Bundle, Fleet};
 
 /// What the planner proposes, from one revision of Fleet.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,13 +2,14 @@
 
 pub mod join_token;
 pub mod part;
+pub mod remove;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
 use proto_wire::control::execute_request::Command;
-use proto_wire::control::{RemoveCluster, ReplaceCluster, RevokeCluster};
+use proto_wire::control::{ReplaceCluster, RevokeCluster};
 
 use crate::client::Client;
 use crate::fleet::get;
@@ -25,8 +26,8 @@ pub enum Verb {
         #[command(flatten)]
         output: Output,
     },
-    /// Forget a cluster; what runs there stays as it is
-    Remove(part::Arguments),
+    /// Let a cluster leave the fleet; what runs there stays, without our marks
+    Remove(remove::Remove),
     /// Let another spoke take a cluster's name, after a reinstallation
     Replace(part::Arguments),
     /// Refuse a cluster's certificate from now on
@@ -41,9 +42,7 @@ pub async fn run(client: Client, verb: Verb) -> Result<ExitCode> {
     match verb {
         Verb::JoinToken(arguments) => join_token::run(client, arguments).await,
         Verb::List { output } => get::run(client, get::What::Clusters { output }).await,
-        Verb::Remove(arguments) => {
-            part::run(client, arguments, |cluster| Command::RemoveCluster(RemoveCluster { cluster })).await
-        }
+        Verb::Remove(arguments) => remove::run(client, arguments).await,
         Verb::Replace(arguments) => {
             part::run(client, arguments, |cluster| Command::ReplaceCluster(ReplaceCluster { cluster })).await
         }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use proto_model::suspend::{WORDS_HERE, WORDS_HUB};
 
 use super::status::defect_line;
 use super::{short, tone};
@@ -106,7 +107,11 @@ fn explain_bundle(text: &mut String, bundle: &Bundle, look: Look) {
         let name = |variant: &Option<String>| variant.as_deref().map_or("nothing", short).to_owned();
         let _ = writeln!(text, "  assigned is {}, Git asks for {}", name(&bundle.variant), name(&bundle.goal_variant));
     }
-    if bundle.suspended {
+    let held = bundle.hold.as_ref().map_or("", |hold| &hold.message);
+    for one in bundle.suspensions.iter().filter(|one| one.message != held) {
+        let _ = writeln!(text, "  {}", one.message);
+    }
+    if bundle.suspended && bundle.suspensions.is_empty() {
         text.push_str("  suspended: the spoke was told to keep its hands off\n");
     }
     if bundle.drifted {
@@ -118,8 +123,12 @@ fn explain_bundle(text: &mut String, bundle: &Bundle, look: Look) {
         list(text, "    would go: ", &hold.objects, hold.objects_total);
     }
     // What the hold says already is not said twice.
-    let held = bundle.hold.as_ref().map_or("", |hold| &hold.message);
     let is_said = |problem: &&Problem| {
+        let is_suspension =
+            problem.object.is_none() && [WORDS_HERE, WORDS_HUB].iter().any(|words| problem.message.starts_with(words));
+        if is_suspension && !bundle.suspensions.is_empty() {
+            return true;
+        }
         let object = problem.object.as_deref().unwrap_or_default();
         held.starts_with(&problem.message) || held.starts_with(&format!("{object}: {}", problem.message))
     };

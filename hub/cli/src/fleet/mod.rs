@@ -5,6 +5,7 @@ pub mod explain;
 pub mod get;
 pub mod records;
 pub mod status;
+pub mod suspend;
 
 use crate::output::table::Tone;
 

@@ -5,6 +5,7 @@ use proto_wire::control as wire;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::time::rfc3339;
 use crate::view;
 
 /// Where a variable's value comes from.
@@ -38,6 +39,36 @@ pub struct VariableValue {
     pub file: Option<String>,
     /// Its line, from 1; null: none.
     pub line: Option<u32>,
+}
+
+/// Somebody wants a bundle to be left alone for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Suspension {
+    /// Where it was made: hub or cluster.
+    pub at: String,
+    /// Of the cluster as a whole; false as well where that is unknown.
+    pub whole_cluster: bool,
+    /// When it ends; null: the message alone says it.
+    pub until: Option<String>,
+    /// Who made it; null: the message alone says it.
+    pub by: Option<String>,
+    /// Why; null: the message alone says it, or nobody did.
+    pub reason: Option<String>,
+    /// All of it, for people, with how it is ended.
+    pub message: String,
+}
+
+impl From<&view::Suspension> for Suspension {
+    fn from(one: &view::Suspension) -> Self {
+        Self {
+            at: if one.at_hub { "hub" } else { "cluster" }.into(),
+            whole_cluster: one.whole_cluster,
+            until: one.until_unix_millis.and_then(rfc3339),
+            by: one.by.clone(),
+            reason: one.reason.clone(),
+            message: one.message.clone(),
+        }
+    }
 }
 
 /// `drover diff`

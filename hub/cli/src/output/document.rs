@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::detail::Variable;
+use super::detail::{Suspension, Variable};
 use super::time::rfc3339;
 use crate::view;
 
@@ -77,8 +77,10 @@ pub struct StatusBundle {
     pub health: String,
     /// Somebody changed an object and it was not put right yet.
     pub drifted: bool,
-    /// The spoke was told to keep its hands off.
+    /// The spoke keeps its hands off, or shall as soon as it is told.
     pub suspended: bool,
+    /// Who wants that; empty: nobody.
+    pub suspensions: Vec<Suspension>,
     /// Why it is not at its goal; null: it is, or nothing keeps it.
     pub hold: Option<Hold>,
     /// Objects that it owns there; 0 as well while nothing is known, and since is null.
@@ -138,6 +140,8 @@ pub struct Cluster {
     pub sent_delta_bytes: u64,
     /// Why nothing moves there; null: nothing keeps it.
     pub hold: Option<String>,
+    /// It is on its way out of the fleet.
+    pub leaving: bool,
 }
 
 /// `drover get bundles`
@@ -351,6 +355,7 @@ impl From<&view::Bundle> for StatusBundle {
             health: bundle.health.clone(),
             drifted: bundle.drifted,
             suspended: bundle.suspended,
+            suspensions: bundle.suspensions.iter().map(Suspension::from).collect(),
             hold: bundle.hold.as_ref().map(Hold::from),
             objects: bundle.objects,
             since: bundle.since_unix_millis.and_then(rfc3339),
@@ -385,6 +390,7 @@ impl From<&view::Cluster> for Cluster {
             incarnation: cluster.incarnation,
             sent_delta_bytes: cluster.sent_delta_bytes,
             hold: cluster.hold.clone(),
+            leaving: cluster.leaving,
         }
     }
 }

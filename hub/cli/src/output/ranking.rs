@@ -58,6 +58,9 @@ pub fn why(bundle: &Bundle) -> String {
     if let Some(hold) = &bundle.hold {
         return hold.message.clone();
     }
+    if let Some(one) = bundle.suspensions.first() {
+        return one.message.clone();
+    }
     if let Some(problem) = bundle.problems.first() {
         let more = (bundle.problems.len() as u64).saturating_sub(1) + bundle.problems_more;
         let message = match &problem.object {

@@ -10,7 +10,7 @@ use proto_model::Identity;
 
 use super::loss::{Identities, Loss};
 use super::{Facts, keeps};
-use crate::fleet::{Bundle, Fleet};
+use crate::fleet::{Bundle, Cluster, Fleet};
 
 /// Works out losses of many clusters: most bundles name their objects alike everywhere, so that
 /// what one cluster would lose is what its neighbours would.
