@@ -125,6 +125,14 @@ counted! {
         Revoked,
         /// An operator removed a cluster.
         Removed,
+        /// A cluster left the fleet without its marks.
+        Left,
+        /// A cluster left the fleet without what it ran.
+        LeftEmpty,
+        /// An operator suspended something.
+        Suspended,
+        /// An operator ended a suspension.
+        Resumed,
         /// A request of an operator was repeated.
         Repeated,
         /// An object was deleted by a spoke.

@@ -8,6 +8,7 @@ use proto_model::assign::{self, Entry};
 use proto_model::{Digest, Fence, Identity};
 use spoke_core::inventory::Inventory;
 use spoke_core::ledger::{Ledger, ROOT_KEY};
+use spoke_core::suspend::Suspensions;
 
 use crate::bodies::{Bodies, Expected};
 
@@ -20,6 +21,8 @@ pub struct Root {
     pub root: Digest,
     /// Its entries.
     pub entries: BTreeMap<String, Entry>,
+    /// What the hub has suspended.
+    pub suspensions: Suspensions,
 }
 
 /// The ledger of one cluster as it is and was.
@@ -53,7 +56,8 @@ impl History {
             let ledger = Ledger::decode(bytes).map_err(|error| error.to_string())?;
             let digests = ledger.entries.iter().map(|(name, one)| (name.clone(), one.digest()));
             let root = assign::root(&digests.collect());
-            self.roots.push(Root { fence: ledger.fence, root, entries: ledger.entries });
+            let (fence, entries, suspensions) = (ledger.fence, ledger.entries, ledger.hub_suspensions);
+            self.roots.push(Root { fence, root, entries, suspensions });
         }
         Ok(())
     }

@@ -34,8 +34,8 @@ const ROUGH_MILLIS: u64 = 45_000;
 const SETTLE_MILLIS: u64 = 1_200_000;
 /// How long nothing may happen after that.
 const REST_MILLIS: u64 = 300_000;
-/// How long clusters are left without a hub.
-const ALONE_MILLIS: u64 = 180_000;
+/// How long clusters are left without a hub: longer than correction pauses for what somebody contested before.
+const ALONE_MILLIS: u64 = 900_000;
 /// Steps in which it is looked whether everything settled.
 const LOOK_MILLIS: u64 = 2_000;
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use proto_model::assign::{self, Entry, RULES};
 use proto_model::delta::{Delta, HeldEntry, Hello, Refusal, ToHub, ToSpoke, level};
-use proto_model::{Digest, Fence, Health, Report, Sync, Variant, ask, limits};
+use proto_model::{Digest, Fence, Health, Report, Sync, Variant, ask, limits, suspend};
 use proto_wire::sync::HubMessage;
 use proto_wire::to_spoke::{FromHub, Reader};
 use proto_wire::{compress, to_hub};
@@ -72,6 +72,8 @@ impl Spoke {
             rules: RULES,
             version: "test".into(),
             asks: ask::VERSION,
+            suspends: suspend::VERSION,
+            suspended: false,
         };
         Ok(Self {
             cluster: cluster.into(),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hub_core::catalog::Guard;
 use hub_core::command::{Command, Entry, Pair};
-use hub_core::fleet::Fleet;
+use hub_core::fleet::{Cluster, Fleet};
 use proto_model::{Identity, limits};
 
 use super::{Context, Invariant, Seen};
@@ -135,8 +135,9 @@ fn changes<'a>(before: &'a Fleet, after: &Fleet, bodies: &Bodies) -> Vec<Change<
     let mut out = Vec::new();
     for (name, bundle) in &before.bundles {
         for cluster in bundle.assigned.keys() {
-            // What runs in a cluster that leaves the fleet stays there.
-            if after.by_number(*cluster).is_none() {
+            // What runs in a cluster that leaves the fleet stays there, unless its removal is meant.
+            let leaves = |known: &Cluster| known.leaving.as_ref().is_some_and(|one| !one.deletes_objects);
+            if after.by_number(*cluster).is_none_or(|(_, known)| leaves(known)) {
                 continue;
             }
             let was = before.assigned(bundle, *cluster);

@@ -35,7 +35,10 @@ impl Invariant for LedgerFirst {
                 let [.., before, after] = &roots[..] else { return Ok(()) };
                 let order =
                     |root: &crate::history::Root| (root.fence.epoch, root.fence.incarnation, root.fence.generation);
+                // A cluster that left the fleet with nothing belongs to no hub.
+                let has_left = before.entries.is_empty() && after.fence == proto_model::Fence::default();
                 if before.fence.hub_id.is_empty()
+                    || has_left
                     || before.fence.hub_id == after.fence.hub_id && order(before) <= order(after)
                 {
                     return Ok(());

@@ -51,6 +51,9 @@ impl Invariant for Rest {
 pub fn unsettled(world: &World) -> Vec<String> {
     let mut out = Vec::new();
     let Some(fleet) = world.fleet() else { return vec!["the hub is down".into()] };
+    for (cluster, all) in &fleet.suspensions {
+        out.push(format!("{cluster} is suspended: {all:?}"));
+    }
     for (name, bundle) in &fleet.bundles {
         if !bundle.is_at_goal() {
             out.push(format!("{name} is not at its goal: held {:?}", bundle.held));
@@ -72,7 +75,10 @@ pub fn unsettled(world: &World) -> Vec<String> {
             }
         }
     }
-    for name in fleet.clusters.keys() {
+    for (name, known) in &fleet.clusters {
+        if known.leaving.is_some() {
+            out.push(format!("{name} is still leaving"));
+        }
         if !world.is_current(name) {
             out.push(format!("{name} did not reach its generation"));
         }

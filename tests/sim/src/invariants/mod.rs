@@ -17,6 +17,7 @@
 //! | 16, 17 | [`bounds`] | limits hold, and what is under way is bounded |
 //! | 18 | [`no_content`] | no word of ours carries what is in an object |
 //! | 19 | [`liveness`] | when faults stop, everything settles, and then rests |
+//! | – | [`suspended`] | what the hub suspended is neither moved nor touched |
 //! | – | [`planner`] | planning what is dirty equals planning everything |
 
 pub mod bounds;
@@ -33,6 +34,7 @@ pub mod one_content;
 pub mod one_owner;
 pub mod planner;
 pub mod replay;
+pub mod suspended;
 pub mod truthful;
 
 use std::collections::BTreeMap;
@@ -228,6 +230,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<deletes::Deletes>::default(),
         Box::<guard::GuardHolds>::default(),
         Box::<lease::Lease>::default(),
+        Box::<suspended::Suspended>::default(),
         Box::<bounds::Bounds>::default(),
         Box::<no_content::NoContent>::default(),
         Box::<liveness::Rest>::default(),

@@ -50,6 +50,8 @@ pub(super) struct Node {
     pub(super) reports: BTreeMap<String, BTreeMap<String, Report>>,
     /// By cluster: incarnation and last session in which the spoke spoke.
     pub(super) confirmed: BTreeMap<String, (u64, u64)>,
+    /// Clusters that were said to have left, and their generation.
+    pub(super) parting: BTreeMap<String, u64>,
 }
 
 impl Hub {
@@ -82,7 +84,7 @@ fn replay(id: &str, log: &[Vec<u8>], snapshot: Option<&(usize, Vec<u8>)>) -> Res
 }
 
 impl World {
-    fn hub_unix_millis(&self) -> u64 {
+    pub(super) fn hub_unix_millis(&self) -> u64 {
         (BEGINNING_UNIX_MILLIS + self.now).saturating_add_signed(self.hub.clock_off)
     }
 
@@ -127,6 +129,7 @@ impl World {
             streams: BTreeMap::new(),
             reports: BTreeMap::new(),
             confirmed: BTreeMap::new(),
+            parting: BTreeMap::new(),
         });
         self.wake_hub();
         self.soon(1, 500, Happening::HubPolls { boot });
@@ -167,12 +170,13 @@ impl World {
     }
 
     pub(super) fn hub_turns(&mut self, boot: u64) {
-        let (now, guard) = (self.hub_unix_millis(), self.hub_guard());
+        let (now, mono, guard) = (self.hub_unix_millis(), self.now, self.hub_guard());
         let Some(node) = self.hub.node.as_mut().filter(|_| self.hub.boot == boot) else { return };
         node.turns = false;
         if node.under_way.is_some() {
             return;
         }
+        let _ = node.waiting.mind_clocks(&node.fleet, now, mono);
         let Some(next) = node.waiting.next(&node.fleet, &self.bodies.shelf, &guard, now) else {
             let all = node.fleet.bundles.keys();
             let everything = plan::plan(&node.fleet, &self.bodies.shelf, &guard, all);
@@ -209,6 +213,7 @@ impl World {
                     self.counts.event(Event::Held);
                 }
                 self.answered(answers);
+                entry.commands.iter().for_each(|command| self.parted(command));
             }
             Err(refused) => {
                 self.tell(|| format!("hub: refused {}: {refused}", words(&entry)));
@@ -251,6 +256,10 @@ impl World {
             return;
         }
         self.soon(800, 1_200, Happening::HubPolls { boot });
+        // A suspension may be over.
+        if self.fleet().is_some_and(|fleet| !fleet.suspensions.is_empty()) {
+            self.wake_hub();
+        }
         let (clusters, commit) = (self.repo.content.clusters.clone(), self.repo.commit_number());
         let Some(node) = &mut self.hub.node else { return };
         let is_known = node.published == Some((commit, node.fleet.revision));

@@ -30,7 +30,7 @@ use crate::rng::Rng;
 use crate::story::Story;
 
 /// Wall time of the beginning of every run, milliseconds since 1970.
-const BEGINNING_UNIX_MILLIS: u64 = 1_700_000_000_000;
+pub(crate) const BEGINNING_UNIX_MILLIS: u64 = 1_700_000_000_000;
 
 /// What can happen.
 #[derive(Debug)]

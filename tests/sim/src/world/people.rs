@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_core::check;
 use hub_core::command::{Act, Command, Deed, Entry, Token};
 use hub_core::fleet::Fleet;
+use proto_model::suspend::CLUSTER;
 use proto_model::{Digest, Identity, Sync};
 
 use super::{Happening, World};
@@ -86,9 +87,12 @@ impl World {
             }
             return;
         };
-        if known.declaration_removed && (!self.is_rough || self.rng.chance(200)) {
+        let is_away = known.key.is_none() || known.revoked || known.quarantine.is_some();
+        if known.declaration_removed && is_away && (!self.is_rough || self.rng.chance(200)) {
             self.orphan(name);
             self.act(Event::Removed, Deed::RemoveCluster(name.to_owned()));
+        } else if known.declaration_removed && (!self.is_rough || self.rng.chance(200)) {
+            self.let_leave(name, known.leaving.is_some());
         } else if known.key.is_none() {
             self.people.suspects.remove(name);
             self.join(name, true);
@@ -97,6 +101,34 @@ impl World {
         } else if known.quarantine.is_some() {
             self.orphan(name);
             self.act(Event::Replaced, Deed::ReplaceCluster(name.to_owned()));
+        }
+    }
+
+    /// A cluster is given up: with its objects, without them, or at once.
+    fn let_leave(&mut self, name: &str, is_leaving: bool) {
+        let leave = |deletes_objects| Deed::Leave { cluster: name.to_owned(), deletes_objects };
+        match self.rng.below(10) {
+            _ if is_leaving && !self.is_rough => {}
+            0..=1 => {
+                self.orphan(name);
+                self.act(Event::Removed, Deed::RemoveCluster(name.to_owned()));
+            }
+            2..=6 => self.act(Event::Left, leave(false)),
+            _ => self.act(Event::LeftEmpty, leave(true)),
+        }
+    }
+
+    /// A cluster has left: nothing in it bears our marks, save what nobody tracked.
+    pub(super) fn parted(&mut self, command: &Command) {
+        let Command::Left { cluster } = command else { return };
+        let Some(site) = self.sites.get(cluster).filter(|site| !site.has_leftovers) else { return };
+        let is_marked = |identity: &&Identity| {
+            let marked = site.state.object(identity).is_some_and(|live| !owners(&live).is_empty());
+            marked && !site.copies.contains(*identity)
+        };
+        let left: Vec<String> = site.state.identities().filter(is_marked).map(ToString::to_string).collect();
+        if !left.is_empty() {
+            self.broken("liveness", format!("{cluster} has left the fleet, and marks are on {left:?}"));
         }
     }
 
@@ -192,8 +224,22 @@ impl World {
                 self.act(Event::Replaced, Deed::ReplaceCluster(name));
             }
             2..=3 => self.act(Event::Revoked, Deed::RevokeCluster(name)),
+            4..=15 => self.suspend(fleet, name),
             _ => {}
         }
+    }
+
+    /// Suspends a cluster or something in it, or ends that.
+    fn suspend(&mut self, fleet: &Fleet, cluster: String) {
+        let suspended: Vec<String> = fleet.suspensions_of(&cluster).into_keys().collect();
+        if let Some(scope) = self.rng.pick(&suspended).cloned().filter(|_| self.rng.chance(500)) {
+            let bundle = (scope != CLUSTER).then_some(scope);
+            return self.act(Event::Resumed, Deed::Resume { cluster, bundle });
+        }
+        let bundles: Vec<String> = fleet.bundles.keys().cloned().collect();
+        let bundle = self.rng.pick(&bundles).cloned().filter(|_| self.rng.chance(700));
+        let span_millis = self.rng.between(500, 15_000);
+        self.act(Event::Suspended, Deed::Suspend { cluster, bundle, span_millis });
     }
 
     fn act(&mut self, event: Event, deed: Deed) {

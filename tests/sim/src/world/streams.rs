@@ -3,7 +3,7 @@
 
 use hub_core::command::{Command, Quarantine};
 use hub_core::fleet::{Cluster, Fleet};
-use hub_core::session::{Item, News, Session, Target};
+use hub_core::session::{Item, News, Session, Target, told};
 use proto_model::delta::{Hello, Refusal, ToHub, ToSpoke, level};
 use proto_model::{Digest, Fence};
 
@@ -207,7 +207,10 @@ impl World {
                 let level = reports.map(|all| level(all.values()));
                 let (is_behind, hello) = (hello.fence != target.fence, hello.clone());
                 match Session::open(&hello, target, level) {
-                    Ok(session) => served.state = Stage::Open(Box::new(session)),
+                    Ok(mut session) => {
+                        session.suspend(&node.fleet.suspensions_of(&cluster));
+                        served.state = Stage::Open(Box::new(session));
+                    }
                     Err(refusal) => {
                         let what = format!("{cluster} holds a state the hub never gave: {hello:?}");
                         self.refuse(stream, &cluster, refusal);
@@ -222,6 +225,7 @@ impl World {
                 if self.bug == Some(Bug::RetargetLost) && self.rng.chance(400) {
                     return;
                 }
+                session.suspend(&node.fleet.suspensions_of(&cluster));
                 session.retarget(target);
             }
         }
@@ -230,6 +234,8 @@ impl World {
 
     /// Gives the transport what it takes.
     pub(super) fn pump(&mut self, stream: u64) {
+        let now = self.hub_unix_millis();
+        self.part(stream);
         while self.room(stream) < WINDOW {
             let Some(node) = &mut self.hub.node else { return };
             let Some(served) = node.streams.get_mut(&stream) else { return };
@@ -251,6 +257,7 @@ impl World {
                     }
                     ToSpoke::Delta(delta)
                 }
+                Item::Suspensions(all) => ToSpoke::Suspensions(told(&all, now)),
                 Item::Refused(refusal) => ToSpoke::Refused(refusal),
                 part => match self.bodies.part(&part) {
                     Some(message) => message,
@@ -259,6 +266,21 @@ impl World {
             };
             self.see(&Seen::Told { cluster: &cluster, stream, message: &message });
             self.send_to_spoke(stream, message);
+        }
+    }
+
+    /// Says that a cluster which leaves has let go of everything, once its spoke has said that it holds nothing.
+    fn part(&mut self, stream: u64) {
+        let Some(node) = &mut self.hub.node else { return };
+        let Some(Served { cluster, state: Stage::Open(session), .. }) = node.streams.get(&stream) else { return };
+        let known = node.fleet.clusters.get(cluster);
+        let Some(known) = known.filter(|known| known.leaving.is_some()) else { return };
+        if session.holds(&node.fleet.fence(known))
+            && node.fleet.bundles_in(known).is_empty()
+            && node.parting.insert(cluster.clone(), known.generation) != Some(known.generation)
+        {
+            node.waiting.push(Command::Left { cluster: cluster.clone() });
+            self.wake_hub();
         }
     }
 

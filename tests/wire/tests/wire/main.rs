@@ -10,6 +10,7 @@ mod handshake;
 mod hooks;
 mod joining;
 mod messages;
+mod parting;
 mod rendering;
 mod restart;
 mod services;
