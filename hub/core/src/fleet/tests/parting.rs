@@ -76,7 +76,8 @@ fn what_is_suspended_is_not_moved_until_it_ends_by_itself() {
     assert_eq!((hub.assigned("web"), hub.assigned("db")), (Some(one), Some(two)));
     // A planner that forgets it is complained of.
     let moves = BundleMoves { bundle: "main/web".into(), clusters: Bits([0].into()), ..BundleMoves::default() };
-    let complaints = check::lint(&hub.fleet, &Guard::default(), &hub.world, &moves);
+    let mut lost = check::Losses::new(&hub.fleet, &hub.world);
+    let complaints = check::lint(&Guard::default(), &mut lost, &[moves]);
     assert!(complaints.iter().any(|one| matches!(one, Complaint::Suspended { .. })), "{complaints:?}");
     let (now, mono) = (hub.now, 5_000);
     assert_eq!(hub.waiting.mind_clocks(&hub.fleet, now, mono), Some(HOUR));
