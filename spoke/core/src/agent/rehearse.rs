@@ -267,12 +267,12 @@ impl Agent {
     }
 }
 
-/// What a refusal says, and where there is a way out, which.
+/// What a refusal says, and where there is a way out, which: first, since the rest may be long and is cut.
 pub(super) fn advised(failure: &Failure) -> String {
     let message = &failure.message;
     let cannot_change = ["immutable", "may not change", "updates to", "can not be changed"];
     if failure.reason == Reason::Invalid && cannot_change.iter().any(|words| message.contains(words)) {
-        return format!("{message}; annotate it drover.dev/replace: recreate to have it made anew");
+        return format!("annotate it drover.dev/replace: recreate to have it made anew; {message}");
     }
     message.clone()
 }

@@ -283,8 +283,8 @@ fn an_invalid_job_is_made_anew_and_another_kind_is_not() {
     assert!(!world.log().iter().any(|line| line.starts_with("delete")));
     assert_eq!(
         world.words("main/web"),
-        "Failed Progressing [final: ConfigMap shop/a refused beforehand, in a dry-run: field is immutable; \
-         annotate it drover.dev/replace: recreate to have it made anew]"
+        "Failed Progressing [final: ConfigMap shop/a refused beforehand, in a dry-run: annotate it drover.dev/replace: \
+         recreate to have it made anew; field is immutable]"
     );
 }
 
