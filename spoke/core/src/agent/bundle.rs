@@ -183,6 +183,12 @@ impl Slot {
         self.trouble = Some(Trouble::stated(before.as_ref(), Attempt::Look, message, true, seed, now));
     }
 
+    /// Whether it waits because the object is somebody else's; its watch may have told of that object since.
+    pub(super) fn stands_back(&self) -> bool {
+        let is_refused = self.trouble.as_ref().is_some_and(|trouble| trouble.attempt == Attempt::Look);
+        is_refused && self.target.is_some() && self.tracked.uid.is_none()
+    }
+
     /// Whether the object counts among those that the bundle owns.
     pub(super) fn exists(&self) -> bool {
         self.tracked.uid.is_some() && !matches!(self.sight, Sight::Absent | Sight::Foreign)

@@ -131,7 +131,7 @@ impl Agent {
         let now = self.now.mono_millis;
         for (name, bundle) in &mut self.bundles {
             bundle.heirs = None;
-            let stood_back = bundle.slots.values_mut().filter(|slot| slot.sight == Sight::Foreign);
+            let stood_back = bundle.slots.values_mut().filter(|slot| slot.stands_back());
             for trouble in stood_back.filter_map(|slot| slot.trouble.as_mut()) {
                 trouble.retry_at = now;
                 self.dirty.insert(name.clone());
@@ -353,7 +353,7 @@ impl Agent {
     fn wake_successors(&mut self, identity: &Identity) {
         let now = self.now.mono_millis;
         for (name, bundle) in &mut self.bundles {
-            let slot = bundle.slots.get_mut(identity).filter(|slot| slot.sight == Sight::Foreign);
+            let slot = bundle.slots.get_mut(identity).filter(|slot| slot.stands_back());
             if let Some(trouble) = slot.and_then(|slot| slot.trouble.as_mut()) {
                 trouble.retry_at = now;
                 self.dirty.insert(name.clone());

@@ -3,12 +3,12 @@
 use proto_model::variant::{Dependency, Settings, Until};
 use serde_json::json;
 
-use proto_model::limits;
+use proto_model::{Permit, limits};
 
 use super::fake::{World, config, failure, manifest, permit};
 use crate::agent::{Effect, Event};
 use crate::health;
-use crate::port::{OWNER_ANNOTATION, OWNER_LABEL, Outcome, Reason};
+use crate::port::{OWNER_ANNOTATION, OWNER_LABEL, Observation, Outcome, Reason};
 
 fn in_shop() -> Settings {
     Settings { namespace: Some("shop".into()), ..Settings::default() }
@@ -183,6 +183,21 @@ fn an_object_goes_from_one_bundle_to_another_as_soon_as_it_may() {
     world.assign_with("main/one", Settings::default(), &[], permit(1));
     assert_eq!(world.words("main/two"), "Applied Healthy");
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
+}
+
+#[test]
+fn who_stood_back_looks_again_though_the_watch_told_of_the_object() {
+    let mut world = World::new();
+    world.assign("main/one", Settings::default(), &[config("a", "1")]);
+    world.assign("main/two", Settings::default(), &[config("a", "2")]);
+    assert!(world.words("main/two").contains("belongs to bundle main/one"), "{}", world.words("main/two"));
+    let seen = world.look_at("a");
+    world.step(Event::Observed(Observation::Seen(seen)));
+    world.assign_with("main/one", Settings::default(), &[], Permit::default());
+    assert_eq!(
+        (world.words("main/one"), world.words("main/two")),
+        ("Applied Healthy".into(), "Applied Healthy".into())
+    );
 }
 
 #[test]
