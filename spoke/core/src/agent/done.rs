@@ -231,8 +231,9 @@ impl Agent {
         let ownership = owner::ownership(&live, self.owner(name));
         let checks = self.checks(name);
         // One that was taken over, and is wanted back before this bundle has looked, is asked for as any other of its
-        // new owner's.
-        let is_taken = matches!(&ownership, Ownership::OtherBundle(other) if self.tracks(other, identity, &live.uid));
+        // new owner's; so is one that this bundle was taking over and its owner wants again.
+        let is_taken = matches!(&ownership, Ownership::OtherBundle(other)
+            if self.tracks(other, identity, &live.uid) && !self.is_taking(other, name, identity));
         let slot = self.free_slot(name, identity)?;
         let is_tracked = slot.tracked.uid.as_ref() == Some(&live.uid) && !is_taken;
         slot.is_left = false;

@@ -49,8 +49,12 @@ impl Agent {
         let identity = &live.identity;
         let (label, annotation) = self.marks(name, identity);
         let may_act = self.may_act();
+        let is_wanted_back = match owner::ownership(live, self.owner(name)) {
+            Ownership::OtherBundle(other) => !self.is_taking(&other, name, identity),
+            _ => false,
+        };
         let Some(slot) = self.slot_mut(name, identity).filter(|_| may_act) else { return };
-        if slot.tracked.uid.as_ref() != Some(&live.uid) {
+        if slot.tracked.uid.as_ref() != Some(&live.uid) || is_wanted_back {
             slot.look = true;
             slot.recreate = false;
             return;

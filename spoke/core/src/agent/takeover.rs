@@ -93,6 +93,13 @@ impl Agent {
         }
     }
 
+    /// Whether a bundle is taking over an object that its owner gives up.
+    pub(super) fn is_taking(&self, other: &str, name: &str, identity: &Identity) -> bool {
+        let slot = self.bundles.get(name).and_then(|bundle| bundle.slots.get(identity));
+        let former = slot.and_then(|slot| slot.tracked.former.as_ref());
+        matches!(former, Some(Former::Bundle(former)) if former == other) && self.gives_up(other, name, identity)
+    }
+
     /// A bundle that wants an object which `name` shall let go.
     pub(super) fn heir<'a>(&'a self, name: &str, identity: &Identity) -> Option<&'a str> {
         if identity.kind.is_shared() {
