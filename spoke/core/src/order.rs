@@ -64,7 +64,7 @@ pub fn number(manifest: &Json) -> Result<i32, String> {
 }
 
 /// Services that a webhook configuration calls, as namespace and name: until they answer it would refuse what it is
-/// asked about.
+/// asked about. One that may be ignored, or is asked about nothing, refuses nothing.
 #[must_use]
 pub fn called_services(kind: &GroupKind, manifest: &Json) -> Vec<(String, String)> {
     if kind.group != "admissionregistration.k8s.io" {
@@ -72,7 +72,11 @@ pub fn called_services(kind: &GroupKind, manifest: &Json) -> Vec<(String, String
     }
     let webhooks = manifest.get("webhooks").and_then(Json::as_array).into_iter().flatten();
     let text = |service: &Json, key: &str| service.get(key).and_then(Json::as_str).map(str::to_owned);
-    let called = webhooks.filter_map(|webhook| {
+    let refuses = |webhook: &&Json| {
+        let is_asked = webhook.get("rules").and_then(Json::as_array).is_some_and(|rules| !rules.is_empty());
+        is_asked && webhook.get("failurePolicy").and_then(Json::as_str) != Some("Ignore")
+    };
+    let called = webhooks.filter(refuses).filter_map(|webhook| {
         let service = webhook.pointer("/clientConfig/service")?;
         Some((text(service, "namespace")?, text(service, "name")?))
     });
@@ -230,9 +234,11 @@ mod tests {
     #[test]
     fn webhooks_name_the_services_that_they_call() {
         let kind = GroupKind::of("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration");
-        let service = |name: &str| json!({"clientConfig": {"service": {"namespace": "n", "name": name}}});
-        let url = json!({"clientConfig": {"url": "https://example.com"}});
-        let manifest = json!({"webhooks": [service("b"), url, service("a"), service("b")]});
+        let service = |name: &str, policy: &str, rules: Json| json!({"clientConfig": {"service": {"namespace": "n", "name": name}}, "failurePolicy": policy, "rules": rules});
+        let url = json!({"clientConfig": {"url": "https://example.com"}, "rules": [{}]});
+        let one = |name: &str| service(name, "Fail", json!([{}]));
+        let harmless = [service("c", "Ignore", json!([{}])), service("d", "Fail", json!([]))];
+        let manifest = json!({"webhooks": [one("b"), url, one("a"), one("b"), harmless[0], harmless[1]]});
         let all = called_services(&kind, &manifest);
         assert_eq!(all, [("n".to_owned(), "a".to_owned()), ("n".to_owned(), "b".to_owned())]);
         assert!(called_services(&GroupKind::of("v1", "ConfigMap"), &manifest).is_empty());
