@@ -17,7 +17,7 @@ use tests_tools::Options;
 use tests_tools::fleet::{bundle, is_settled};
 
 /// Steps of one `make test`.
-const STEPS: usize = 10;
+const STEPS: usize = 4;
 
 /// When the spoke is to be killed.
 #[derive(Clone, Copy, Debug)]
