@@ -32,6 +32,8 @@ pub struct Driver {
     wake: Option<u64>,
     records: BTreeMap<String, Vec<u8>>,
     reports: BTreeMap<String, Report>,
+    /// The generation with which each bundle was assigned last.
+    since: BTreeMap<String, u64>,
     answer: Option<Answer>,
     asks: u64,
     entries: BTreeMap<String, Entry>,
@@ -52,6 +54,7 @@ impl Driver {
             wake: None,
             records: BTreeMap::new(),
             reports: BTreeMap::new(),
+            since: BTreeMap::new(),
             answer: None,
             asks: 0,
             entries: BTreeMap::new(),
@@ -77,6 +80,7 @@ impl Driver {
         if loses_ledger {
             self.records.clear();
             self.entries.clear();
+            self.since.clear();
         }
         self.agent = Agent::new("conformance");
         self.reports.clear();
@@ -122,7 +126,10 @@ impl Driver {
     fn change(&mut self, set: BTreeMap<String, Entry>) {
         let base = ledger::root(&self.entries);
         self.fence.generation += 1;
-        set.keys().for_each(|bundle| drop(self.reports.remove(bundle)));
+        for bundle in set.keys() {
+            self.reports.remove(bundle);
+            self.since.insert(bundle.clone(), self.fence.generation);
+        }
         self.entries.extend(set.clone());
         self.hear(ToSpoke::Delta(Delta {
             fence: self.fence.clone(),
@@ -220,7 +227,11 @@ impl Driver {
         let (tell, cluster) = (self.tell.clone(), self.cluster.clone());
         match effect {
             Effect::Send(ToHub::Report(report)) => {
-                self.reports.insert(report.bundle.clone(), report);
+                // One that waited until now may still be about what was assigned before.
+                let since = self.since.get(&report.bundle);
+                if since.is_none_or(|since| report.generation >= *since) {
+                    self.reports.insert(report.bundle.clone(), report);
+                }
             }
             Effect::Send(ToHub::Answer(answer)) => self.answer = Some(answer),
             // Begun by hand.
