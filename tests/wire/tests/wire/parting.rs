@@ -69,7 +69,6 @@ fn is_known(hub: &Hub) -> Result<bool> {
 }
 
 #[test]
-#[ignore = "fails: what a spoke reports of a suspended bundle after its restart does not reach the hub"]
 fn what_is_suspended_at_the_hub_is_left_alone_through_every_restart() -> Result<()> {
     let mut hub = started()?;
     // It hears of it when it comes back.
