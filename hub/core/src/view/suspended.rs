@@ -39,7 +39,7 @@ pub(super) fn of_bundle(
 ) -> Vec<Suspended> {
     let found = fleet.suspension(cluster, bundle);
     let mut all: Vec<Suspended> =
-        found.map(|(scope, one)| at_hub(cluster, scope, one, connection)).into_iter().collect();
+        found.map(|(scope, one)| at_hub(cluster, scope, one, connection, says_suspended)).into_iter().collect();
     let problems = report.into_iter().flat_map(|report| &report.problems);
     let mut words = problems.filter(|one| one.object.is_none()).filter_map(|one| one.message.strip_prefix(WORDS_HERE));
     // An older spoke does not say where it was told.
@@ -66,18 +66,23 @@ pub(super) fn of_bundle(
 /// That of the cluster as a whole.
 pub(super) fn of_cluster(fleet: &Fleet, cluster: &str, connection: Option<&Connection>) -> Option<Hold> {
     let one = fleet.suspensions.get(cluster)?.get(CLUSTER)?;
-    let shown = at_hub(cluster, CLUSTER, one, connection);
+    let shown = at_hub(cluster, CLUSTER, one, connection, true);
     Some(hold(HoldKind::Suspended, shown.since_unix_millis, shown.message))
 }
 
-fn at_hub(cluster: &str, scope: &str, one: &Suspension, connection: Option<&Connection>) -> Suspended {
+/// `is_heeded`: its spoke said so, or there is nothing that it could say it of.
+fn at_hub(cluster: &str, scope: &str, one: &Suspension, connection: Option<&Connection>, is_heeded: bool) -> Suspended {
     let whole_cluster = scope == CLUSTER;
     let bundle = if whole_cluster { String::new() } else { format!(" {scope}") };
     let what = if whole_cluster { ", with the whole cluster" } else { "" };
     let why = if one.why.is_empty() { String::new() } else { format!(": {}", one.why) };
     let until = time::utc(one.until_unix_millis);
     let is_ignored = connection.is_some_and(|one| one.connected && one.ignores_suspensions);
-    let ignored = if is_ignored { " (its spoke is too old to heed that, and goes on correcting drift)" } else { "" };
+    let ignored = match () {
+        () if is_ignored => " (its spoke is too old to heed that, and goes on correcting drift)",
+        () if !is_heeded => " (its spoke has not said yet that it has heard of it; until then it corrects drift)",
+        () => "",
+    };
     Suspended {
         at_hub: true,
         whole_cluster,

@@ -111,9 +111,12 @@ impl Desk {
 
     fn see(&mut self, variant: &str, sync: Sync, health: Health, problem: Option<&str>) {
         let generation = self.fleet.clusters["a"].generation;
+        // A spoke says both: that it is, and where it was told.
+        let suspended = problem.is_some_and(|words| words.starts_with("is suspended"));
+        let flags = u8::from(suspended) << 1;
         self.apply(Command::Observe(Observations {
             bundles: vec!["main/web".into()],
-            items: vec![Observation { cluster: 0, bundle: 0, generation, seen: Some(Seen(sync, health, 0)) }],
+            items: vec![Observation { cluster: 0, bundle: 0, generation, seen: Some(Seen(sync, health, flags)) }],
         }));
         let problems = problem.map(|message| ObjectProblem { object: None, is_final: false, message: message.into() });
         let report = Report {
@@ -124,7 +127,7 @@ impl Desk {
             sync,
             health,
             drifted: false,
-            suspended: false,
+            suspended,
             installed: true,
             objects: 1,
             problems: problems.into_iter().collect(),
@@ -354,10 +357,11 @@ fn a_suspension_says_until_when_by_whom_where_and_how_it_ends() {
     desk.see("v1", Sync::Applied, Health::Healthy, None);
     desk.act(Deed::Suspend { cluster: "a".into(), bundle: Some("main/web".into()), span_millis: 3_600_000 });
     let words = "suspended until 1970-01-01T01:00:05Z by ada: an audit; `drover resume a main/web` ends it";
-    assert_eq!((desk.hold(), desk.suspensions()), ("none".into(), vec![words.into()]));
+    let unheard = format!("{words} (its spoke has not said yet that it has heard of it; until then it corrects drift)");
+    assert_eq!((desk.hold(), desk.suspensions()), ("none".into(), vec![unheard.clone()]));
     assert!(desk.bundle().suspended);
     desk.publish("c2", Some("v2"));
-    assert_eq!(desk.hold(), format!("suspended 5000 {words}"));
+    assert_eq!(desk.hold(), format!("suspended 5000 {unheard}"));
     // Made at the cluster as well, in the spoke's own words.
     desk.see("v1", Sync::Applied, Health::Healthy, Some("is suspended until 1970-01-01T02:00:00Z by root: night"));
     let here =

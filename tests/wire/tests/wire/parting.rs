@@ -77,7 +77,10 @@ fn what_is_suspended_at_the_hub_is_left_alone_through_every_restart() -> Result<
     let said = told(&hub, &["suspend", "a", "web", "--for", "1h", "--reason", "an audit"])?;
     ensure!(said.starts_with("suspended main/web in a until ") && said.contains("is not connected"), "{said}");
     hub.fleet.start_spoke("a")?;
-    hub.fleet.wait("it has heard", |status| web(status)["suspended"] == true)?;
+    // Until the spoke has heard, and written it down, it would put the object back.
+    let is_unheard =
+        |shown: &Json| shown["suspensions"][0]["message"].as_str().is_none_or(|one| one.contains("not said"));
+    hub.fleet.wait("it has heard", |status| web(status)["suspended"] == true && !is_unheard(&web(status)))?;
     // Somebody removes the object while nobody looks.
     hub.fleet.kill_spoke("a");
     hub.fleet.wait("the spoke is gone", |status| status["clusters"][0]["connected"] == false)?;
