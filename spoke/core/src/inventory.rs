@@ -35,6 +35,10 @@ pub struct Tracked {
     /// Of a Job that came to its end as applied and may vanish: whether it succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished: Option<bool>,
+    /// Digest of what came to its end, as it was bound, marks aside: another incarnation of the fleet's hub runs it no
+    /// second time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_content: Option<Digest>,
     /// Whether a status is still waited for, of a custom resource whose controller writes one.
     #[serde(default, skip_serializing_if = "is_not")]
     pub awaits_status: bool,
@@ -175,6 +179,7 @@ mod tests {
             applied: Some(Digest::of(b"a")),
             order: -1,
             finished: Some(true),
+            finished_content: Some(Digest([7; 32])),
             awaits_status: true,
             wishes: Wishes { create_only: true, ..Wishes::default() },
             former: Some(Former::Bundle("main/old".into())),

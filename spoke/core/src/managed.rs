@@ -37,24 +37,41 @@ pub(crate) fn entries(object: &Json) -> impl Iterator<Item = Entry<'_>> {
 }
 
 /// The list with the fields of former managers moved to `ours`; `None` where there are none to move. `api_version` is
-/// that of our next apply.
+/// that of our next apply, which removes those of them that it does not set. Of a `manifest`, only the metadata and what
+/// it sets are moved: whatever else they set stays theirs, and stays.
 pub(crate) fn taken_over(
     object: &Json,
     ours: &str,
     api_version: &str,
+    manifest: Option<&Json>,
     is_former: impl Fn(Entry<'_>) -> bool,
 ) -> Option<Json> {
     let is_moved = |entry: &Entry<'_>| !entry.is_of(ours) && entry.subresource().is_empty() && is_former(*entry);
-    let moved: Vec<Entry<'_>> = entries(object).filter(is_moved).collect();
-    if moved.is_empty() {
+    let mut fields = Json::Object(Map::new());
+    let (mut list, mut is_changed) = (Vec::new(), false);
+    for entry in entries(object) {
+        let own = entry.fields().unwrap_or(&Json::Null);
+        if entry.is_of(ours) {
+            unite(&mut fields, own);
+        } else if is_moved(&entry) {
+            let (taken, left) = match manifest {
+                Some(manifest) => split(own, manifest),
+                None => (own.clone(), Json::Null),
+            };
+            is_changed |= taken.as_object().is_none_or(|taken| !taken.is_empty());
+            unite(&mut fields, &taken);
+            if left.as_object().is_some_and(|left| !left.is_empty()) {
+                let mut rest = entry.0.clone();
+                rest["fieldsV1"] = left;
+                list.push(rest);
+            }
+        } else {
+            list.push(entry.0.clone());
+        }
+    }
+    if !is_changed {
         return None;
     }
-    let mut fields = Json::Object(Map::new());
-    for entry in entries(object).filter(|entry| entry.is_of(ours)).chain(moved) {
-        unite(&mut fields, entry.fields().unwrap_or(&Json::Null));
-    }
-    let mut list: Vec<Json> =
-        entries(object).filter(|entry| !entry.is_of(ours) && !is_moved(entry)).map(|entry| entry.0.clone()).collect();
     list.push(serde_json::json!({
         "manager": ours, "operation": "Apply", "apiVersion": api_version,
         "fieldsType": "FieldsV1", "fieldsV1": fields,
@@ -72,6 +89,28 @@ fn unite(all: &mut Json, more: &Json) {
     for (step, below) in more {
         unite(all.entry(step.clone()).or_insert_with(|| Json::Object(Map::new())), below);
     }
+}
+
+/// A manager's fields: those of metadata and those that a manifest sets, and the others.
+fn split(fields: &Json, manifest: &Json) -> (Json, Json) {
+    let (mut taken, mut left) = (Map::new(), Map::new());
+    for (step, below) in fields.as_object().into_iter().flatten() {
+        let is_leaf = below.as_object().is_none_or(Map::is_empty);
+        match value_at(manifest, step) {
+            _ if step == "." || step == "f:metadata" => drop(taken.insert(step.clone(), below.clone())),
+            None => drop(left.insert(step.clone(), below.clone())),
+            Some(_) if is_leaf => drop(taken.insert(step.clone(), below.clone())),
+            Some(value) => {
+                let parts = split(below, value);
+                for (all, part) in [(&mut taken, parts.0), (&mut left, parts.1)] {
+                    if part.as_object().is_some_and(|part| !part.is_empty()) {
+                        all.insert(step.clone(), part);
+                    }
+                }
+            }
+        }
+    }
+    (taken.into(), left.into())
 }
 
 /// Whether a manager is a tool with which people write manifests, rather than a controller that writes what it finds
@@ -197,13 +236,13 @@ mod tests {
             entry(OURS, "Apply", json!({"f:data": {"f:d": {}}})),
             scaler.clone(),
         ]);
-        let list = taken_over(&live, OURS, "v1", |entry| is_of_people(entry.manager()));
+        let list = taken_over(&live, OURS, "v1", None, |entry| is_of_people(entry.manager()));
         let all = json!({"f:data": {".": {}, "f:a": {}, "f:b": {}, "f:d": {}}});
         let expected =
             json!([entry("controller", "Update", json!({"f:data": {"f:c": {}}})), scaler, entry(OURS, "Apply", all)]);
         assert_eq!(list, Some(expected));
         let alone = object(&[entry(OURS, "Apply", json!({})), entry("controller", "Update", json!({}))]);
-        assert_eq!(taken_over(&alone, OURS, "v1", |entry| is_of_people(entry.manager())), None);
+        assert_eq!(taken_over(&alone, OURS, "v1", None, |entry| is_of_people(entry.manager())), None);
     }
 
     #[test]

@@ -195,9 +195,7 @@ impl Run {
             self.site.fleet.kill_spoke("killed");
             self.trap.set(None);
             self.site.start_spoke()?;
-            // Twice: what was refused for good is tried again after a minute.
-            let settle = || self.site.fleet.wait("everything settled", |status| self.is_settled(status, &commit));
-            let settled = settle().or_else(|_| settle());
+            let settled = self.site.fleet.wait("everything settled", |status| self.is_settled(status, &commit));
             settled.with_context(|| format!("killed at {sprung:?}\n{}", self.told()))?;
         }
         let checked = self.check(mark);
@@ -327,8 +325,9 @@ fn all_steps() -> Result<()> {
         let mut ended = 0;
         for arrives in [false, true] {
             let moment = Moment { write, arrives };
+            let begun = std::time::Instant::now();
             let killed = run.next(Some(moment)).with_context(|| format!("{moment:?}"))?;
-            eprintln!("{moment:?}: {killed:?}");
+            eprintln!("{moment:?}: {killed:?}, {:.1} s", begun.elapsed().as_secs_f64());
             ended += usize::from(killed.is_none());
         }
         if ended == 2 {

@@ -18,6 +18,8 @@ pub const SWEEP_MILLIS: u64 = 12 * 3_600_000;
 pub const UNWATCHED_MILLIS: u64 = 300_000;
 /// The same while it is not.
 pub const UNWATCHED_MILLIS_MIN: u64 = 10_000;
+/// Age at which it is looked up again that an object is not there before it is made, in milliseconds.
+pub const ABSENT_MILLIS: u64 = 30_000;
 /// Objects of one list that is looked through whole: endpoints of a Service, scalers of a namespace.
 pub const LIST_OBJECTS_MAX: usize = 500;
 /// Objects looked at in a namespace or of a kind before it counts as too full to tell whose they are.

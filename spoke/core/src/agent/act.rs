@@ -355,12 +355,15 @@ fn decide(bundle: &mut Bundle, circumstances: &Circumstances) -> (Vec<Step>, boo
         is_open = rehearsal.is_over;
         (steps, wake) = (rehearsal.steps, rehearsal.wake);
     }
-    // What holds a port or a volume that its successor needs.
-    let comes_first = is_open && bundle.slots.values().any(Slot::goes_first);
-    is_open &= !comes_first;
     let Plan::Ready(ready) = &mut bundle.plan else {
-        return (steps, comes_first);
+        return (steps, false);
     };
+    // What holds a port or a volume that its successor needs. What is of a kind that is not known may be named still.
+    let may_be_named = |identity: &Identity| ready.unknown.keys().any(|kind| kind.kind == identity.kind);
+    let goes_first = |(identity, slot): (&Identity, &Slot)| slot.goes_first() && !may_be_named(identity);
+    let must_wait = is_open && bundle.slots.iter().any(goes_first);
+    let comes_first = must_wait && ready.unknown.is_empty();
+    is_open &= !must_wait;
     let mut before: Option<Stage> = None;
     let (mut is_done, mut is_healthy) = (true, true);
     for (identity, slot) in ready.in_order(&bundle.slots) {
@@ -429,6 +432,10 @@ fn decide_object(identity: &Identity, slot: &Slot, is_open: bool, circumstances:
         // It was looked at and was still there; its watch may tell sooner that it is gone.
         Verdict::Going if slot.trouble.is_some() => Next::Step(Step::Look(identity.clone())),
         Verdict::Look if is_open || slot.tracked.uid.is_some() => Next::Step(Step::Look(identity.clone())),
+        // Since it was seen to be missing somebody may have made one.
+        Verdict::Apply(why) if slot.is_long_absent(circumstances.now) && (is_open || why != Why::Content) => {
+            Next::Step(Step::Look(identity.clone()))
+        }
         Verdict::Apply(Why::Content) if is_open && slot.waits_for_services() => {
             Next::Step(Step::Await(identity.clone()))
         }

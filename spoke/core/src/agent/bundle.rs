@@ -103,6 +103,8 @@ pub(super) struct Slot {
     /// When it was last put right, and how often in a row.
     pub(super) corrected_at: u64,
     pub(super) corrections: u32,
+    /// When it was looked for and not there.
+    pub(super) absent_at: u64,
     /// Who changed it, while it is drifted, and what is being put right.
     pub(super) changed_by: Option<String>,
     pub(super) mending: Option<Why>,
@@ -117,13 +119,39 @@ impl Slot {
 
     /// Whether what is wanted was applied, or is made only once and there.
     pub(super) fn is_applied(&self) -> bool {
-        self.tracked.applied == Some(self.bound) || self.is_kept_as_made()
+        self.tracked.applied == Some(self.bound) || self.is_kept_as_made() || self.is_finished_as_wanted()
+    }
+
+    /// Whether it came to its end as it is wanted and is gone, whatever marks it bore.
+    fn is_finished_as_wanted(&self) -> bool {
+        let wanted = self.target.as_ref().map(|target| target.content);
+        self.sight == Sight::Absent
+            && self.tracked.finished.is_some()
+            && wanted.is_some()
+            && self.tracked.finished_content == wanted
+    }
+
+    /// Notes that it came to its end, and what did.
+    pub(super) fn finish(&mut self, has_succeeded: bool) {
+        self.tracked.finished = Some(has_succeeded);
+        self.tracked.finished_content = self.target.as_ref().map(|target| target.content);
     }
 
     /// Whether it is there and, made once, is changed no more.
     fn is_kept_as_made(&self) -> bool {
-        let is_made_once = self.target.as_ref().is_some_and(|target| target.wishes.create_only);
-        is_made_once && (self.is_left || (matches!(self.sight, Sight::Live(_)) && self.tracked.uid.is_some()))
+        self.is_made_once()
+            && self.tracked.former.is_none()
+            && (self.is_left || (matches!(self.sight, Sight::Live(_)) && self.tracked.uid.is_some()))
+    }
+
+    /// Whether it is to be made where there is none, and never changed.
+    pub(super) fn is_made_once(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.wishes.create_only)
+    }
+
+    /// Whether it is there, was another bundle's and is changed in nothing but whose it is.
+    pub(super) fn is_taken_as_made(&self) -> bool {
+        self.is_made_once() && self.tracked.former.is_some() && matches!(self.sight, Sight::Live(_))
     }
 
     /// Whether somebody asked, on the live object, that hands are kept off it.
@@ -141,6 +169,11 @@ impl Slot {
         self.tracked.applied.is_some_and(|applied| applied != self.bound)
     }
 
+    /// Whether it is to be deleted to be made anew.
+    pub(super) fn is_to_be_made_anew(&self) -> bool {
+        self.recreate && self.target.is_some()
+    }
+
     pub(super) fn verdict(&self) -> Verdict {
         self.judged(self.look)
     }
@@ -148,6 +181,7 @@ impl Slot {
     fn judged(&self, look: bool) -> Verdict {
         match diff::verdict(self.bound, &self.tracked, &self.sight, look) {
             Verdict::Look if self.is_left && !look => Verdict::Settled,
+            Verdict::Apply(Why::Content) if self.is_finished_as_wanted() => Verdict::Settled,
             Verdict::Apply(Why::Content | Why::Drifted) if self.is_kept_as_made() => Verdict::Settled,
             verdict => verdict,
         }
@@ -224,7 +258,14 @@ impl Slot {
         self.corrections += 1;
         self.corrected_at = now;
         self.contest = None;
+        // What scales it may have come or gone since.
+        self.is_scaled = None;
         self.mending = Some(if self.sight == Sight::Absent { Why::Missing } else { Why::Drifted });
+    }
+
+    /// Whether it was not there when it was looked for, and that is a while ago.
+    pub(super) fn is_long_absent(&self, now: u64) -> bool {
+        self.sight == Sight::Absent && now.saturating_sub(self.absent_at) >= limits::ABSENT_MILLIS
     }
 
     /// Whether it goes before the new objects come.

@@ -215,6 +215,7 @@ impl Agent {
             slot.look = false;
             slot.is_left = false;
             slot.sight = Sight::Absent;
+            slot.absent_at = now;
             slot.trouble = slot.trouble.take().filter(|one| one.attempt == Attempt::Apply);
             if slot.target.is_none() {
                 self.drop_slot(name, identity);
@@ -332,6 +333,7 @@ impl Agent {
         let is_new = slot.tracked.applied != Some(order.bound) || slot.tracked.uid.as_ref() != Some(&live.uid);
         if slot.tracked.applied != Some(order.bound) {
             slot.tracked.finished = None;
+            slot.tracked.finished_content = None;
         }
         let is_new_to_watches = slot.tracked.uid.is_none() || slot.tracked.version != order.version;
         slot.tracked.version = order.version;
@@ -374,22 +376,20 @@ impl Agent {
             return;
         };
         let is_update = matches!(slot.sight, Sight::Live(_) | Sight::Unknown);
-        if failure.reason == Reason::Invalid
+        // What was taken before can't be a field that may not change: somebody's policy refuses it.
+        let may_be_unchangeable = failure.reason == Reason::Invalid
             && is_update
             && slot.tracked.uid.is_some()
+            && (slot.tracked.applied != Some(slot.bound) || !slot.is_there_as_made())
             && !slot.recreate
-            && slot.wishes().replacing(&identity.kind) != Replace::Never
-        {
-            // A field of it can't be changed: it is deleted and made anew.
-            slot.recreate = true;
-            slot.look = !matches!(slot.sight, Sight::Live(_));
-            return;
-        }
+            && slot.wishes().replacing(&identity.kind) != Replace::Never;
         let before = slot.trouble.take();
         let failure = Failure { message: advised(&failure), ..failure };
         slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Apply, &failure, &seed, now));
-        if failure.reason == Reason::Conflict {
-            slot.look = true;
+        // Where it was not there, somebody may have made one until it is tried again.
+        slot.look |= failure.reason == Reason::Conflict || slot.sight == Sight::Absent;
+        if may_be_unchangeable {
+            self.ask_whether_anew(name, identity, failure.message);
         }
     }
 
@@ -458,8 +458,8 @@ impl super::bundle::Slot {
         let has_failed = self.wishes().delete_failed && seen.assessment.health == proto_model::Health::Degraded;
         let finished = seen.assessment.finished.or(has_failed.then_some(false));
         let is_news = finished.is_some() && self.is_applied() && self.tracked.finished != finished;
-        if is_news {
-            self.tracked.finished = finished;
+        if let Some(has_succeeded) = finished.filter(|_| is_news) {
+            self.finish(has_succeeded);
             // Written down before it is cleaned away.
             self.is_durable &= !self.is_to_be_cleaned();
         }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use proto_model::assign::Entry;
+use proto_model::variant::Adopt;
 use proto_model::{Identity, name as names};
 use serde_json::{Value as Json, json};
 
@@ -173,6 +174,11 @@ impl Agent {
         let manager = names::field_manager(name);
         let slot = self.bundles.get(name).and_then(|bundle| bundle.slots.get(identity));
         let former = slot.and_then(|slot| slot.tracked.former.clone());
+        // What people set and Git never had is theirs, unless the bundle is to win.
+        let takes_all = self.contents.get(name).is_none_or(|one| one.variant().settings.adopt == Adopt::Always);
+        let leaves_rest = former == Some(Former::People) && !takes_all;
+        let own = if leaves_rest { self.marked_manifest(name, identity) } else { None };
+        let (name, identity) = (&draft.bundle, &draft.identity);
         if let Some(Former::Bundle(other)) = &former
             && matches!(draft.then, Then::Apply(_))
             && !self.gives_up(other, name, identity)
@@ -194,7 +200,7 @@ impl Agent {
                     Some(before) => entry.is_of(before),
                     None => managed::is_of_people(entry.manager()),
                 };
-                managed::taken_over(object, &manager, &api_version(identity, &live.version), is_former)
+                managed::taken_over(object, &manager, &api_version(identity, &live.version), own.as_ref(), is_former)
             }
             _ => None,
         };
@@ -240,6 +246,10 @@ impl Agent {
         // Newer content may have come meanwhile, and is not written down yet.
         let is_still = |slot: &super::bundle::Slot| slot.is_durable && (why != Why::Content || !slot.is_replaced());
         if !self.slot_mut(name, identity).is_some_and(|slot| is_still(slot)) {
+            return;
+        }
+        if self.slot_mut(name, identity).is_some_and(|slot| slot.is_taken_as_made()) {
+            self.put_marks_on(name, live);
             return;
         }
         if why == Why::Drifted && self.is_only_left_alone(name, live, &sent) {

@@ -25,7 +25,7 @@ impl Bundle {
         let mut is_changed = false;
         for slot in self.slots.values_mut() {
             if slot.wishes().delete_succeeded && slot.exists() && slot.tracked.finished.is_none() {
-                slot.tracked.finished = Some(true);
+                slot.finish(true);
                 slot.is_durable = false;
                 is_changed = true;
             }

@@ -8,6 +8,7 @@ use super::bundle::Slot;
 use super::{Agent, Effect, Phase};
 use crate::diff::{Seen, Sight};
 use crate::health;
+use crate::owner::{self, Owner, Ownership};
 use crate::port::{Failure, Kind, Live, Observation, Reason};
 
 /// The watch of one kind.
@@ -57,6 +58,10 @@ impl Agent {
             }
             let was_healthy = slot.health().0 == Health::Healthy;
             slot.sight = Sight::Live(seen);
+            // Another bundle has taken it: that is asked before anything is put right or let go of.
+            let owner = Owner { hub_id: &self.ledger.fence.hub_id, bundle: name };
+            let is_taken = || matches!(owner::ownership(live, owner), Ownership::OtherBundle(_));
+            slot.look |= slot.tracked.uid.is_some() && is_taken();
             if slot.is_drifted() {
                 slot.changed_by.clone_from(&live.changed_by);
             }

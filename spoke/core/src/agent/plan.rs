@@ -89,6 +89,7 @@ impl Agent {
                 slot.bound = bound;
                 slot.trouble = None;
                 slot.recreate = false;
+                slot.is_scaled = None;
                 slot.is_rehearsed = false;
                 slot.is_left = false;
                 slot.is_answered = false;
@@ -186,6 +187,7 @@ fn want(bundle: &mut Bundle, wanted: Wanted, bound: Vec<Json>, now: u64) {
         });
         slot.target = Some(target);
     }
+    bundle.slots.values_mut().filter(|slot| slot.target.is_none()).for_each(|slot| slot.recreate = false);
     if is_new {
         bundle.unsaved(now);
     }

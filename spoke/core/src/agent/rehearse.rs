@@ -50,6 +50,8 @@ pub(super) struct Question {
     pub(super) bound: Digest,
     /// Whether another name was put in, as if the object were made for the first time.
     pub(super) is_anew: bool,
+    /// Why a write was refused, where that is why it is asked.
+    pub(super) refused: Option<String>,
 }
 
 /// Looks through what a bundle wants for what must be asked before anything is written.
@@ -91,7 +93,7 @@ enum Next {
 }
 
 fn decide_object(slot: &Slot, now: u64) -> Next {
-    if slot.is_applied() {
+    if slot.is_applied() || slot.is_taken_as_made() {
         return Next::Clear;
     }
     // What is not in the durable inventory may already be what somebody else made.
@@ -164,9 +166,39 @@ impl Agent {
     /// Asks what would come of applying a manifest.
     pub(super) fn rehearse_manifest(&mut self, name: &str, identity: &Identity, manifest: Json) {
         let Some(slot) = self.slot_mut(name, identity) else { return };
-        let question =
-            Question { bundle: name.to_owned(), identity: identity.clone(), bound: slot.bound, is_anew: false };
+        let question = Question {
+            bundle: name.to_owned(),
+            identity: identity.clone(),
+            bound: slot.bound,
+            is_anew: false,
+            refused: None,
+        };
         self.ask_dry(question, manifest);
+    }
+
+    /// A write was refused, perhaps for a field that can't be changed: it is asked whether the object could be made
+    /// anew, before it is deleted for that. What a policy refuses is refused there, too.
+    pub(super) fn ask_whether_anew(&mut self, name: &str, identity: &Identity, refused: String) {
+        let Some(slot) = self.slot_mut(name, identity) else { return };
+        let bound = slot.bound;
+        let (bundle, identity) = (name.to_owned(), identity.clone());
+        self.ask_anew(&Question { bundle, identity, bound, is_anew: true, refused: Some(refused) });
+    }
+
+    /// Whether an object whose write was refused could be made anew. Only a plain yes lets it be deleted.
+    fn told_whether_anew(&mut self, name: &str, identity: &Identity, refused: &str, outcome: Outcome) {
+        let (now, seed) = (self.now.mono_millis, format!("{name}{identity}"));
+        let Some(slot) = self.slot_mut(name, identity) else { return };
+        if matches!(outcome, Outcome::Applied(_)) {
+            slot.trouble = None;
+            slot.recreate = true;
+            slot.look = !matches!(slot.sight, Sight::Live(_));
+            return;
+        }
+        let mut failure = failure_of(outcome);
+        failure.message = format!("{refused}; it is not deleted to be made anew, since that is refused too: {failure}");
+        let before = slot.trouble.take();
+        slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Apply, &failure, &seed, now));
     }
 
     fn ask_dry(&mut self, question: Question, manifest: Json) {
@@ -178,13 +210,17 @@ impl Agent {
     }
 
     pub(super) fn rehearsed(&mut self, question: Question, outcome: Outcome) {
-        let Question { bundle: name, identity, bound, is_anew } = &question;
+        let Question { bundle: name, identity, bound, is_anew, refused } = &question;
         let now = self.now.mono_millis;
         let Some(slot) = self.free_slot(name, identity) else {
             return;
         };
         // Newer content may have come between question and answer.
         if slot.bound != *bound || slot.target.is_none() {
+            return;
+        }
+        if let Some(refused) = refused {
+            self.told_whether_anew(name, identity, refused, outcome);
             return;
         }
         let attempts = slot.trouble.as_ref().map_or(0, |trouble| trouble.attempts);

@@ -70,11 +70,31 @@ impl Agent {
     pub(super) fn claimed(&mut self, name: &str, identity: &Identity, outcome: Outcome) {
         let (now, seed) = (self.now.mono_millis, format!("{name}{identity}"));
         let Some(slot) = self.free_slot(name, identity) else { return };
-        if !matches!(outcome, Outcome::Patched(_)) {
-            slot.look = true;
-            let before = slot.trouble.take();
-            slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Delete, &failure_of(outcome), &seed, now));
+        let live = match outcome {
+            Outcome::Patched(live) => live,
+            other => {
+                slot.look = true;
+                let before = slot.trouble.take();
+                slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Delete, &failure_of(other), &seed, now));
+                return;
+            }
+        };
+        if !slot.is_taken_as_made() {
+            return;
         }
+        // With the marks it is ours as it is: nothing else of it is changed.
+        slot.tracked.former = None;
+        slot.tracked.applied = Some(slot.bound);
+        slot.tracked.managed = live.managed.get(&names::field_manager(name)).copied();
+        if let Some(target) = &slot.target {
+            slot.tracked.wishes = target.wishes;
+            slot.tracked.order = target.order;
+            slot.tracked.version.clone_from(&target.version);
+        }
+        if let Some(bundle) = self.bundles.get_mut(name) {
+            bundle.unsaved(now);
+        }
+        self.tell_former_owners(name, identity);
     }
 
     pub(super) fn released(&mut self, name: &str, identity: &Identity, outcome: Outcome) {

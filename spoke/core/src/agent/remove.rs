@@ -31,6 +31,7 @@ impl Agent {
         let mut is_changed = false;
         for slot in bundle.slots.values_mut() {
             is_changed |= slot.target.take().is_some();
+            slot.recreate = false;
         }
         if is_changed {
             let shared = bundle.slots.keys().filter(|identity| identity.kind.is_shared());
@@ -81,12 +82,20 @@ impl Agent {
             if slot.is_busy || !slot.is_durable || steps.len() >= steps_max {
                 continue;
             }
+            if fate == Fate::Keep && is_known && slot.is_hands_off() {
+                // Its watch tells when that ends.
+                slot.trouble = Some(Trouble::stated(None, Attempt::Delete, prune::HANDS_OFF.into(), false, "", now));
+                continue;
+            }
+            if fate == Fate::Keep {
+                slot.trouble = slot.trouble.take().filter(|trouble| trouble.message != prune::HANDS_OFF);
+            }
             match slot.trouble.as_ref().filter(|trouble| trouble.retry_at > now) {
                 Some(_) if slot.look && matches!(fate, Fate::HandOver(_)) => steps.push(Step::Look(identity.clone())),
                 Some(trouble) => {
                     wake = Some(wake.map_or(trouble.retry_at, |at: u64| at.min(trouble.retry_at)));
                 }
-                None if fate == Fate::Keep && !slot.is_hands_off() => steps.push(Step::Release(identity.clone())),
+                None if fate == Fate::Keep => steps.push(Step::Release(identity.clone())),
                 None if slot.look || !is_known => steps.push(Step::Look(identity.clone())),
                 None => {}
             }
@@ -222,7 +231,7 @@ impl Agent {
                 slot.trouble = None;
                 let version = slot.tracked.version.clone();
                 // What it owns stays for its successor, where there is one and it asks for that.
-                let orphan = slot.recreate && slot.wishes().replacing(&identity.kind) == Replace::Orphan;
+                let orphan = slot.is_to_be_made_anew() && slot.wishes().replacing(&identity.kind) == Replace::Orphan;
                 let op = Op::Delete { identity: identity.clone(), version, uid, resource_version, orphan };
                 let errand = Errand::Delete { bundle: name.to_owned(), identity: identity.clone() };
                 self.start_now(errand, op);
@@ -232,7 +241,7 @@ impl Agent {
                     return;
                 };
                 // Taken over and not applied yet: it must bear our mark before it may be made anew.
-                let is_unclaimed = slot.recreate && slot.tracked.former.is_some();
+                let is_unclaimed = slot.is_to_be_made_anew() && slot.tracked.former.is_some();
                 if let Some(live) = live.filter(|_| is_unclaimed) {
                     self.put_marks_on(name, live);
                     return;
@@ -296,7 +305,7 @@ impl Agent {
         let bundle = self.bundles.get(name)?;
         let slot = bundle.slots.get(identity)?;
         let warrant = match self.ledger.entries.get(name)? {
-            Entry::Run(_) if slot.recreate && slot.target.is_some() => Warrant::Recreate,
+            Entry::Run(_) if slot.is_to_be_made_anew() => Warrant::Recreate,
             Entry::Run(_) if slot.is_to_be_cleaned() => Warrant::Finished,
             // Between the question and the answer a change may have come.
             _ if !bundle.may_remove => return None,

@@ -296,6 +296,8 @@ impl Agent {
     pub(super) fn session_wake(&self) -> Option<u64> {
         let session = self.session.as_ref()?;
         let need_at = session.inbox.as_ref().map(|_| session.need_at);
-        need_at.into_iter().chain(session.tell_at).min()
+        // Where nothing may be said, what ends that wakes the machine.
+        let tell_at = session.tell_at.filter(|_| self.may_speak());
+        need_at.into_iter().chain(tell_at).min()
     }
 }

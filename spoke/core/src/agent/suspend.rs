@@ -187,6 +187,11 @@ impl Agent {
     }
 
     fn suspension_changed(&mut self, scope: &str, reason: &'static str, words: &str) {
+        // Who takes what over from whom may have changed; and somebody may have put back by hand what was not there.
+        self.forget_heirs();
+        for (_, bundle) in self.bundles.iter_mut().filter(|(name, _)| scope == CLUSTER || *name == scope) {
+            bundle.slots.values_mut().filter(|slot| slot.sight == Sight::Absent).for_each(|slot| slot.look = true);
+        }
         if scope == CLUSTER {
             self.dirty.extend(self.bundles.keys().cloned());
             self.tell_status(reason, false, scope, &format!("all bundles: {words}"));
@@ -262,8 +267,8 @@ impl Agent {
         }
     }
 
-    /// Whether a request would change something of a suspended bundle: one that follows from the answer to
-    /// what was begun before. It is not made, and answered as one that failed.
+    /// Whether a request would change something of a suspended bundle, or of a cluster whose Lease was lost: one that
+    /// follows from the answer to what was begun before. It is not made, and answered as one that failed.
     pub(super) fn holds_back(&mut self, id: u64, errand: &Errand, op: &Op) -> bool {
         let changes = match op {
             Op::Apply { .. } | Op::Delete { .. } | Op::Patch { .. } | Op::EnsureNamespace(_) | Op::As(..) => true,
@@ -271,7 +276,8 @@ impl Agent {
         };
         // What somebody asks to compare changes nothing.
         let is_asked = matches!(errand, Errand::Compare(_));
-        let is_held_back = changes && !is_asked && errand.bundle().is_some_and(|name| self.is_suspended(name));
+        let is_suspended = || errand.bundle().is_some_and(|name| self.is_suspended(name));
+        let is_held_back = changes && !is_asked && (!self.may_act() || is_suspended());
         if is_held_back {
             self.suspending.held_back.push(id);
         }
@@ -281,7 +287,7 @@ impl Agent {
     /// Answers what was held back, and what follows from that.
     pub(super) fn answer_held_back(&mut self) {
         while let Some(id) = self.suspending.held_back.pop() {
-            let message = "is suspended: it was not carried on with".to_owned();
+            let message = "nothing may be changed now: it was not carried on with".to_owned();
             let failure = Failure { reason: Reason::Server, message, retry_after_millis: None };
             self.done(id, Outcome::Failed(failure));
         }
@@ -292,6 +298,7 @@ impl Agent {
         let runs = matches!(self.ledger.entries.get(name), Some(Entry::Run(_)));
         let (now, steps_max) = (self.now.mono_millis, self.steps_max());
         let problem = self.suspension(name).map(|(origin, one)| problem(origin, one));
+        self.mind_unwatched(name);
         let Some(bundle) = self.bundles.get_mut(name) else {
             return;
         };

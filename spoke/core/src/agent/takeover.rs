@@ -74,12 +74,19 @@ impl Agent {
     }
 
     /// Whether a bundle wants an object no more that another one does: it is known to, or it is one that the other
-    /// replaces and nothing of it is left here.
+    /// replaces and that is not assigned here.
     pub(super) fn gives_up(&self, other: &str, name: &str, identity: &Identity) -> bool {
-        let Some(bundle) = self.bundles.get(other) else {
+        let replaces = || {
             let settings = self.contents.get(name).map(|content| &content.variant().settings);
-            return settings.is_some_and(|settings| settings.replaces.iter().any(|one| one == other));
+            settings.is_some_and(|settings| settings.replaces.iter().any(|one| one == other))
         };
+        let Some(bundle) = self.bundles.get(other) else {
+            return replaces();
+        };
+        // Whoever suspended it wants what it has left alone.
+        if self.is_suspended(other) {
+            return false;
+        }
         match self.ledger.entries.get(other) {
             Some(Entry::Remove(_)) => true,
             Some(Entry::Run(_)) => match &bundle.plan {
@@ -88,8 +95,8 @@ impl Agent {
                 }
                 Plan::None | Plan::Failed(_) => false,
             },
-            // The hub knows nothing of it: it may come back.
-            None => false,
+            // The hub knows nothing of it: it may come back, unless this one was put in its place.
+            None => replaces(),
         }
     }
 

@@ -8,6 +8,7 @@ mod log;
 mod ask;
 mod checks;
 mod drift;
+mod harm;
 mod hostile;
 mod hubless;
 mod ledger;

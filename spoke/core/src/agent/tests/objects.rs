@@ -287,6 +287,8 @@ fn an_invalid_job_is_made_anew_and_another_kind_is_not() {
         of_job[2..],
         [
             "apply Job.batch shop/j",
+            // Whether it could be made anew, under another name.
+            "dry-run Job.batch shop/drover-a5f6de4e888a",
             "get Job.batch shop/j",
             "delete Job.batch shop/j",
             "get Job.batch shop/j",
