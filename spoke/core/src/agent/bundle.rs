@@ -79,6 +79,8 @@ pub(super) struct Slot {
     /// Whether the durable inventory has that line.
     pub(super) is_durable: bool,
     pub(super) sight: Sight,
+    /// When it was last looked for and not there, on the monotonic clock.
+    pub(super) absent_at: u64,
     /// The run of its kind's watch in which the watch last told of it.
     pub(super) seen_in: Option<u32>,
     /// Something happened that only a look can tell.
@@ -221,6 +223,12 @@ impl Slot {
     pub(super) fn stands_back(&self) -> bool {
         let is_refused = self.trouble.as_ref().is_some_and(|trouble| trouble.attempt == Attempt::Look);
         is_refused && self.target.is_some() && self.tracked.uid.is_none()
+    }
+
+    /// Whether it is so long ago that nothing was there that somebody else may have made it since: no watch tells of
+    /// what does not bear our marks.
+    pub(super) fn is_absence_old(&self, now: u64) -> bool {
+        self.sight == Sight::Absent && now.saturating_sub(self.absent_at) > limits::ABSENCE_MILLIS
     }
 
     /// Whether the object counts among those that the bundle owns.

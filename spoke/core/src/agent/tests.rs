@@ -18,5 +18,6 @@ mod rehearse;
 mod removal;
 mod seeds;
 mod session;
+mod strangers;
 mod suspend;
 mod voice;

@@ -1,0 +1,37 @@
+//! What other people do between a look and a write, and what bundles are asked to leave alone.
+
+use proto_model::variant::Settings;
+use serde_json::{Value as Json, json};
+
+use super::fake::{World, config, failure, manifest};
+use crate::port::Reason;
+
+fn asking(name: &str, value: &str, annotation: &str, word: &str) -> Json {
+    let mut object = config(name, value);
+    object["metadata"]["annotations"] = json!({annotation: word});
+    object
+}
+
+#[test]
+fn what_somebody_made_between_two_tries_is_left_alone() {
+    let mut world = World::new();
+    world.failures.insert("apply ConfigMap shop/a".into(), failure(Reason::Quota, "quota is full"));
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.put(config("a", "theirs"));
+    world.failures.clear();
+    world.pass(10_000);
+    assert!(world.words("main/web").contains("exists, not ours"), "{}", world.words("main/web"));
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "theirs");
+}
+
+#[test]
+fn what_somebody_made_while_an_object_waited_for_its_turn_is_left_alone() {
+    let mut world = World::new();
+    let objects = [manifest("batch/v1", "Job", "j"), asking("a", "1", "drover.dev/order", "1")];
+    world.assign("main/web", Settings { namespace: Some("shop".into()), ..Settings::default() }, &objects);
+    world.put(config("a", "theirs"));
+    world.pass(60_000);
+    world.set_status("j", json!({"conditions": [{"type": "Complete", "status": "True"}]}));
+    assert!(world.words("main/web").contains("exists, not ours"), "{}", world.words("main/web"));
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "theirs");
+}
