@@ -53,8 +53,29 @@ impl Agent {
             Some(Entry::Run(assignment)) => self.advance_run(name, &assignment),
             Some(Entry::Remove(permit)) => self.advance_removal(name, &permit),
             // Unknown to the hub: kept as it is.
-            None => {}
+            None => self.look_at_unknown(name),
         }
+    }
+
+    /// What is gone of a bundle that is unknown to the hub leaves its inventory, lest it stands in the way of others.
+    fn look_at_unknown(&mut self, name: &str) {
+        let (now, steps_max) = (self.now.mono_millis, self.steps_max());
+        let Some(bundle) = self.bundles.get_mut(name) else { return };
+        let mut wake = None;
+        let mut steps = Vec::new();
+        for (identity, slot) in &bundle.slots {
+            if !slot.look || slot.is_busy || !slot.is_durable || steps.len() >= steps_max {
+                continue;
+            }
+            match slot.trouble.as_ref().filter(|trouble| trouble.retry_at > now) {
+                Some(trouble) => wake = Some(wake.map_or(trouble.retry_at, |at: u64| at.min(trouble.retry_at))),
+                None => steps.push(Step::Look(identity.clone())),
+            }
+        }
+        if let Some(at) = wake {
+            bundle.wake_at(at);
+        }
+        self.perform(name, steps);
     }
 
     fn advance_run(&mut self, name: &str, assignment: &Assignment) {

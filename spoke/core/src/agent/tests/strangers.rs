@@ -35,3 +35,16 @@ fn what_somebody_made_while_an_object_waited_for_its_turn_is_left_alone() {
     assert!(world.words("main/web").contains("exists, not ours"), "{}", world.words("main/web"));
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "theirs");
 }
+
+#[test]
+fn what_is_gone_of_a_bundle_unknown_to_the_hub_is_in_nobody_s_way() {
+    let mut world = World::new();
+    world.assign("main/one", Settings::default(), &[config("a", "1")]);
+    world.forget("main/one");
+    world.assign("main/two", Settings::default(), &[config("a", "2")]);
+    assert!(world.words("main/two").contains("belongs to bundle main/one"), "{}", world.words("main/two"));
+    world.destroy("a");
+    world.pass(120_000);
+    assert_eq!(world.words("main/two"), "Applied Healthy");
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
+}
