@@ -78,13 +78,16 @@ impl Agent {
     fn set_bounds(&mut self, name: &str, identities: &[Identity]) {
         for identity in identities {
             let marks = self.marks(name, identity);
+            let left_alone = self.left_alone(name, identity);
             let Some(slot) = self.bundles.get_mut(name).and_then(|bundle| bundle.slots.get_mut(identity)) else {
                 continue;
             };
             let Some(target) = &slot.target else { continue };
             // What is made only once is the same whatever it says.
             let content = if target.wishes.create_only { Digest::default() } else { target.content };
-            let bound = Digest::of_parts([&content.0[..], marks.0.as_bytes(), marks.1.as_bytes()]);
+            let left_alone = left_alone.filter(|_| !target.wishes.create_only);
+            let parts = [&content.0[..], marks.0.as_bytes(), marks.1.as_bytes()];
+            let bound = Digest::of_parts(parts.into_iter().chain(left_alone.as_deref()));
             if bound != slot.bound {
                 slot.bound = bound;
                 slot.trouble = None;
@@ -97,6 +100,15 @@ impl Agent {
                 self.dirty.insert(name.to_owned());
             }
         }
+    }
+
+    /// The rules by which fields of an object are left alone, as bytes: what is left alone no more is applied again.
+    /// `None` where there are none.
+    fn left_alone(&self, name: &str, identity: &Identity) -> Option<Vec<u8>> {
+        let rules = &self.contents.get(name)?.variant().settings.ignore;
+        let about_it: Vec<_> = rules.iter().filter(|rule| rule.may_select(identity)).collect();
+        // Writing plain structs to memory has no way to fail.
+        (!about_it.is_empty()).then(|| serde_json::to_vec(&about_it).unwrap_or_default())
     }
 
     /// Where the claimants of a shared object changed, all of them apply it with the same marks.

@@ -1,6 +1,6 @@
 //! What other people do between a look and a write, and what bundles are asked to leave alone.
 
-use proto_model::variant::Settings;
+use proto_model::variant::{Ignore, Settings};
 use serde_json::{Value as Json, json};
 
 use super::fake::{World, config, failure, manifest};
@@ -47,4 +47,19 @@ fn what_is_gone_of_a_bundle_unknown_to_the_hub_is_in_nobody_s_way() {
     world.pass(120_000);
     assert_eq!(world.words("main/two"), "Applied Healthy");
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
+}
+
+#[test]
+fn a_field_that_is_left_alone_no_more_is_applied_again() {
+    let mut world = World::new();
+    let rule = Ignore { fields: vec!["/data/value".into()], ..Ignore::default() };
+    let leaving = Settings { ignore: vec![rule], ..Settings::default() };
+    world.assign("main/web", leaving, &[config("a", "1")]);
+    world.thing_mut("a").manifest["data"]["value"] = "theirs".into();
+    world.touch("a");
+    world.pass(10_000);
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "theirs");
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "1");
 }
