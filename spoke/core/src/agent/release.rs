@@ -6,9 +6,11 @@ use serde_json::json;
 use super::Agent;
 use super::bundle::{Attempt, Trouble};
 use super::done::{Errand, failure_of};
+use crate::diff::Seen;
 use crate::managed;
 use crate::owner::{self, Ownership};
 use crate::port::{Live, OWNER_ANNOTATION, OWNER_LABEL, Op, Outcome};
+use crate::prune;
 
 impl Agent {
     /// Looks at an object that shall stay, to take our marks off it.
@@ -26,6 +28,11 @@ impl Agent {
     pub(super) fn take_marks_off(&mut self, name: &str, live: &Live) {
         let identity = &live.identity;
         let Some(object) = live.object.as_ref().filter(|_| self.may_act()) else { return };
+        if live.hands_off {
+            let now = self.now.mono_millis;
+            self.refuse(name, identity, prune::HANDS_OFF.into(), false, now);
+            return;
+        }
         let is_ours = owner::ownership(live, self.owner(name)) == Ownership::Ours;
         let Some(slot) = self.slot_mut(name, identity).filter(|slot| slot.target.is_none()) else { return };
         let is_recorded = slot.tracked.uid.as_ref().is_none_or(|uid| *uid == live.uid);

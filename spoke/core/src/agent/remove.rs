@@ -331,7 +331,7 @@ impl Agent {
         }))
     }
 
-    fn refuse(&mut self, name: &str, identity: &Identity, message: String, is_final: bool, now: u64) {
+    pub(super) fn refuse(&mut self, name: &str, identity: &Identity, message: String, is_final: bool, now: u64) {
         if let Some(slot) = self.slot_mut(name, identity) {
             let before = slot.trouble.take();
             let seed = format!("{name}{identity}");

@@ -4,12 +4,19 @@ use proto_model::variant::{Ignore, Settings};
 use serde_json::{Value as Json, json};
 
 use super::fake::{World, config, failure, manifest};
+use crate::agent::Event;
 use crate::port::Reason;
 
 fn asking(name: &str, value: &str, annotation: &str, word: &str) -> Json {
     let mut object = config(name, value);
     object["metadata"]["annotations"] = json!({annotation: word});
     object
+}
+
+fn restart(world: &mut World) {
+    world.restart();
+    world.step(Event::Connected);
+    world.welcome(true);
 }
 
 #[test]
@@ -34,6 +41,25 @@ fn what_somebody_made_while_an_object_waited_for_its_turn_is_left_alone() {
     world.set_status("j", json!({"conditions": [{"type": "Complete", "status": "True"}]}));
     assert!(world.words("main/web").contains("exists, not ours"), "{}", world.words("main/web"));
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "theirs");
+}
+
+#[test]
+fn hands_are_kept_off_what_is_kept_as_well() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1"), asking("b", "1", "drover.dev/prune", "keep")]);
+    world.thing_mut("b").manifest["metadata"]["annotations"]["drover.dev/reconcile"] = "disabled".into();
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    restart(&mut world);
+    world.pass(120_000);
+    assert!(!world.log().iter().any(|line| line.starts_with("patch")));
+    assert!(world.words("main/web").contains("is left alone"), "{}", world.words("main/web"));
+    if let Some(annotations) = world.thing_mut("b").manifest["metadata"]["annotations"].as_object_mut() {
+        annotations.remove("drover.dev/reconcile");
+    }
+    world.touch("b");
+    world.pass(120_000);
+    assert!(world.thing_mut("b").manifest.pointer("/metadata/annotations/drover.dev~1owned-by").is_none());
+    assert_eq!(world.words("main/web"), "Applied Healthy");
 }
 
 #[test]
