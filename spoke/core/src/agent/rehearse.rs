@@ -108,7 +108,7 @@ fn decide_object(slot: &Slot, now: u64) -> Next {
             Some(trouble) if trouble.retry_at > now => Next::At(trouble.retry_at),
             _ => Next::Look,
         },
-        Verdict::Apply(Why::Content) if slot.is_rehearsed => Next::Clear,
+        Verdict::Apply(Why::Content) if slot.is_rehearsed || slot.is_taken_as_it_is() => Next::Clear,
         Verdict::Apply(Why::Content) => match trouble.filter(|one| one.attempt == Attempt::Rehearse) {
             Some(trouble) if trouble.retry_at > now => Next::At(trouble.retry_at),
             _ => Next::Ask,

@@ -109,5 +109,6 @@ fn look_again(slot: &mut Slot, now: u64) -> u64 {
 }
 
 fn is_swept(slot: &Slot) -> bool {
-    slot.target.is_some() && slot.exists() && !slot.is_busy && slot.trouble.is_none()
+    // Nor does a watch tell of what was left as somebody else made it.
+    slot.target.is_some() && (slot.exists() || slot.is_left) && !slot.is_busy && slot.trouble.is_none()
 }

@@ -1,11 +1,12 @@
 //! What other people do between a look and a write, and what bundles are asked to leave alone.
 
+use proto_model::Permit;
 use proto_model::variant::{Ignore, Settings};
 use serde_json::{Value as Json, json};
 
 use super::fake::{World, config, failure, manifest};
 use crate::agent::Event;
-use crate::port::Reason;
+use crate::port::{OWNER_ANNOTATION, Reason};
 
 fn asking(name: &str, value: &str, annotation: &str, word: &str) -> Json {
     let mut object = config(name, value);
@@ -60,6 +61,24 @@ fn hands_are_kept_off_what_is_kept_as_well() {
     world.pass(120_000);
     assert!(world.thing_mut("b").manifest.pointer("/metadata/annotations/drover.dev~1owned-by").is_none());
     assert_eq!(world.words("main/web"), "Applied Healthy");
+}
+
+#[test]
+fn what_is_made_once_goes_from_one_bundle_to_another_as_it_is() {
+    let mut world = World::new();
+    let once = |value: &str| asking("a", value, "drover.dev/apply", "createOnly");
+    world.assign("main/one", Settings::default(), &[once("1")]);
+    world.assign("main/two", Settings::default(), &[once("2")]);
+    assert!(world.words("main/two").contains("belongs to bundle main/one"), "{}", world.words("main/two"));
+    world.assign_with("main/one", Settings::default(), &[], Permit::default());
+    assert_eq!(
+        (world.words("main/one"), world.words("main/two")),
+        ("Applied Healthy".into(), "Applied Healthy".into())
+    );
+    let manifest = &world.thing_mut("a").manifest;
+    assert_eq!(manifest["data"]["value"], "1", "it is never changed");
+    let marks = manifest["metadata"]["annotations"][OWNER_ANNOTATION].as_str().unwrap_or_default();
+    assert!(marks.contains("main/two") && !marks.contains("main/one"), "{marks}");
 }
 
 #[test]
