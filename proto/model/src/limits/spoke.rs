@@ -12,8 +12,6 @@ pub const DISCOVERY_SECS_MAX: u64 = 60;
 pub const DISCOVERY_ENTRIES_MAX: usize = 1_000;
 /// Objects asked for in one page of a list.
 pub const API_PAGE_OBJECTS: usize = 500;
-/// How long it is taken for granted that nothing is where an object is to be made, in milliseconds.
-pub const ABSENCE_MILLIS: u64 = 30_000;
 /// Time in which every object of a cluster is looked at once without a reason, in milliseconds.
 pub const SWEEP_MILLIS: u64 = 12 * 3_600_000;
 /// Time between looks at an object that may not be watched, in milliseconds, while it is Healthy.

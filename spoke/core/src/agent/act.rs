@@ -5,11 +5,12 @@ use proto_model::variant::{Dependency, Drift, Until};
 use proto_model::{Health, Identity, ObjectProblem, Sync, limits};
 
 use super::Agent;
-use super::bundle::{Bundle, Plan, Ready, Slot, Trouble, holds_up};
+use super::bundle::{Bundle, Plan, Ready, Trouble, holds_up};
 use super::done::Errand;
 use super::draft::{Draft, Then};
 use super::rehearse;
 use super::remove::Which;
+use super::slot::Slot;
 use crate::diff::{Sight, Verdict, Why};
 use crate::order::Stage;
 use crate::owner::{self, Ownership};

@@ -398,7 +398,7 @@ impl Agent {
     }
 
     /// The slot that a request was about, free again.
-    pub(super) fn free_slot(&mut self, name: &str, identity: &Identity) -> Option<&mut super::bundle::Slot> {
+    pub(super) fn free_slot(&mut self, name: &str, identity: &Identity) -> Option<&mut super::slot::Slot> {
         let slot = self.slot_mut(name, identity)?;
         slot.is_busy = false;
         Some(slot)
@@ -440,7 +440,7 @@ struct Applied {
     wishes: Wishes,
 }
 
-impl super::bundle::Slot {
+impl super::slot::Slot {
     /// Takes a sight unless a newer one is known.
     pub(super) fn take_sight(&mut self, seen: Seen) {
         match &self.sight {

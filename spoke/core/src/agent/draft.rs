@@ -244,7 +244,7 @@ impl Agent {
             return;
         };
         // Newer content may have come meanwhile, and is not written down yet.
-        let is_still = |slot: &super::bundle::Slot| slot.is_durable && (why != Why::Content || !slot.is_replaced());
+        let is_still = |slot: &super::slot::Slot| slot.is_durable && (why != Why::Content || !slot.is_replaced());
         if !self.slot_mut(name, identity).is_some_and(|slot| is_still(slot)) {
             return;
         }

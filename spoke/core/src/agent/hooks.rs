@@ -1,6 +1,7 @@
 //! Hooks that ran and ask to be cleaned away: how they ended is written down first, so that they do not run again.
 
-use super::bundle::{Bundle, Slot};
+use super::bundle::Bundle;
+use super::slot::Slot;
 use crate::diff::Sight;
 
 impl Slot {

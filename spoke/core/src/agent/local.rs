@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use proto_model::assign::Entry;
 use proto_model::{Health, Identity, ObjectProblem, limits};
 
-use super::bundle::{self, Plan, Slot};
+use super::bundle::{self, Plan};
+use super::slot::Slot;
 use super::{Agent, Now, Phase};
 use crate::diff::Sight;
 use crate::ledger;

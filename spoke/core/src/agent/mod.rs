@@ -27,6 +27,7 @@ mod release;
 mod remove;
 mod services;
 mod session;
+mod slot;
 mod start;
 mod status;
 mod store;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proto_model::{GroupKind, Health, Identity, name as names};
 
-use super::bundle::Slot;
+use super::slot::Slot;
 use super::{Agent, Effect, Phase};
 use crate::diff::{Seen, Sight};
 use crate::health;

@@ -7,7 +7,8 @@ use proto_model::{Digest, Identity};
 use serde_json::Value as Json;
 
 use super::Agent;
-use super::bundle::{Bundle, Plan, Ready, Slot};
+use super::bundle::{Bundle, Plan, Ready};
+use super::slot::Slot;
 use crate::inventory::Tracked;
 use crate::owner::{self, Owner};
 use crate::target::{self, Wanted};

@@ -6,7 +6,7 @@
 use proto_model::assign::Entry;
 use proto_model::name as names;
 
-use super::bundle::Slot;
+use super::slot::Slot;
 use super::{Agent, Effect};
 use crate::inventory::Tracked;
 use crate::port::{Failure, Live};

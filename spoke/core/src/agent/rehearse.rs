@@ -11,9 +11,10 @@ use serde_json::Value as Json;
 
 use super::Agent;
 use super::act::Step;
-use super::bundle::{Attempt, Bundle, Plan, Slot, Trouble};
+use super::bundle::{Attempt, Bundle, Plan, Trouble};
 use super::done::{Errand, failure_of};
 use super::draft::{Draft, Then};
+use super::slot::Slot;
 use crate::diff::{Sight, Verdict, Why};
 use crate::order;
 use crate::owner;
@@ -108,7 +109,7 @@ fn decide_object(slot: &Slot, now: u64) -> Next {
             Some(trouble) if trouble.retry_at > now => Next::At(trouble.retry_at),
             _ => Next::Look,
         },
-        Verdict::Apply(Why::Content) if slot.is_rehearsed || slot.is_taken_as_it_is() => Next::Clear,
+        Verdict::Apply(Why::Content) if slot.is_rehearsed => Next::Clear,
         Verdict::Apply(Why::Content) => match trouble.filter(|one| one.attempt == Attempt::Rehearse) {
             Some(trouble) if trouble.retry_at > now => Next::At(trouble.retry_at),
             _ => Next::Ask,

@@ -76,6 +76,7 @@ impl Agent {
 
     pub(super) fn claimed(&mut self, name: &str, identity: &Identity, outcome: Outcome) {
         let (now, seed) = (self.now.mono_millis, format!("{name}{identity}"));
+        let (manager, checks) = (names::field_manager(name), self.checks(name));
         let Some(slot) = self.free_slot(name, identity) else { return };
         let live = match outcome {
             Outcome::Patched(live) => live,
@@ -92,7 +93,9 @@ impl Agent {
         // With the marks it is ours as it is: nothing else of it is changed.
         slot.tracked.former = None;
         slot.tracked.applied = Some(slot.bound);
-        slot.tracked.managed = live.managed.get(&names::field_manager(name)).copied();
+        slot.tracked.managed = live.managed.get(&manager).copied();
+        slot.take_sight(Seen::of(&live, &manager, &slot.sight, &checks));
+        slot.trouble = None;
         if let Some(target) = &slot.target {
             slot.tracked.wishes = target.wishes;
             slot.tracked.order = target.order;

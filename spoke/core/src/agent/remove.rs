@@ -10,8 +10,9 @@ use proto_model::{Identity, ObjectProblem, Permit};
 
 use super::Agent;
 use super::act::Step;
-use super::bundle::{Attempt, Bundle, Plan, Slot, Trouble};
+use super::bundle::{Attempt, Bundle, Plan, Trouble};
 use super::done::{Errand, failure_of};
+use super::slot::Slot;
 use crate::contents::Contents;
 use crate::diff::Sight;
 use crate::order;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use proto_model::{Digest, Identity};
 
-use super::bundle::{Bundle, Slot};
+use super::bundle::Bundle;
+use super::slot::Slot;
 use super::{Agent, Effect, Phase, recover};
 use crate::inbox::Contents;
 use crate::inventory::Inventory;

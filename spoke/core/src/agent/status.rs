@@ -2,7 +2,8 @@
 
 use proto_model::limits;
 
-use super::bundle::{Bundle, Slot};
+use super::bundle::Bundle;
+use super::slot::Slot;
 use crate::diff::Sight;
 use crate::port::Live;
 

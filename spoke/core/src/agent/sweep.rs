@@ -8,7 +8,7 @@ use std::ops::Bound;
 use proto_model::{Digest, Health, Identity, limits};
 
 use super::Agent;
-use super::bundle::Slot;
+use super::slot::Slot;
 use crate::port::Reason;
 
 /// How far the round is.

@@ -4,8 +4,9 @@ use proto_model::assign::Entry;
 use proto_model::delta::ToHub;
 use proto_model::{Digest, Health, Report, Sync, Variables, limits};
 
-use super::bundle::{Bundle, Plan, Slot};
+use super::bundle::{Bundle, Plan};
 use super::session::Sent;
+use super::slot::Slot;
 use super::{Agent, Effect};
 use crate::diff::{Sight, Verdict};
 use crate::prune;

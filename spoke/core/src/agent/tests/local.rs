@@ -5,7 +5,7 @@ use proto_model::{Identity, limits};
 use serde_json::json;
 
 use super::fake::{World, config, failure, manifest};
-use crate::agent::bundle::Slot;
+use crate::agent::slot::Slot;
 use crate::agent::{Agent, Event, Outside};
 use crate::local::{Object, State};
 use crate::port::Reason;
