@@ -330,6 +330,7 @@ impl Agent {
             return;
         };
         let was_healthy = slot.health().0 == proto_model::Health::Healthy;
+        let before = slot.tracked.clone();
         let is_new = slot.tracked.applied != Some(order.bound) || slot.tracked.uid.as_ref() != Some(&live.uid);
         if slot.tracked.applied != Some(order.bound) {
             slot.tracked.finished = None;
@@ -353,7 +354,9 @@ impl Agent {
         slot.trouble = None;
         slot.recreate = false;
         let is_healthy = slot.health().0 == proto_model::Health::Healthy;
-        if let Some(bundle) = self.bundles.get_mut(name) {
+        // What was only put right is in the inventory as it is.
+        let is_unsaved = slot.tracked != before;
+        if let Some(bundle) = self.bundles.get_mut(name).filter(|_| is_unsaved) {
             bundle.unsaved(now);
         }
         self.watches_changed |= is_new_to_watches;

@@ -51,7 +51,7 @@ fn a_status_tells_of_hub_ledger_and_bundles() {
     world.step(Event::Disconnected);
     let left = world.clock().unix_millis;
     world.stores_fail = true;
-    world.meddle("a");
+    world.destroy("a");
     world.pass(60_000);
     let outside = Outside { hub_trouble: "connection refused".into(), ..Outside::default() };
     let status = world.agent.status(&outside, world.clock());
