@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use spoke_core::port::{Answer, Cluster, Depth, Failure, Kind, Live, Note, Op, Outcome, Reason, Sink, Write};
 
 use crate::api::{Api, Call, JSON};
+use crate::client::client;
 use crate::discovery::Discovery;
 use crate::failure::{Chain, Subject, plain};
 use crate::lease::Lease;
@@ -94,16 +95,8 @@ impl KubeCluster {
         };
         // Audit logs and managed fields tell clients apart by this.
         config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-        let client = Client::try_from(config).map_err(|error| ConnectError::Client(Chain(&error).to_string()))?;
-        let inner = Inner {
-            api: Api::new(client),
-            discovery: Discovery::default(),
-            watches: Watches::default(),
-            secrets: Secrets::new(folder),
-            lease: Lease::default(),
-            voice: Voice::default(),
-        };
-        Ok(Self { inner: Arc::new(inner) })
+        let client = client(config).map_err(|error| ConnectError::Client(Chain(&error).to_string()))?;
+        Ok(Self { inner: Arc::new(Inner::new(client, folder)) })
     }
 }
 
@@ -114,6 +107,17 @@ impl Drop for KubeCluster {
 }
 
 impl Inner {
+    pub(crate) fn new(client: Client, folder: PathBuf) -> Self {
+        Self {
+            api: Api::new(client),
+            discovery: Discovery::default(),
+            watches: Watches::default(),
+            secrets: Secrets::new(folder),
+            lease: Lease::default(),
+            voice: Voice::default(),
+        }
+    }
+
     /// Makes something in the system namespace, and that namespace first where it is missing.
     pub(crate) async fn in_system_namespace(
         &self,

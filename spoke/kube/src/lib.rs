@@ -5,6 +5,7 @@
 //! Watches alone go through kube's watcher.
 
 mod api;
+mod client;
 mod cluster;
 mod contents;
 mod discovery;

@@ -14,6 +14,12 @@ pub const DISCOVERY_ENTRIES_MAX: usize = 1_000;
 pub const API_PAGE_OBJECTS: usize = 500;
 /// Time in which every object of a cluster is looked at once without a reason, in milliseconds.
 pub const SWEEP_MILLIS: u64 = 12 * 3_600_000;
+/// How long a connection to the API server is quiet before it is asked whether the other side is there, in seconds.
+pub const API_KEEPALIVE_SECS: u64 = 30;
+/// Time between two such questions, in seconds.
+pub const API_KEEPALIVE_AGAIN_SECS: u64 = 10;
+/// Questions without an answer after which a connection counts as broken.
+pub const API_KEEPALIVES_MAX: u32 = 3;
 /// Time between looks at an object that may not be watched, in milliseconds, while it is Healthy.
 pub const UNWATCHED_MILLIS: u64 = 300_000;
 /// The same while it is not.
