@@ -105,7 +105,9 @@ impl Watch {
     async fn run(self) {
         let mut attempt = 0;
         loop {
-            let (failure, listed) = match self.once().await {
+            // A watch that grew old begins anew: should it have lost something without a word, it is told now.
+            let ended = tokio::time::timeout(age(), self.once()).await;
+            let (failure, listed) = match ended.unwrap_or(End::Again) {
                 End::Again => continue,
                 End::Lost(failure, listed) => (failure, listed),
             };
@@ -123,7 +125,7 @@ impl Watch {
             Err(failure) => return End::Lost(failure, false),
         };
         let streaming = self.inner.watches.streaming.load(Ordering::Relaxed);
-        let mut config = watcher::Config::default().labels(OWNER_LABEL);
+        let mut config = watcher::Config::default().labels(OWNER_LABEL).timeout(limits::WATCH_REQUEST_SECS);
         if streaming {
             config = config.streaming_lists();
         }
@@ -255,9 +257,66 @@ fn is_refused(error: &WatchError) -> bool {
     matches!(code(error), Some(400 | 422))
 }
 
+/// How long a watch goes on: ten thousand spokes that start together are not told everything together.
+fn age() -> Duration {
+    Duration::from_millis(rand::random_range(limits::WATCH_AGE_MILLIS_MAX / 2..=limits::WATCH_AGE_MILLIS_MAX))
+}
+
 /// Exponential with full jitter, so that many watches do not come back at once.
 fn wait(attempt: u32, asked_millis: Option<u64>) -> Duration {
     let most = RETRY_MILLIS_MIN.saturating_mul(1 << attempt.min(10)).min(limits::WATCH_RETRY_MILLIS_MAX);
     let jittered = rand::random_range(most / 2..=most);
     Duration::from_millis(jittered.max(asked_millis.unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use proto_model::GroupKind;
+    use tokio::sync::mpsc;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// An API server with one kind, no objects of it and nothing to tell.
+    async fn answer(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let answer = match request.uri().query() {
+            None => {
+                let kind = json!({"name": "configmaps", "kind": "ConfigMap", "namespaced": true});
+                json!({"kind": "APIResourceList", "groupVersion": "v1", "resources": [kind]})
+            }
+            Some(query) if query.contains("sendInitialEvents=true") => {
+                assert!(query.contains(&format!("timeoutSeconds={}", limits::WATCH_REQUEST_SECS)), "{query}");
+                let end = json!({"resourceVersion": "7", "annotations": {"k8s.io/initial-events-end": "true"}});
+                json!({"type": "BOOKMARK", "object": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": end}})
+            }
+            Some(_) => std::future::pending().await,
+        };
+        Ok(Response::new(Body::from(format!("{answer}\n").into_bytes())))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_grew_old_begins_anew() {
+        let client = Client::new(tower::service_fn(answer), "default");
+        let inner = Arc::new(Inner::new(client, std::path::PathBuf::new()));
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let sink: Sink = Arc::new(move |seen| drop(sender.send((Instant::now(), seen))));
+        let maps = Kind { kind: GroupKind::of("v1", "ConfigMap"), version: "v1".into() };
+        let start = Instant::now();
+        inner.watches.set(&inner, BTreeMap::from([(maps.clone(), Depth::Metadata)]), &sink);
+        for begun in 0..3 {
+            let (at, seen) = told.recv().await.unwrap();
+            assert_eq!(seen, Observation::Restarted(maps.clone()));
+            assert_eq!(told.recv().await.unwrap().1, Observation::Listed(maps.clone()));
+            let age = u64::try_from(at.duration_since(start).as_millis()).unwrap();
+            let (least, most) = (limits::WATCH_AGE_MILLIS_MAX / 2, limits::WATCH_AGE_MILLIS_MAX + 1_000);
+            assert!((begun * least..=begun * most).contains(&age), "{age}");
+        }
+        inner.watches.stop();
+    }
 }

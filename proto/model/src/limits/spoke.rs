@@ -6,14 +6,18 @@ pub const LEDGER_CHUNK_BYTES_MAX: usize = 500 * 1024;
 pub const LEDGER_CLUSTER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Largest record of the ledger, in bytes.
 pub const LEDGER_RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Age at which what an API server said about its kinds is asked for again, in seconds.
-pub const DISCOVERY_SECS_MAX: u64 = 60;
+/// Age at which what an API server said about its kinds is asked for again, in seconds. An answer that contradicts it is
+/// a reason to ask at once, so that this only bounds for how long a status subresource that came later goes unnoticed.
+pub const DISCOVERY_SECS_MAX: u64 = 3_600;
 /// API group versions of which a spoke remembers the kinds.
 pub const DISCOVERY_ENTRIES_MAX: usize = 1_000;
 /// Objects asked for in one page of a list.
 pub const API_PAGE_OBJECTS: usize = 500;
-/// Time in which every object of a cluster is looked at once without a reason, in milliseconds.
-pub const SWEEP_MILLIS: u64 = 12 * 3_600_000;
+/// Age at which a watch begins anew, in milliseconds, so that every object is told once more: in case it lost something
+/// without a word. Each begins at a time of its own in the second half of this.
+pub const WATCH_AGE_MILLIS_MAX: u64 = 12 * 3_600_000;
+/// How long the API server keeps one request of a watch open, in seconds. The next one goes on where it ended.
+pub const WATCH_REQUEST_SECS: u32 = 1_800;
 /// How long a connection to the API server is quiet before it is asked whether the other side is there, in seconds.
 pub const API_KEEPALIVE_SECS: u64 = 30;
 /// Time between two such questions, in seconds.

@@ -32,9 +32,9 @@ mod start;
 mod status;
 mod store;
 mod suspend;
-mod sweep;
 mod takeover;
 mod tell;
+mod unwatched;
 mod voice;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +59,6 @@ use recover::Recovery;
 use session::Session;
 use store::Storing;
 use suspend::Suspending;
-use sweep::Sweep;
 use voice::Voice;
 
 /// The time of an event.
@@ -216,7 +215,6 @@ pub struct Agent {
     store: Storing,
     suspending: Suspending,
     recovery: Recovery,
-    sweep: Sweep,
     voice: Voice,
     errands: BTreeMap<u64, Errand>,
     next_id: u64,
@@ -270,7 +268,6 @@ impl Agent {
             store: Storing::default(),
             suspending: Suspending::default(),
             recovery: Recovery::default(),
-            sweep: Sweep::default(),
             voice: Voice::default(),
             errands: BTreeMap::new(),
             next_id: 0,
@@ -341,7 +338,6 @@ impl Agent {
             self.mind_suspensions();
             self.answer_held_back();
             self.mind_recovery();
-            self.mind_sweep();
             self.collect_due();
             while !self.dirty.is_empty() || !self.claims_changed.is_empty() || self.feed_hungry() {
                 self.plan_dirty();
@@ -440,7 +436,6 @@ impl Agent {
             self.suspensions_wake(),
             self.voice_wake(),
             self.recovery_wake(),
-            self.sweep_wake(),
         ];
         let at = bundles.chain(others.into_iter().flatten()).min();
         if at != self.wake {

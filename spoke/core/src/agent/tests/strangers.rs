@@ -108,3 +108,16 @@ fn a_field_that_is_left_alone_no_more_is_applied_again() {
     assert_eq!(world.words("main/web"), "Applied Healthy");
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "1");
 }
+
+#[test]
+fn what_was_left_as_somebody_made_it_is_made_again_once_it_is_gone() {
+    let mut world = World::new();
+    world.put(config("a", "theirs"));
+    world.assign("main/web", Settings::default(), &[asking("a", "1", "drover.dev/apply", "createOnly")]);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    // It never bore our marks: no watch tells.
+    let gone = world.find("a");
+    world.things.remove(&gone);
+    world.pass(2 * proto_model::limits::WATCH_AGE_MILLIS_MAX);
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "1");
+}
