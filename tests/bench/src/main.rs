@@ -1,6 +1,6 @@
 //! What Drover's speed is held to, each figure against a reference that is taken in the same run: how long a commit
 //! takes to reach every connected cluster, what it costs beside many other bundles, the first read of a large
-//! repository, charts a second, and a push until it is applied in real clusters.
+//! repository, charts a second, a push until it is applied in real clusters, and what a spoke costs its cluster.
 //!
 //! `make bench` runs everything in the release profile. Hubs, spokes and references are processes of their own.
 
@@ -14,10 +14,12 @@ mod push;
 mod reading;
 mod reference;
 mod renders;
+mod spoke;
 mod spokes;
 mod stats;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -37,6 +39,15 @@ struct Args {
     /// Commits to measure of each thing, and runs of its reference
     #[arg(long, default_value_t = 11)]
     rounds: usize,
+    /// Objects of each run of `spoke`
+    #[arg(long, value_delimiter = ',', default_value = "1000,10000", value_parser = clap::value_parser!(u32).range(50..=50_000))]
+    objects: Vec<u32>,
+    /// Kinds that they are of
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=10))]
+    kinds: u8,
+    /// Seconds that an idle spoke is looked at
+    #[arg(long, default_value_t = 180)]
+    idle_secs: u64,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -54,6 +65,8 @@ enum Measure {
     Renders,
     /// A push until it is applied in four real clusters, against a bare program
     Push,
+    /// What a spoke costs on a real API server, idle and busy, against a bare loop
+    Spoke,
 }
 
 /// The parts that this program starts itself as.
@@ -115,6 +128,12 @@ fn measure(args: &Args) -> Result<()> {
             Measure::Reading => reading::run(args.rounds)?,
             Measure::Renders => renders::run(args.rounds)?,
             Measure::Push => runtime(2)?.block_on(push::run(args.rounds))?,
+            Measure::Spoke => {
+                for objects in &args.objects {
+                    let size = spoke::Size { objects: *objects as usize, kinds: usize::from(args.kinds) };
+                    runtime(2)?.block_on(spoke::run(size, args.rounds, Duration::from_secs(args.idle_secs)))?;
+                }
+            }
         }
     }
     Ok(())

@@ -16,12 +16,25 @@ impl Times {
     /// The median, in milliseconds.
     #[must_use]
     pub(crate) fn median(&self) -> f64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
+        let sorted = self.sorted();
         match (sorted.get(sorted.len() / 2), sorted.get(sorted.len().saturating_sub(1) / 2)) {
             (Some(above), Some(below)) => f64::midpoint(*above, *below),
             _ => f64::NAN,
         }
+    }
+
+    /// The time that 95 of 100 did not exceed, in milliseconds.
+    #[must_use]
+    pub(crate) fn p95(&self) -> f64 {
+        let sorted = self.sorted();
+        let rank = (sorted.len() * 95).div_ceil(100);
+        sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted
     }
 }
 
@@ -47,5 +60,12 @@ mod tests {
         times.push(Duration::from_millis(6));
         assert_eq!(times.median(), 5.5);
         assert_eq!(times.to_string(), "5.5 ms median (1.0 to 9.0, n = 4)");
+    }
+
+    #[test]
+    fn five_of_a_hundred_are_above() {
+        let mut times = Times::default();
+        (1..=100).rev().for_each(|millis| times.push(Duration::from_millis(millis)));
+        assert_eq!(times.p95(), 95.0);
     }
 }
