@@ -358,9 +358,9 @@ impl Spoke {
     fn carry_out(&mut self, effect: Effect) -> Result<(), RunError> {
         let cluster = Arc::clone(&self.cluster);
         match effect {
-            Effect::Load => {
+            Effect::Load { id } => {
                 let loading = self.tasks.spawn(async move {
-                    let event = load(&*cluster).await;
+                    let event = load(id, &*cluster).await;
                     Finished::Event(Box::new(event))
                 });
                 if let Some(before) = self.loading.replace(loading) {
@@ -444,12 +444,12 @@ impl Spoke {
 }
 
 /// Reads the ledger and the cluster's uid, for as long as it takes.
-async fn load(cluster: &dyn Cluster) -> Event {
+async fn load(id: u64, cluster: &dyn Cluster) -> Event {
     let mut backoff = Backoff::default();
     loop {
         let read = async { Ok::<_, Failure>((cluster.uid().await?, cluster.load().await?)) };
         match read.await {
-            Ok((cluster_uid, records)) => return Event::Started { records, cluster_uid },
+            Ok((cluster_uid, records)) => return Event::Started { id, records, cluster_uid },
             Err(failure) if backoff.is_first() => warn!(%failure, "the ledger cannot be read yet"),
             Err(failure) => debug!(%failure, "the ledger cannot be read yet"),
         }

@@ -75,6 +75,8 @@ pub struct Now {
 pub enum Event {
     /// The answer to [`Effect::Load`]: the shell retries the reading itself.
     Started {
+        /// The id of [`Effect::Load`]; the answer to any but the newest is ignored.
+        id: u64,
         /// Every record of the ledger; empty where there is none yet.
         records: BTreeMap<String, Vec<u8>>,
         /// uid of the namespace `kube-system`.
@@ -122,8 +124,12 @@ pub enum Event {
 /// What the shell has to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Read all records of the ledger and step [`Event::Started`]. Watches have been told to stop.
-    Load,
+    /// Read all records of the ledger and step [`Event::Started`]. Watches have been told to stop. A reading
+    /// under way is of no use any more.
+    Load {
+        /// Names the answer.
+        id: u64,
+    },
     /// Say this to the hub. Reports of one bundle may be coalesced, newest wins; everything else
     /// keeps its order. Dropped where no stream stands.
     Send(ToHub),
@@ -197,8 +203,8 @@ pub struct Agent {
     now: Now,
     out: Vec<Effect>,
     phase: Phase,
-    /// Readings of the ledger that were asked for and not answered.
-    loads: u32,
+    /// The newest reading of the ledger that was asked for.
+    load_id: u64,
     has_lease: bool,
     /// The Lease was lost since the ledger was read: another spoke may have written to it.
     is_stale: bool,
@@ -253,7 +259,7 @@ impl Agent {
             now: Now { mono_millis: 0, unix_millis: 0 },
             out: Vec::new(),
             phase: Phase::Idle,
-            loads: 0,
+            load_id: 0,
             has_lease: false,
             is_stale: false,
             is_estranged: false,
@@ -318,7 +324,7 @@ impl Agent {
         }
         match event {
             Event::Lease(held) => self.lease(held),
-            Event::Started { records, cluster_uid } => self.started(records, cluster_uid),
+            Event::Started { id, records, cluster_uid } => self.started(id, records, cluster_uid),
             Event::Connected => self.connected(),
             Event::Disconnected => self.disconnected(),
             Event::Hub(message) => self.hear(message),

@@ -48,14 +48,13 @@ impl Agent {
         }
         self.phase = Phase::Loading;
         self.is_stale = false;
-        self.loads += 1;
-        self.out.push(Effect::Load);
+        self.load_id += 1;
+        self.out.push(Effect::Load { id: self.load_id });
     }
 
-    pub(super) fn started(&mut self, records: BTreeMap<String, Vec<u8>>, cluster_uid: String) {
-        self.loads = self.loads.saturating_sub(1);
-        // An answer to an earlier question may be from before another spoke wrote.
-        if self.phase != Phase::Loading || self.loads > 0 {
+    pub(super) fn started(&mut self, id: u64, records: BTreeMap<String, Vec<u8>>, cluster_uid: String) {
+        // An answer to an earlier question may be from before another spoke wrote; and it may never come.
+        if self.phase != Phase::Loading || self.load_id != id {
             return;
         }
         let loaded = match read(&records) {
@@ -77,6 +76,7 @@ impl Agent {
         fresh.is_connected = self.is_connected;
         // Ids and tokens go on, so that late answers find nobody.
         fresh.next_id = self.next_id;
+        fresh.load_id = self.load_id;
         fresh.store.follow(&self.store);
         fresh.voice = std::mem::take(&mut self.voice);
         fresh.is_estranged = !loaded.ledger.cluster_uid.is_empty() && loaded.ledger.cluster_uid != cluster_uid;

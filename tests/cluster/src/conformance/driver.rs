@@ -30,6 +30,8 @@ pub struct Driver {
     /// Time that was skipped, in milliseconds.
     skipped: u64,
     wake: Option<u64>,
+    /// The newest reading of the ledger that was asked for.
+    load: u64,
     records: BTreeMap<String, Vec<u8>>,
     reports: BTreeMap<String, Report>,
     /// The generation with which each bundle was assigned last.
@@ -52,6 +54,7 @@ impl Driver {
             start: Instant::now(),
             skipped: 0,
             wake: None,
+            load: 0,
             records: BTreeMap::new(),
             reports: BTreeMap::new(),
             since: BTreeMap::new(),
@@ -67,7 +70,7 @@ impl Driver {
 
     fn begin(&mut self) {
         self.step(Event::Lease(true));
-        self.step(Event::Started { records: self.records.clone(), cluster_uid: "u".into() });
+        self.step(Event::Started { id: self.load, records: self.records.clone(), cluster_uid: "u".into() });
         self.step(Event::Connected);
         self.hear(ToSpoke::Welcome { session_token: vec![1], want_holding: false, want_reports: true });
     }
@@ -234,8 +237,9 @@ impl Driver {
                 }
             }
             Effect::Send(ToHub::Answer(answer)) => self.answer = Some(answer),
-            // Begun by hand.
-            Effect::Send(_) | Effect::Load => {}
+            // Answered by hand.
+            Effect::Load { id } => self.load = id,
+            Effect::Send(_) => {}
             Effect::Store { token, write } => {
                 self.records.extend(write.puts);
                 write.deletes.iter().for_each(|key| drop(self.records.remove(key)));

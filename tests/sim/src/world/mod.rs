@@ -58,7 +58,7 @@ enum Happening {
     /// A dialled stream stands.
     Stands { stream: u64 },
     /// The records of the ledger have been read.
-    Loaded { cluster: String, boot: u64 },
+    Loaded { cluster: String, boot: u64, id: u64 },
     /// A write of the ledger comes to its end.
     Stores { cluster: String, boot: u64, token: u64 },
     /// What was called durable becomes durable (with a planted bug only).
@@ -207,7 +207,7 @@ impl World {
             Happening::SpokeBegins { cluster, boot } => self.spoke_begins(&cluster, boot),
             Happening::Dials { cluster, boot } => self.dials(&cluster, boot),
             Happening::Stands { stream } => self.stands(stream),
-            Happening::Loaded { cluster, boot } => self.loaded(&cluster, boot),
+            Happening::Loaded { cluster, boot, id } => self.loaded(&cluster, boot, id),
             Happening::Stores { cluster, boot, token } => self.stores(&cluster, boot, token),
             Happening::StoresLate { cluster, boot, write } => {
                 self.stores_late(&cluster, boot, &write);

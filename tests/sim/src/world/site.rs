@@ -20,6 +20,8 @@ pub(super) struct Spoke {
     pub(super) agent: Agent,
     pub(super) stream: Option<u64>,
     timer: u64,
+    /// The newest reading of the ledger: it ends those before it, which answer nothing.
+    loading: u64,
     /// The write under way.
     pub(super) store: Option<(u64, Write)>,
     /// Whether what watches saw is on its way.
@@ -59,6 +61,7 @@ impl World {
             agent: Agent::new("sim"),
             stream: None,
             timer: 0,
+            loading: 0,
             store: None,
             observes: false,
             has_lease: false,
@@ -126,7 +129,12 @@ impl World {
         }
         let name = cluster.to_owned();
         match effect {
-            Effect::Load => self.soon(1, 30, Happening::Loaded { cluster: name, boot }),
+            Effect::Load { id } => {
+                if let Some(spoke) = self.sites.get_mut(cluster).and_then(|site| site.spoke.as_mut()) {
+                    spoke.loading = id;
+                }
+                self.soon(1, 30, Happening::Loaded { cluster: name, boot, id });
+            }
             Effect::Send(message) => {
                 self.see(&Seen::Said { cluster, message: &message });
                 let spoke = self.sites.get(cluster).and_then(|site| site.spoke.as_ref());
@@ -193,11 +201,14 @@ impl World {
         self.step(cluster, boot, Event::Lease(is_held));
     }
 
-    pub(super) fn loaded(&mut self, cluster: &str, boot: u64) {
+    pub(super) fn loaded(&mut self, cluster: &str, boot: u64, id: u64) {
         let Some(site) = self.sites.get(cluster).filter(|site| site.boot == boot) else { return };
+        if site.spoke.as_ref().is_none_or(|spoke| spoke.loading != id) {
+            return;
+        }
         let (records, cluster_uid) = (site.ledger.clone(), site.state.uid());
         self.known(cluster);
-        self.step(cluster, boot, Event::Started { records, cluster_uid });
+        self.step(cluster, boot, Event::Started { id, records, cluster_uid });
     }
 
     fn begin_store(&mut self, cluster: &str, boot: u64, token: u64, write: Write) {

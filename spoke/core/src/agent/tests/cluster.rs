@@ -15,7 +15,8 @@ use crate::port::{Failure, Kind, Live, OWNER_ANNOTATION, Observation, Op, Outcom
 impl World {
     pub(super) fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
         match effect {
-            Effect::Load => vec![Event::Started { records: self.records.clone(), cluster_uid: "cluster".into() }],
+            Effect::Load { .. } if self.is_load_held => Vec::new(),
+            Effect::Load { id } => vec![self.loaded(id)],
             Effect::Send(message) => {
                 self.said.push(message);
                 Vec::new()
@@ -50,6 +51,11 @@ impl World {
                 Vec::new()
             }
         }
+    }
+
+    /// What the reading of the ledger comes to now.
+    pub(super) fn loaded(&self, id: u64) -> Event {
+        Event::Started { id, records: self.records.clone(), cluster_uid: "cluster".into() }
     }
 
     fn store(&mut self, write: Write) -> Result<(), Failure> {

@@ -140,6 +140,28 @@ fn without_the_lease_nothing_happens_and_afterwards_the_ledger_is_read_anew() {
 }
 
 #[test]
+fn a_reading_that_a_newer_one_replaced_is_neither_taken_nor_waited_for() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.is_load_held = true;
+    // 1 was read at the beginning; 2 is under way when the Lease runs out and comes back.
+    for held in [false, true, false, true] {
+        world.step(Event::Lease(held));
+    }
+    world.log();
+    let late = world.loaded(2);
+    world.step(late);
+    assert!(world.log().is_empty(), "it may be from before another spoke wrote");
+    // The shell gave 2 up: in its place nothing comes.
+    let read = world.loaded(3);
+    world.step(read.clone());
+    world.connect();
+    assert!(world.log().contains(&"send Hello at 1".to_owned()));
+    world.step(read);
+    assert!(world.log().is_empty(), "it is taken once");
+}
+
+#[test]
 fn another_cluster_waits_for_the_hubs_word() {
     let mut world = World::new();
     world.assign("main/web", Settings::default(), &[config("a", "1")]);

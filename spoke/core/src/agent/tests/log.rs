@@ -10,7 +10,7 @@ use crate::port::Op;
 impl World {
     pub(super) fn note(&mut self, effect: &Effect) {
         let text = match effect {
-            Effect::Load => "load".into(),
+            Effect::Load { .. } => "load".into(),
             Effect::Send(message) => self.say_message(message),
             Effect::Store { write, .. } => {
                 let key = |key: &str| match key.split('/').collect::<Vec<_>>()[..] {
