@@ -44,11 +44,12 @@ pub struct Kind {
 pub enum Op {
     /// Whether a kind exists, and its scope.
     Discover(Kind),
-    /// Reads one object.
+    /// Reads one object. [`Reason::NoSuchKind`] says that its kind is served at no version at all, and so that it is
+    /// not there.
     Get {
         /// Which object.
         identity: Identity,
-        /// API version to read it at.
+        /// API version to read it at; where the server no longer has that, it is read at any other.
         version: String,
     },
     /// Server-side apply, with force.

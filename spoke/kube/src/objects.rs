@@ -58,12 +58,30 @@ impl Inner {
 
     async fn get(&self, api: &Api, identity: &Identity, version: &str) -> Result<Outcome, Failure> {
         let kind = Kind { kind: identity.kind.clone(), version: version.into() };
-        let resource = self.discovery.find(&self.api, &kind).await?;
-        let subject = subject("get", &resource, identity)?;
+        let done = match self.discovery.find(&self.api, &kind).await {
+            Ok(resource) => self.get_of(api, identity, &resource).await,
+            Err(failure) => Err(failure),
+        };
+        match done {
+            // The version may be gone and the object still there at another.
+            Err(failure) if failure.reason == Reason::NoSuchKind => {
+                match self.discovery.find_any(&self.api, &identity.kind).await {
+                    Ok(resource) => self.get_of(api, identity, &resource).await,
+                    // This one names the version.
+                    Err(other) if other.reason == Reason::NoSuchKind => Err(failure),
+                    Err(other) => Err(other),
+                }
+            }
+            done => done,
+        }
+    }
+
+    async fn get_of(&self, api: &Api, identity: &Identity, resource: &Resource) -> Result<Outcome, Failure> {
+        let subject = subject("get", resource, identity)?;
         match api.call(Call::get(resource.path(&subject.namespace, &subject.name))).await {
-            Ok(found) => Ok(Outcome::Got(Some(whole(&resource, found)))),
+            Ok(found) => Ok(Outcome::Got(Some(whole(resource, found)))),
             Err(error) if error.is_missing_object(&subject) => Ok(Outcome::Got(None)),
-            Err(error) => Err(self.failed(error, &subject, &resource)),
+            Err(error) => Err(self.failed(error, &subject, resource)),
         }
     }
 

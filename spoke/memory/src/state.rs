@@ -187,7 +187,7 @@ impl State {
     fn read(&mut self, identity: &Identity, version: &str) -> Result<Outcome, Failure> {
         let kind = Kind { kind: identity.kind.clone(), version: version.into() };
         self.hinder(Verb::Get, identity)?;
-        let resolved = self.resolve(&kind)?;
+        let resolved = self.resolve(&kind).or_else(|failure| self.any_version(&identity.kind, failure))?;
         let identity = resolved.scoped(identity)?;
         Ok(Outcome::Got(
             self.objects.get(&identity).map(|stored| live(&resolved.kind, stored, true).with_status(resolved.status)),

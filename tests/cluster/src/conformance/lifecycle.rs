@@ -140,6 +140,32 @@ pub async fn a_definition_makes_and_unmakes_its_kind(world: &World) {
     assert_ne!(anew.uid, live.uid, "the objects of a kind go with it");
 }
 
+pub async fn what_was_made_at_a_version_that_is_gone_is_still_there(world: &World) {
+    let (mut definition, group) = world.definition();
+    let mut early = definition["spec"]["versions"][0].clone();
+    early["name"] = "v1alpha1".into();
+    early["storage"] = false.into();
+    definition["spec"]["versions"].as_array_mut().unwrap().push(early);
+    world.applied(&definition).await;
+    let mut widget = world.widget(&group, "w", json!({"size": 1}));
+    widget["apiVersion"] = format!("{group}/v1alpha1").into();
+    let made = world.applied_once_known(&widget).await;
+    assert_eq!(made.version, "v1alpha1");
+
+    definition["spec"]["versions"][1]["served"] = false.into();
+    world.applied(&definition).await;
+    let get = || Op::Get { identity: made.identity.clone(), version: "v1alpha1".into() };
+    eventually("the version goes, and never the object", || async {
+        match world.run(get()).await {
+            Outcome::Got(Some(live)) if live.uid == made.uid => (live.version == "v1").then_some(()),
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    assert_eq!(world.delete(&made.identity, &made.uid).await, Outcome::Deleted);
+    eventually("it is gone", || async { (world.run(get()).await == Outcome::Got(None)).then_some(()) }).await;
+}
+
 pub async fn a_custom_object_is_held_to_its_schema(world: &World) {
     let (definition, group) = world.definition();
     world.applied(&definition).await;

@@ -70,6 +70,7 @@ macro_rules! conformance_cases {
             lifecycle: a_missing_namespace_is_said_so_and_made
             lifecycle: a_terminating_namespace_takes_nothing_new
             lifecycle: a_definition_makes_and_unmakes_its_kind
+            lifecycle: what_was_made_at_a_version_that_is_gone_is_still_there
             lifecycle: a_custom_object_is_held_to_its_schema
             contents: a_namespace_tells_what_is_foreign_in_it
             contents: what_a_workload_makes_is_its_own
