@@ -62,6 +62,12 @@ impl Api {
         Self { client, permits: Arc::new(Semaphore::new(limits::API_REQUESTS_MAX)), user: None }
     }
 
+    /// The same, whose requests wait for no others: for what must be in time whatever the rest of the cluster is busy
+    /// with.
+    pub(crate) fn apart(&self) -> Self {
+        Self::new(self.client.clone())
+    }
+
     /// The same, making its requests as a service account: with its rights, and seen so in audit logs.
     ///
     /// # Errors
@@ -78,14 +84,20 @@ impl Api {
         self.client.clone()
     }
 
-    /// Makes a request and reads its answer.
+    /// Makes a request and reads its answer. The wait for its turn counts within its time.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Json, Error> {
         let request = request(&call, self.user.as_ref())?;
-        let _permit = self.permits.acquire().await.map_err(|closed| unreachable(&closed))?;
         let time = Duration::from_secs(limits::API_REQUEST_SECS_MAX);
-        match tokio::time::timeout(time, self.answer(request)).await {
+        let mut has_turn = false;
+        let answer = async {
+            let _permit = self.permits.acquire().await.map_err(|closed| unreachable(&closed))?;
+            has_turn = true;
+            self.answer(request).await
+        };
+        match tokio::time::timeout(time, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(unreachable(&format_args!("no answer within {} s", time.as_secs()))),
+            Err(_) if has_turn => Err(unreachable(&format_args!("no answer within {} s", time.as_secs()))),
+            Err(_) => Err(unreachable(&format_args!("others before it had none for {} s", time.as_secs()))),
         }
     }
 
@@ -141,8 +153,31 @@ pub(crate) fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// An API server that never answers a PATCH, and everything else at once.
+    pub(crate) fn hangs_at_patches() -> Client {
+        let answer = |request: Request<Body>| async move {
+            if request.method() == Method::PATCH {
+                std::future::pending::<()>().await;
+            }
+            let found = serde_json::json!({"metadata": {"name": "x", "resourceVersion": "1"}, "spec": {}});
+            Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(found.to_string().into_bytes())))
+        };
+        Client::new(tower::service_fn(answer), "default")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_whose_turn_does_not_come_ends_in_its_time() {
+        let api = Api::new(hangs_at_patches());
+        let body = Json::Null;
+        let hangs = || api.call(Call::with(Method::PATCH, "/x".into(), APPLY, &body));
+        let start = tokio::time::Instant::now();
+        let all = futures::future::join_all((0..=limits::API_REQUESTS_MAX).map(|_| hangs())).await;
+        assert_eq!(start.elapsed().as_secs(), limits::API_REQUEST_SECS_MAX);
+        assert!(all.iter().all(Result::is_err));
+    }
 
     #[test]
     fn names_can_t_leave_their_place_in_a_path() {

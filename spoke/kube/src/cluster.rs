@@ -64,6 +64,8 @@ pub struct KubeCluster {
 /// What requests and watches share.
 pub(crate) struct Inner {
     pub(crate) api: Api,
+    /// For what must not wait until others have their answers.
+    pub(crate) urgent: Api,
     pub(crate) discovery: Discovery,
     pub(crate) watches: Watches,
     secrets: Secrets,
@@ -96,7 +98,12 @@ impl KubeCluster {
         // Audit logs and managed fields tell clients apart by this.
         config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
         let client = client(config).map_err(|error| ConnectError::Client(Chain(&error).to_string()))?;
-        Ok(Self { inner: Arc::new(Inner::new(client, folder)) })
+        Ok(Self::over(client, folder))
+    }
+
+    /// The cluster behind a client.
+    fn over(client: Client, folder: PathBuf) -> Self {
+        Self { inner: Arc::new(Inner::new(client, folder)) }
     }
 }
 
@@ -108,8 +115,10 @@ impl Drop for KubeCluster {
 
 impl Inner {
     pub(crate) fn new(client: Client, folder: PathBuf) -> Self {
+        let api = Api::new(client);
         Self {
-            api: Api::new(client),
+            urgent: api.apart(),
+            api,
             discovery: Discovery::default(),
             watches: Watches::default(),
             secrets: Secrets::new(folder),
@@ -121,6 +130,7 @@ impl Inner {
     /// Makes something in the system namespace, and that namespace first where it is missing.
     pub(crate) async fn in_system_namespace(
         &self,
+        api: &Api,
         subject: &Subject,
         method: Method,
         path: &str,
@@ -128,12 +138,12 @@ impl Inner {
         body: &Json,
     ) -> Result<Json, crate::failure::Error> {
         let call = || Call::with(method.clone(), path.to_owned(), content, body);
-        match self.api.call(call()).await {
+        match api.call(call()).await {
             Err(crate::failure::Error::Refused(refusal))
                 if crate::failure::failure(subject, &refusal).reason == Reason::NoSuchNamespace =>
             {
-                self.ensure_namespace(&self.api, &subject.namespace).await.map_err(crate::failure::Error::Failed)?;
-                self.api.call(call()).await
+                self.ensure_namespace(api, &subject.namespace).await.map_err(crate::failure::Error::Failed)?;
+                api.call(call()).await
             }
             answer => answer,
         }
@@ -200,4 +210,32 @@ impl Cluster for KubeCluster {
 /// An empty body that some requests need.
 pub(crate) fn delete_options() -> (&'static str, Json) {
     (JSON, json!({"apiVersion": "v1", "kind": "DeleteOptions"}))
+}
+
+#[cfg(test)]
+mod tests {
+    use proto_model::limits;
+
+    use super::*;
+    use crate::api::tests::hangs_at_patches;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_renewal_waits_for_no_apply_that_hangs() {
+        let cluster = KubeCluster::over(hangs_at_patches(), PathBuf::new());
+        let body = Json::Null;
+        let hangs = || cluster.inner.api.call(Call::with(Method::PATCH, "/x".into(), JSON, &body));
+        let all = futures::future::join_all((0..limits::API_REQUESTS_MAX).map(|_| hangs()));
+        let start = tokio::time::Instant::now();
+        let renewals = async {
+            for _ in 0..2 {
+                assert_eq!(cluster.lease("a".into(), 75).await, Ok(true));
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = all => {}
+            () = renewals => {}
+        }
+        assert!(start.elapsed().is_zero(), "it waited for {:?}", start.elapsed());
+    }
 }

@@ -45,7 +45,7 @@ impl Lease {
                 Ok(()) => return Ok(true),
             }
         }
-        let found = match inner.api.call(Call::get(one())).await {
+        let found = match inner.urgent.call(Call::get(one())).await {
             Ok(found) => Some(found),
             Err(error) if error.is_missing_object(&subject("get")) => None,
             Err(error) => return Err(error.failure(&subject("get"))),
@@ -70,7 +70,7 @@ impl Lease {
             Some(_) => ("update", Method::PUT, one()),
             None => ("create", Method::POST, ALL.to_owned()),
         };
-        let written = inner.in_system_namespace(&subject(verb), method, &path, JSON, &body).await?;
+        let written = inner.in_system_namespace(&inner.urgent, &subject(verb), method, &path, JSON, &body).await?;
         *self.ours() = Some(written);
         Ok(())
     }

@@ -123,7 +123,7 @@ impl Secrets {
         for chunk in &packed.chunks {
             let subject = subject("create", name(chunk));
             let path = format!("{ALL}?fieldManager={MANAGER}");
-            match inner.in_system_namespace(&subject, Method::POST, &path, JSON, chunk).await {
+            match inner.in_system_namespace(&inner.api, &subject, Method::POST, &path, JSON, chunk).await {
                 Ok(_) => {}
                 // Named by its content: it is the same.
                 Err(error) if error.is_code(409) => {}
@@ -132,7 +132,7 @@ impl Secrets {
         }
         let subject = subject("patch", name(&packed.index));
         let path = format!("{ALL}/{}?fieldManager={MANAGER}&force=true", subject.name);
-        let done = inner.in_system_namespace(&subject, Method::PATCH, &path, APPLY, &packed.index).await;
+        let done = inner.in_system_namespace(&inner.api, &subject, Method::PATCH, &path, APPLY, &packed.index).await;
         done.map_err(|error| error.failure(&subject))?;
         self.known().moved(key, Some(stored));
         Ok(())

@@ -29,7 +29,7 @@ impl Voice {
         let manifest = manifest(data);
         let path = format!("{CONFIG_MAPS}/{STATUS_NAME}?fieldManager={MANAGER}&force=true");
         let subject = status("patch");
-        let written = inner.in_system_namespace(&subject, Method::PATCH, &path, APPLY, &manifest).await;
+        let written = inner.in_system_namespace(&inner.api, &subject, Method::PATCH, &path, APPLY, &manifest).await;
         self.learn(&written.map_err(|error| error.failure(&subject))?);
         Ok(())
     }
@@ -59,7 +59,16 @@ impl Voice {
             Err(error) if error.is_missing_object(&status("get")) => {
                 let subject = status("create");
                 // Not applied: what was published meanwhile must not be emptied.
-                inner.in_system_namespace(&subject, Method::POST, CONFIG_MAPS, JSON, &manifest(&BTreeMap::new())).await
+                inner
+                    .in_system_namespace(
+                        &inner.api,
+                        &subject,
+                        Method::POST,
+                        CONFIG_MAPS,
+                        JSON,
+                        &manifest(&BTreeMap::new()),
+                    )
+                    .await
             }
             found => found,
         };
