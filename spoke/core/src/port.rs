@@ -351,7 +351,8 @@ pub trait Cluster: Send + Sync + 'static {
     /// Reads all records of the ledger.
     fn load(&self) -> Answer<'_, Result<BTreeMap<String, Vec<u8>>, Failure>>;
 
-    /// Writes records of the ledger, durably.
+    /// Writes records of the ledger, durably. A record that somebody else wrote or removed since it was read or written
+    /// through this cluster is left as it is: [`Reason::Conflict`], and the ledger must be read anew.
     fn store(&self, write: Write) -> Answer<'_, Result<(), Failure>>;
 
     /// Takes or renews the Lease in [`SYSTEM_NAMESPACE`] for `holder`; `Ok(false)` while another

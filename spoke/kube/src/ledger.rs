@@ -126,6 +126,40 @@ pub(crate) struct Stored {
     pub(crate) chunks: BTreeSet<String>,
     /// Name of its file on the volume.
     pub(crate) file: Option<String>,
+    /// The index as it was last read or written here.
+    pub(crate) seen: Seen,
+}
+
+/// Which writing of an index was seen; empty where none was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) uid: String,
+    pub(crate) resource_version: String,
+}
+
+impl Seen {
+    pub(crate) fn of(index: &Json) -> Self {
+        let text = |key: &str| index["metadata"][key].as_str().unwrap_or_default().to_owned();
+        Self { uid: text("uid"), resource_version: text("resourceVersion") }
+    }
+
+    /// Lets an index be written only over the one that was seen, and over none where none was.
+    pub(crate) fn guard(&self, index: &mut Json) {
+        let metadata = &mut index["metadata"];
+        if self.resource_version.is_empty() {
+            // No object has this one.
+            metadata["resourceVersion"] = "1".into();
+            return;
+        }
+        metadata["resourceVersion"] = self.resource_version.as_str().into();
+        metadata["uid"] = self.uid.as_str().into();
+    }
+
+    /// What must hold for an index to be removed; `None` where none was seen.
+    pub(crate) fn preconditions(&self) -> Option<Json> {
+        let is_known = !self.resource_version.is_empty();
+        is_known.then(|| json!({"uid": self.uid, "resourceVersion": self.resource_version}))
+    }
 }
 
 /// Names of the files that Secrets of the ledger name.
@@ -175,7 +209,7 @@ pub(crate) fn unpack(secrets: &[Json], files: &BTreeMap<String, Vec<u8>>) -> Res
 
 fn stored(index: &Json) -> Stored {
     let chunks = text(index, "chunks").map(|text| names(&text)).unwrap_or_default().into_iter().collect();
-    Stored { cluster_bytes: 0, chunks, file: text(index, "file").ok() }
+    Stored { cluster_bytes: 0, chunks, file: text(index, "file").ok(), seen: Seen::of(index) }
 }
 
 /// The compressed bytes of a record.

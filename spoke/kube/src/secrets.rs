@@ -12,7 +12,7 @@ use spoke_core::port::{Failure, Reason, SYSTEM_NAMESPACE, Write};
 use crate::api::{APPLY, Call, JSON, escaped};
 use crate::cluster::{Inner, delete_options};
 use crate::failure::{Subject, plain};
-use crate::ledger::{LABEL, Place, Stored, Unpacked, compress, files, index_name, is_pack, name, pack, unpack};
+use crate::ledger::{LABEL, Place, Seen, Stored, Unpacked, compress, files, index_name, is_pack, name, pack, unpack};
 use crate::volume::Volume;
 
 const ALL: &str = "/api/v1/namespaces/drover-system/secrets";
@@ -55,6 +55,10 @@ impl Known {
         self.orphans.retain(|name| !chunks.contains(name));
         self.orphans.extend(before.chunks.difference(&chunks).cloned());
         self.has_old_files |= before.file.is_some() && before.file != file;
+    }
+
+    fn seen(&self, key: &str) -> Seen {
+        self.places.get(key).map(|stored| stored.seen.clone()).unwrap_or_default()
     }
 
     fn files(&self) -> BTreeSet<String> {
@@ -102,7 +106,8 @@ impl Secrets {
             self.put(inner, key, value).await?;
         }
         for key in &write.deletes {
-            delete(inner, &index_name(key)).await?;
+            let seen = self.known().seen(key);
+            delete(inner, &index_name(key), &seen).await?;
             self.known().moved(key, None);
         }
         self.tidy(inner).await;
@@ -113,9 +118,9 @@ impl Secrets {
         let body = compress(key, value).map_err(|why| plain(Reason::Invalid, why))?;
         let bytes = body.len();
         let place = self.known().place(key, bytes);
-        let packed = pack(key, value, body, place);
+        let mut packed = pack(key, value, body, place);
         let chunks = packed.chunk_names();
-        let mut stored = Stored { cluster_bytes: bytes, chunks, file: None };
+        let mut stored = Stored { cluster_bytes: bytes, chunks, ..Stored::default() };
         if let Some((file, body)) = packed.file {
             stored = Stored { cluster_bytes: 0, file: Some(file.clone()), ..stored };
             self.volume.write(file, body).await?;
@@ -130,10 +135,9 @@ impl Secrets {
                 Err(error) => return Err(error.failure(&subject)),
             }
         }
-        let subject = subject("patch", name(&packed.index));
-        let path = format!("{ALL}/{}?fieldManager={MANAGER}&force=true", subject.name);
-        let done = inner.in_system_namespace(&inner.api, &subject, Method::PATCH, &path, APPLY, &packed.index).await;
-        done.map_err(|error| error.failure(&subject))?;
+        let seen = self.known().seen(key);
+        seen.guard(&mut packed.index);
+        stored.seen = put_index(inner, &packed.index).await?;
         self.known().moved(key, Some(stored));
         Ok(())
     }
@@ -149,7 +153,7 @@ impl Secrets {
         }
         let orphans = self.known().orphans.clone();
         for orphan in orphans {
-            match delete(inner, &orphan).await {
+            match delete(inner, &orphan, &Seen::default()).await {
                 Ok(()) => {
                     self.known().orphans.remove(&orphan);
                 }
@@ -161,9 +165,29 @@ impl Secrets {
     }
 }
 
-async fn delete(inner: &Inner, name: &str) -> Result<(), Failure> {
+/// Writes an index, and says which writing of it this was. Where another spoke wrote it meanwhile, it keeps what that
+/// one wrote: this one was held up, and what it knows is old.
+async fn put_index(inner: &Inner, index: &Json) -> Result<Seen, Failure> {
+    let subject = subject("patch", name(index));
+    let path = format!("{ALL}/{}?fieldManager={MANAGER}&force=true", subject.name);
+    let refused = match inner.in_system_namespace(&inner.api, &subject, Method::PATCH, &path, APPLY, index).await {
+        Ok(written) => return Ok(Seen::of(&written)),
+        Err(error) if error.is_code(409) => error.failure(&subject),
+        Err(error) => return Err(error.failure(&subject)),
+    };
+    // Its own, of which the answer was lost.
+    match inner.api.call(Call::get(format!("{ALL}/{}", subject.name))).await {
+        Ok(found) if found["data"] == index["data"] => Ok(Seen::of(&found)),
+        _ => Err(refused),
+    }
+}
+
+async fn delete(inner: &Inner, name: &str, seen: &Seen) -> Result<(), Failure> {
     let subject = subject("delete", name.to_owned());
-    let (content, body) = delete_options();
+    let (content, mut body) = delete_options();
+    if let Some(preconditions) = seen.preconditions() {
+        body["preconditions"] = preconditions;
+    }
     let call = Call::with(Method::DELETE, format!("{ALL}/{name}"), content, &body);
     match inner.api.call(call).await {
         Ok(_) => Ok(()),

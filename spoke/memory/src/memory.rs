@@ -20,6 +20,8 @@ const SUBSCRIBER: u32 = 0;
 #[derive(Clone)]
 pub struct Memory {
     shared: Arc<Shared>,
+    /// Which writing of each record of the ledger this client read or made.
+    seen: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 struct Shared {
@@ -30,11 +32,21 @@ struct Shared {
 
 struct World {
     state: State,
-    ledger: BTreeMap<String, Vec<u8>>,
+    ledger: BTreeMap<String, Written>,
+    /// Writings of the ledger so far.
+    writings: u64,
     journal: Option<Journal>,
     sink: Option<Sink>,
     /// Whether the task that tells and advances runs.
     running: bool,
+}
+
+/// A record of the ledger.
+#[derive(Clone)]
+struct Written {
+    value: Vec<u8>,
+    /// The number of its writing.
+    number: u64,
 }
 
 /// Time since 1970 that never goes back.
@@ -83,9 +95,56 @@ impl Memory {
     }
 
     fn with(state: State, ledger: BTreeMap<String, Vec<u8>>, journal: Option<Journal>) -> Self {
-        let world = World { state, ledger, journal, sink: None, running: false };
+        let ledger = ledger.into_iter().map(|(key, value)| (key, Written { value, number: 0 })).collect();
+        let world = World { state, ledger, writings: 0, journal, sink: None, running: false };
         let shared = Shared { world: Mutex::new(world), wake: Arc::new(Notify::new()), clock: Clock::new() };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), seen: Arc::default() }
+    }
+
+    /// Another client of the same cluster, which has read nothing yet.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self { shared: self.shared.clone(), seen: Arc::default() }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_ledger(&self) -> BTreeMap<String, Vec<u8>> {
+        let world = self.shared.world();
+        *self.seen() = world.ledger.iter().map(|(key, one)| (key.clone(), one.number)).collect();
+        world.ledger.iter().map(|(key, one)| (key.clone(), one.value.clone())).collect()
+    }
+
+    /// Writes ledger records up to the first that another client wrote meanwhile, then waits for the disk.
+    async fn write_ledger(&self, mut write: Write) -> Result<(), Failure> {
+        let (handle, refused) = {
+            let mut world = self.shared.world();
+            let mut seen = self.seen();
+            let refused = world.refusal(&mut write, &seen);
+            let handle = world.append(&write).map_err(|error| broken(&error))?;
+            for (key, value) in write.puts {
+                world.writings += 1;
+                let number = world.writings;
+                seen.insert(key.clone(), number);
+                world.ledger.insert(key, Written { value, number });
+            }
+            for key in write.deletes {
+                seen.remove(&key);
+                world.ledger.remove(&key);
+            }
+            world.compact();
+            (handle, refused)
+        };
+        if let Some(handle) = handle {
+            match tokio::task::spawn_blocking(move || handle.sync_data()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(broken(&error)),
+                Err(error) => return Err(fail(Reason::Server, format!("the journal was not synced: {error}"))),
+            }
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     /// Looks at or changes the cluster itself, as tests do; the time is in milliseconds since
@@ -165,40 +224,38 @@ impl Shared {
         }
         wait
     }
-
-    /// Writes ledger records, then waits for the disk.
-    async fn store(&self, write: Write) -> Result<(), Failure> {
-        let handle = {
-            let mut world = self.world();
-            let puts = write.puts.iter().map(|(key, value)| Record::Put(key, value));
-            let deletes = write.deletes.iter().map(|key| Record::Delete(key));
-            let records: Vec<Record<'_>> = puts.chain(deletes).collect();
-            let handle = match &mut world.journal {
-                Some(journal) => {
-                    journal.append(&records).map_err(|error| broken(&error))?;
-                    Some(journal.handle().map_err(|error| broken(&error))?)
-                }
-                None => None,
-            };
-            for (key, value) in write.puts {
-                world.ledger.insert(key, value);
-            }
-            for key in write.deletes {
-                world.ledger.remove(&key);
-            }
-            world.compact();
-            handle
-        };
-        let Some(handle) = handle else { return Ok(()) };
-        match tokio::task::spawn_blocking(move || handle.sync_data()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(broken(&error)),
-            Err(error) => Err(fail(Reason::Server, format!("the journal was not synced: {error}"))),
-        }
-    }
 }
 
 impl World {
+    /// Cuts a write off before the first record that is not as its writer saw it, and says which that is. The same
+    /// value again is no harm.
+    fn refusal(&self, write: &mut Write, seen: &BTreeMap<String, u64>) -> Option<Failure> {
+        let is_as_seen = |key: &String| self.ledger.get(key).map(|one| one.number) == seen.get(key).copied();
+        let is_same = |key: &String, value: &[u8]| self.ledger.get(key).is_some_and(|one| one.value == value);
+        let put = write.puts.iter().position(|(key, value)| !is_as_seen(key) && !is_same(key, value));
+        let delete = write.deletes.iter().position(|key| self.ledger.contains_key(key) && !is_as_seen(key));
+        let key = match (put, delete) {
+            (Some(at), _) => {
+                write.deletes.clear();
+                write.puts.drain(at..).next().map(|(key, _)| key)
+            }
+            (None, Some(at)) => write.deletes.drain(at..).next(),
+            (None, None) => None,
+        };
+        let message = |key| format!("ledger record {key:?} was written by another spoke since it was read here");
+        key.map(|key| fail(Reason::Conflict, message(key)))
+    }
+
+    /// Writes records down; the file to sync, where there is one.
+    fn append(&mut self, write: &Write) -> std::io::Result<Option<std::fs::File>> {
+        let puts = write.puts.iter().map(|(key, value)| Record::Put(key, value));
+        let deletes = write.deletes.iter().map(|key| Record::Delete(key));
+        let records: Vec<Record<'_>> = puts.chain(deletes).collect();
+        let Some(journal) = &mut self.journal else { return Ok(None) };
+        journal.append(&records)?;
+        journal.handle().map(Some)
+    }
+
     /// Writes down what changed. A failure is logged: the objects of a cluster in memory are lost
     /// with the process then, and the spoke puts them back.
     fn note(&mut self) {
@@ -223,7 +280,7 @@ impl World {
         };
         let all = self.state.all();
         let mut records: Vec<Record<'_>> = all.iter().map(Record::Change).collect();
-        records.extend(self.ledger.iter().map(|(key, value)| Record::Put(key, value)));
+        records.extend(self.ledger.iter().map(|(key, one)| Record::Put(key, &one.value)));
         records.push(Record::Revision(self.state.revision()));
         if let Err(error) = journal.rewrite(&records) {
             tracing::warn!(%error, "the journal of the in-memory cluster could not be rewritten");
@@ -256,11 +313,11 @@ impl Cluster for Memory {
     }
 
     fn load(&self) -> Answer<'_, Result<BTreeMap<String, Vec<u8>>, Failure>> {
-        Box::pin(async { Ok(self.shared.world().ledger.clone()) })
+        Box::pin(async { Ok(self.read_ledger()) })
     }
 
     fn store(&self, write: Write) -> Answer<'_, Result<(), Failure>> {
-        Box::pin(self.shared.store(write))
+        Box::pin(self.write_ledger(write))
     }
 
     fn lease(&self, holder: String, secs: u32) -> Answer<'_, Result<bool, Failure>> {

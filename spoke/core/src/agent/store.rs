@@ -13,7 +13,7 @@ use crate::inbox::Change;
 use crate::inventory::Inventory;
 use crate::ledger::{self, ROOT_KEY};
 use crate::pack::Content;
-use crate::port::{Failure, Write};
+use crate::port::{Failure, Reason, Write};
 
 /// A change that waits to be durable.
 #[derive(Debug)]
@@ -61,6 +61,8 @@ impl Storing {
     /// Goes on with the tokens of another.
     pub(super) fn follow(&mut self, before: &Self) {
         self.token = before.token;
+        // A write that was refused is not tried again at once, whatever was read since.
+        self.trouble = before.trouble.clone();
     }
 }
 
@@ -125,7 +127,11 @@ impl Agent {
                 }
                 self.speak();
             }
-            Err(failure) => self.store_failed(&purpose, &failure),
+            Err(failure) => {
+                self.store_failed(&purpose, &failure);
+                // Another spoke wrote: this one was held up for longer than its Lease.
+                self.is_stale |= failure.reason == Reason::Conflict;
+            }
         }
         if self.has_lease && self.is_stale {
             self.load();

@@ -123,6 +123,7 @@ macro_rules! conformance_cases {
             storage: the_uid_is_that_of_kube_system
             storage: records_are_kept_replaced_and_removed
             storage: a_large_record_is_kept_in_pieces
+            storage: a_record_that_another_wrote_is_not_written_over
             storage: two_holders_share_no_lease
             storage: how_it_stands_is_written_and_events_lie_with_their_objects
         }

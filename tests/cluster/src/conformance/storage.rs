@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use proto_model::{Digest, GroupKind, Identity};
-use spoke_core::port::{About, Note, STATUS_NAME, SYSTEM_NAMESPACE, Write};
+use spoke_core::port::{About, Note, Reason, STATUS_NAME, SYSTEM_NAMESPACE, Write};
 use tokio::sync::Mutex;
 
 use super::World;
@@ -76,6 +76,39 @@ pub async fn a_large_record_is_kept_in_pieces(world: &World) {
     assert_eq!(load(world, "large/").await, BTreeMap::from([("large/a".to_owned(), b"small again".to_vec())]));
     delete(world, &["large/a"]).await;
     assert!(load(world, "large/").await.is_empty());
+}
+
+pub async fn a_record_that_another_wrote_is_not_written_over(world: &World) {
+    let _alone = LEDGER.lock().await;
+    put(world, &[("fenced/root", b"1"), ("fenced/list", b"1")]).await;
+    let other = world.another().await;
+    other.load().await.unwrap();
+    let write = |puts: &[(&str, &str)], deletes: &[&str]| Write {
+        puts: puts.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect(),
+        deletes: deletes.iter().map(|key| (*key).to_owned()).collect(),
+    };
+    other.store(write(&[("fenced/root", "2"), ("fenced/new", "2")], &["fenced/list"])).await.unwrap();
+
+    // This one was held up, and goes on where it was.
+    for late in [
+        write(&[("fenced/root", "1b")], &[]),
+        write(&[("fenced/new", "1")], &[]),
+        write(&[("fenced/list", "1b")], &[]),
+        write(&[], &["fenced/root"]),
+    ] {
+        let refused = world.cluster.store(late.clone()).await.unwrap_err();
+        assert_eq!(refused.reason, Reason::Conflict, "{late:?}: {refused}");
+    }
+    let found = load(world, "fenced/").await;
+    assert_eq!(found, BTreeMap::from(["fenced/new", "fenced/root"].map(|key| (key.to_owned(), b"2".to_vec()))));
+
+    // What it has read anew it writes again; what it writes twice, as after an answer that was lost, is no conflict.
+    put(world, &[("fenced/root", b"3")]).await;
+    other.store(write(&[("fenced/root", "3")], &[])).await.unwrap();
+    delete(world, &["fenced/new"]).await;
+    other.load().await.unwrap();
+    other.store(write(&[], &["fenced/root"])).await.unwrap();
+    assert!(load(world, "fenced/").await.is_empty());
 }
 
 pub async fn two_holders_share_no_lease(world: &World) {

@@ -59,7 +59,7 @@ impl World {
     /// Another client of the same cluster.
     pub async fn another(&self) -> Arc<dyn Cluster> {
         match &self.hands {
-            Hands::Memory(memory) => Arc::new(memory.clone()),
+            Hands::Memory(memory) => Arc::new(memory.another()),
             Hands::Kube(real) => connect(real).await,
         }
     }

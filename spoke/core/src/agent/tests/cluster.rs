@@ -62,6 +62,9 @@ impl World {
         if self.stores_fail {
             return Err(failure(Reason::Server, "etcd is away"));
         }
+        if self.is_refused {
+            return Err(failure(Reason::Conflict, "written by another spoke"));
+        }
         self.records.extend(write.puts);
         for key in write.deletes {
             self.records.remove(&key);

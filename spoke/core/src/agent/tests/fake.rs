@@ -38,6 +38,8 @@ pub(super) struct World {
     /// Kinds of which nothing can be changed.
     pub(super) immutable: BTreeSet<String>,
     pub(super) stores_fail: bool,
+    /// Somebody else writes the ledger.
+    pub(super) is_refused: bool,
     /// The ledger is not read until it is done by hand.
     pub(super) is_load_held: bool,
     /// Requests are kept back from here on, in order.
@@ -101,6 +103,7 @@ impl World {
             failures: BTreeMap::new(),
             immutable: BTreeSet::new(),
             stores_fail: false,
+            is_refused: false,
             is_load_held: false,
             is_held: false,
             is_batched: false,

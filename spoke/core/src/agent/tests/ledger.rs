@@ -162,6 +162,32 @@ fn a_reading_that_a_newer_one_replaced_is_neither_taken_nor_waited_for() {
 }
 
 #[test]
+fn a_ledger_that_another_spoke_wrote_is_read_anew() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    let (held, entries) = (world.records.clone(), world.entries.clone());
+    // Another spoke had the Lease and took generation 2; this one does not know.
+    world.assign("main/web", Settings::default(), &[config("a", "2")]);
+    let newer = std::mem::replace(&mut world.records, held);
+    world.restart();
+    world.connect();
+    world.records = newer;
+    world.is_refused = true;
+    world.log();
+    world.entries = entries;
+    world.assign("main/other", Settings::default(), &[config("b", "1")]);
+    let log = world.log();
+    assert!(log.contains(&"load".to_owned()), "{log:?}");
+    assert!(!log.contains(&"apply ConfigMap shop/b".to_owned()), "{log:?}");
+    assert_eq!(log.iter().filter(|line| line.starts_with("store")).count(), 1, "not again at once: {log:?}");
+    world.is_refused = false;
+    world.connect();
+    assert!(world.log().contains(&"send Hello at 2".to_owned()));
+    world.pass(5_000);
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
+}
+
+#[test]
 fn another_cluster_waits_for_the_hubs_word() {
     let mut world = World::new();
     world.assign("main/web", Settings::default(), &[config("a", "1")]);
