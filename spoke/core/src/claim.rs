@@ -40,12 +40,16 @@ pub(crate) fn claims(live: &Json) -> Vec<Claim> {
     };
     if let Some(release) = annotation("meta.helm.sh/release-name") {
         let of = annotation("meta.helm.sh/release-namespace").unwrap_or(namespace);
-        // Helm keeps a release in Secrets.
+        // Helm keeps a release in Secrets, or in ConfigMaps where it is told to.
         let labels = [("owner", "helm"), ("name", release)];
-        add(format!("Helm release {of}/{release}"), kind("v1", "Secret"), of, "", &labels);
+        for store in ["Secret", "ConfigMap"] {
+            add(format!("Helm release {of}/{release}"), kind("v1", store), of, "", &labels);
+        }
     }
-    if let Some(id) = annotation("argocd.argoproj.io/tracking-id") {
-        let app = id.split(':').next().unwrap_or(id);
+    // Before 3.0 Argo CD tracks by a label, unless it is told otherwise. Others set that label too.
+    let tracked = annotation("argocd.argoproj.io/tracking-id").map(|id| id.split(':').next().unwrap_or(id));
+    let labelled = label("app.kubernetes.io/instance").filter(|_| is_managed_by_argo(live));
+    if let Some(app) = tracked.or(labelled) {
         // Of an application outside of Argo CD's own namespace: namespace_name.
         let (of, app) = app.split_once('_').unwrap_or(("", app));
         let shown = if of.is_empty() { app.to_owned() } else { format!("{of}/{app}") };
@@ -60,11 +64,20 @@ pub(crate) fn claims(live: &Json) -> Vec<Claim> {
         }
     }
     if let Some(id) = annotation("objectset.rio.cattle.io/id") {
-        // What runs Fleet in a cluster that it deploys to.
-        let deployment = kind("apps/v1", "Deployment");
-        add(format!("Rancher Fleet bundle {id}"), deployment, "cattle-fleet-system", "fleet-agent", &[]);
+        // What runs Fleet in a cluster that it deploys to: as this or that by its version, and in a namespace of
+        // its own where that is the cluster of Rancher itself.
+        for agent in ["Deployment", "StatefulSet"] {
+            add(format!("Rancher Fleet bundle {id}"), kind("apps/v1", agent), "", "fleet-agent", &[]);
+        }
     }
     found
+}
+
+/// Whether a part of Argo CD wrote fields of an object.
+fn is_managed_by_argo(live: &Json) -> bool {
+    let entries = live.pointer("/metadata/managedFields").and_then(Json::as_array);
+    let mut managers = entries.into_iter().flatten().filter_map(|entry| entry.get("manager").and_then(Json::as_str));
+    managers.any(|manager| manager.starts_with("argocd-"))
 }
 
 #[cfg(test)]
@@ -86,14 +99,33 @@ mod tests {
             owners,
             [
                 "Helm release prod/web",
+                "Helm release prod/web",
                 "Argo CD application teams/shop",
                 "Flux Kustomization flux-system/apps",
+                "Rancher Fleet bundle default-shop",
                 "Rancher Fleet bundle default-shop"
             ]
         );
         assert_eq!((all[0].namespace.as_str(), all[0].labels.len()), ("prod", 2));
-        assert_eq!((all[1].namespace.as_str(), all[1].name.as_str()), ("teams", "shop"));
-        assert_eq!(all[2].kind.kind.to_string(), "Kustomization.kustomize.toolkit.fluxcd.io");
+        let stores: Vec<String> = all[..2].iter().map(|claim| claim.kind.kind.to_string()).collect();
+        assert_eq!(stores, ["Secret", "ConfigMap"]);
+        assert_eq!((all[2].namespace.as_str(), all[2].name.as_str()), ("teams", "shop"));
+        assert_eq!(all[3].kind.kind.to_string(), "Kustomization.kustomize.toolkit.fluxcd.io");
+        // In the cluster of Rancher itself its agent is elsewhere.
+        assert_eq!((all[5].namespace.as_str(), all[5].name.as_str()), ("", "fleet-agent"));
         assert!(claims(&json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "Helm"}}})).is_empty());
+    }
+
+    #[test]
+    fn a_label_that_many_set_is_argo_s_where_argo_wrote() {
+        let by = |manager: &str| {
+            json!({"metadata": {"labels": {"app.kubernetes.io/instance": "shop"},
+            "managedFields": [{"manager": "kubectl"}, {"manager": manager}]}})
+        };
+        let all = claims(&by("argocd-application-controller"));
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].owner.as_str(), all[0].name.as_str()), ("Argo CD application shop", "shop"));
+        assert_eq!(claims(&by("argocd-controller")).len(), 1);
+        assert!(claims(&by("helm")).is_empty());
     }
 }
