@@ -384,9 +384,9 @@ impl Spoke {
                     Finished::Event(Box::new(Event::Done { id, outcome }))
                 });
             }
-            Effect::Recover => {
+            Effect::Recover { only } => {
                 self.tasks.spawn(async move {
-                    let found = marked(&*cluster).await;
+                    let found = marked(&*cluster, only).await;
                     Finished::Event(Box::new(Event::Recovered(found)))
                 });
             }

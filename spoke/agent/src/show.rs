@@ -19,6 +19,9 @@ pub(crate) fn status(status: &Status) -> String {
     if let Some(trouble) = &status.ledger_trouble {
         head.push(vec!["ledger".to_owned(), format!("CAN'T BE WRITTEN: {}", troubled(trouble))]);
     }
+    if !status.search_trouble.is_empty() {
+        head.push(vec!["search".to_owned(), line(&status.search_trouble)]);
+    }
     head.extend(status.suspended.iter().map(|one| vec!["suspended".to_owned(), left(one, now)]));
     head.push(vec!["state".to_owned(), text::count(status)]);
     out.push_str(&table(&head));

@@ -97,6 +97,9 @@ pub struct Status {
     pub generation: u64,
     /// Why the ledger can't be written, and when it is tried again, in seconds.
     pub ledger_trouble: Option<Trouble>,
+    /// Which kinds could not be searched for objects that no inventory has; empty where all were.
+    #[serde(default)]
+    pub search_trouble: String,
     /// What is suspended.
     pub suspended: Vec<Suspended>,
     /// Bundles, by name, at most `limits::LOCAL_BUNDLES_MAX`.

@@ -379,19 +379,28 @@ pub trait Cluster: Send + Sync + 'static {
     }
 }
 
-/// All live objects of the cluster that carry [`OWNER_LABEL`], by their metadata alone. Kinds that may not be listed are
-/// left out: what nobody may see nobody may delete either.
+/// What a search for marked objects came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Marked {
+    /// Live objects that carry [`OWNER_LABEL`], by their metadata alone.
+    pub found: Vec<Live>,
+    /// Kinds that could not be listed, and why: whether there is any of them nobody knows.
+    pub unlisted: BTreeMap<Kind, Failure>,
+}
+
+/// Searches the cluster for live objects that carry [`OWNER_LABEL`]: `only` these kinds, where there are any, else all.
 ///
 /// # Errors
-/// A kind can't be listed now.
-pub async fn marked(cluster: &dyn Cluster) -> Result<Vec<Live>, Failure> {
-    let mut found = Vec::new();
-    for kind in cluster.kinds().await? {
-        match cluster.owned(kind).await {
-            Ok(some) => found.extend(some),
-            Err(failure) if failure.reason.is_final() || failure.reason == Reason::NoSuchKind => {}
-            Err(failure) => return Err(failure),
+/// Which kinds there are can't be told now.
+pub async fn marked(cluster: &dyn Cluster, only: BTreeSet<Kind>) -> Result<Marked, Failure> {
+    let kinds = if only.is_empty() { cluster.kinds().await? } else { only };
+    let mut marked = Marked::default();
+    for kind in kinds {
+        match cluster.owned(kind.clone()).await {
+            Ok(some) => marked.found.extend(some),
+            Err(failure) if failure.reason == Reason::NoSuchKind => {}
+            Err(failure) => drop(marked.unlisted.insert(kind, failure)),
         }
     }
-    Ok(found)
+    Ok(marked)
 }

@@ -24,6 +24,12 @@ pub const API_KEEPALIVE_SECS: u64 = 30;
 pub const API_KEEPALIVE_AGAIN_SECS: u64 = 10;
 /// Questions without an answer after which a connection counts as broken.
 pub const API_KEEPALIVES_MAX: u32 = 3;
+/// Time before kinds that may not be listed are searched again for marked objects, in milliseconds.
+pub const SEARCH_AGAIN_MILLIS: u64 = 3_600_000;
+/// The same for kinds that could not be listed just then, in milliseconds.
+pub const SEARCH_AGAIN_MILLIS_MIN: u64 = 300_000;
+/// Kinds that a search could not list which are named.
+pub const SEARCH_KINDS_NAMED_MAX: usize = 5;
 /// Time between looks at an object that may not be watched, in milliseconds, while it is Healthy.
 pub const UNWATCHED_MILLIS: u64 = 300_000;
 /// The same while it is not.

@@ -51,6 +51,7 @@ impl Agent {
             epoch: fence.epoch,
             incarnation: fence.incarnation,
             generation: fence.generation,
+            search_trouble: self.search_trouble(),
             suspended: self.suspended(),
             bundles: names.iter().take(told).map(|name| self.bundle_view(name)).collect(),
             bundles_more: (names.len() - told) as u64,

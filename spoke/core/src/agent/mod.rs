@@ -46,7 +46,7 @@ use proto_model::{GroupKind, Identity, limits};
 use crate::inbox::Contents;
 use crate::ledger::Ledger;
 use crate::local::Suspended;
-use crate::port::{Depth, Failure, Kind, Live, Note, Observation, Op, Outcome, Write};
+use crate::port::{Depth, Failure, Kind, Marked, Note, Observation, Op, Outcome, Write};
 use crate::suspend::Order;
 use crate::target::Scopes;
 pub use ask::AskPolicy;
@@ -116,7 +116,7 @@ pub enum Event {
     /// Whether this spoke holds the Lease of its cluster, when it changes (repeating does no harm).
     Lease(bool),
     /// The answer to [`Effect::Recover`].
-    Recovered(Result<Vec<Live>, Failure>),
+    Recovered(Result<Marked, Failure>),
     /// A timer is due.
     Tick,
 }
@@ -161,8 +161,11 @@ pub enum Effect {
         /// The ConfigMap's data.
         data: BTreeMap<String, String>,
     },
-    /// List all marked objects of the cluster, [`crate::port::marked`], and step [`Event::Recovered`].
-    Recover,
+    /// Search the cluster for marked objects, [`crate::port::marked`], and step [`Event::Recovered`].
+    Recover {
+        /// These kinds alone; empty: all.
+        only: BTreeSet<Kind>,
+    },
     /// From now on watch these kinds and no others.
     Watch(BTreeMap<Kind, Depth>),
     /// Stop for good: the ledger can't be read. Nothing is done until the program is started anew.

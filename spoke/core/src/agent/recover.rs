@@ -3,13 +3,15 @@
 //! The search goes on beside everything else. Until it is over nothing is missing but what a lost inventory would
 //! have removed.
 
+use std::collections::BTreeMap;
+
 use proto_model::assign::Entry;
-use proto_model::name as names;
+use proto_model::{limits, name as names};
 
 use super::slot::Slot;
 use super::{Agent, Effect};
 use crate::inventory::Tracked;
-use crate::port::{Failure, Live};
+use crate::port::{Failure, Kind, Live, Marked};
 use crate::retry;
 
 /// How far the search is.
@@ -19,6 +21,8 @@ pub(super) struct Recovery {
     attempts: u32,
     /// When to search again, after a failure.
     retry_at: u64,
+    /// Kinds that could not be listed, and why: all that is still to be searched.
+    unlisted: BTreeMap<Kind, Failure>,
 }
 
 impl Agent {
@@ -29,7 +33,7 @@ impl Agent {
         let is_waiting = self.recovery.is_under_way || self.recovery.retry_at > self.now.mono_millis;
         if is_due && !is_waiting && self.may_act() {
             self.recovery.is_under_way = true;
-            self.out.push(Effect::Recover);
+            self.out.push(Effect::Recover { only: self.recovery.unlisted.keys().cloned().collect() });
         }
     }
 
@@ -39,13 +43,29 @@ impl Agent {
         waits.then_some(self.recovery.retry_at)
     }
 
-    /// All marked objects of the cluster were listed, or could not be.
-    pub(super) fn recovered(&mut self, result: Result<Vec<Live>, Failure>) {
+    /// Why the search is not over, for people; empty where it is, or nothing came of it yet.
+    pub(super) fn search_trouble(&self) -> String {
+        let unlisted = &self.recovery.unlisted;
+        let Some(first) = unlisted.values().next() else { return String::new() };
+        let named = unlisted.keys().take(limits::SEARCH_KINDS_NAMED_MAX).map(|kind| kind.kind.to_string());
+        let more = match unlisted.len().saturating_sub(limits::SEARCH_KINDS_NAMED_MAX) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let kinds = named.collect::<Vec<_>>().join(", ");
+        format!(
+            "what is here and in no inventory is not all known, and may stay when Git drops it: {kinds}{more} can't be \
+             listed ({first})"
+        )
+    }
+
+    /// The cluster was searched for marked objects, or could not be.
+    pub(super) fn recovered(&mut self, result: Result<Marked, Failure>) {
         if !std::mem::take(&mut self.recovery.is_under_way) || self.ledger.is_whole {
             return;
         }
-        let found = match result {
-            Ok(found) => found,
+        let Marked { found, unlisted } = match result {
+            Ok(marked) => marked,
             Err(failure) => {
                 self.recovery.attempts += 1;
                 let asked = failure.retry_after_millis;
@@ -63,11 +83,28 @@ impl Agent {
                 self.track(&name, live);
             }
         }
-        self.ledger.is_whole = true;
-        // Not worth a write of its own: it goes along with the next one.
-        self.store.is_root_along = true;
+        if unlisted.is_empty() {
+            self.ledger.is_whole = true;
+            // Not worth a write of its own: it goes along with the next one.
+            self.store.is_root_along = true;
+        } else {
+            self.search_again(&unlisted);
+        }
+        if self.recovery.unlisted != unlisted {
+            self.recovery.unlisted = unlisted;
+            self.voice.status_changed(self.now.mono_millis);
+        }
         self.forget_heirs();
         self.watches_changed = true;
+    }
+
+    /// Says when to search what could not be listed: rights are seldom granted, other trouble passes.
+    fn search_again(&mut self, unlisted: &BTreeMap<Kind, Failure>) {
+        let is_refused = unlisted.values().all(|failure| failure.reason.is_final());
+        let wait = if is_refused { limits::SEARCH_AGAIN_MILLIS } else { limits::SEARCH_AGAIN_MILLIS_MIN };
+        let asked = unlisted.values().filter_map(|failure| failure.retry_after_millis).max().unwrap_or(0);
+        self.recovery.attempts += 1;
+        self.recovery.retry_at = self.now.mono_millis + wait.max(asked.min(limits::RETRY_AFTER_MILLIS_MAX));
     }
 
     /// Puts an object that bears a bundle's mark into that bundle's inventory, unless it has it.

@@ -96,6 +96,9 @@ pub fn summary(status: &Status) -> BTreeMap<String, String> {
     if let Some(trouble) = &status.ledger_trouble {
         head.push(vec!["ledger".to_owned(), format!("can't be written: {}", line(&trouble.message))]);
     }
+    if !status.search_trouble.is_empty() {
+        head.push(vec!["search".to_owned(), line(&status.search_trouble)]);
+    }
     let titles = ["BUNDLE", "SYNC", "HEALTH", "FLAGS", "OBJECTS", "VARIANT", "SINCE"].map(str::to_owned);
     let mut rows = vec![titles.to_vec()];
     rows.extend(status.bundles.iter().map(|one| {

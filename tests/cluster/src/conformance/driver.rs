@@ -251,8 +251,8 @@ impl Driver {
                     drop(tell.send(Event::Done { id, outcome }));
                 });
             }
-            Effect::Recover => {
-                tokio::spawn(async move { drop(tell.send(Event::Recovered(marked(&*cluster).await))) });
+            Effect::Recover { only } => {
+                tokio::spawn(async move { drop(tell.send(Event::Recovered(marked(&*cluster, only).await))) });
             }
             Effect::Watch(kinds) => {
                 cluster.watch(kinds, Arc::new(move |seen: Observation| drop(tell.send(Event::Observed(seen)))));

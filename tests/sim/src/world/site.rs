@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto_model::Digest;
-use spoke_core::port::{Failure, Live, Reason, Write};
+use spoke_core::port::{Failure, Kind, Marked, Reason, Write};
 use spoke_core::{Agent, Effect, Event, Now};
 use spoke_memory::{Settings, State};
 
@@ -154,9 +154,9 @@ impl World {
                 }
                 self.after_change(cluster);
             }
-            Effect::Recover => {
-                let found = self.sites.get(cluster).map(|site| marked(&site.state)).unwrap_or(Ok(Vec::new()));
-                self.step(cluster, boot, Event::Recovered(found));
+            Effect::Recover { only } => {
+                let found = self.sites.get(cluster).map(|site| marked(&site.state, only)).unwrap_or_default();
+                self.step(cluster, boot, Event::Recovered(Ok(found)));
             }
             // Best effort, for people alone; nobody orders anything here.
             Effect::Tell(_) | Effect::Obeyed { .. } => {}
@@ -320,7 +320,14 @@ pub(super) fn fresh_state(cluster: &str, life: u64) -> State {
 }
 
 /// All marked objects of a cluster.
-fn marked(state: &State) -> Result<Vec<Live>, Failure> {
-    let all: Result<Vec<Vec<Live>>, Failure> = state.kinds().iter().map(|kind| state.owned(kind)).collect();
-    all.map(|all| all.into_iter().flatten().collect())
+fn marked(state: &State, only: BTreeSet<Kind>) -> Marked {
+    let kinds = if only.is_empty() { state.kinds() } else { only };
+    let mut marked = Marked::default();
+    for kind in kinds {
+        match state.owned(&kind) {
+            Ok(some) => marked.found.extend(some),
+            Err(failure) => drop(marked.unlisted.insert(kind, failure)),
+        }
+    }
+    marked
 }

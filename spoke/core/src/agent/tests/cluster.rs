@@ -10,7 +10,7 @@ use super::fake::{Thing, World, failure};
 use super::log::say;
 use crate::agent::{Effect, Event};
 use crate::contents::{Contents, Member, Survey};
-use crate::port::{Failure, Kind, Live, OWNER_ANNOTATION, Observation, Op, Outcome, OwnerMark, Reason, Write};
+use crate::port::{Failure, Kind, Live, Marked, OWNER_ANNOTATION, Observation, Op, Outcome, OwnerMark, Reason, Write};
 
 impl World {
     pub(super) fn carry_out(&mut self, effect: Effect) -> Vec<Event> {
@@ -25,10 +25,13 @@ impl World {
                 vec![Event::Stored { token, result: self.store(write) }]
             }
             Effect::Execute { id, op } => self.execute(id, op),
-            Effect::Recover => {
+            Effect::Recover { only } => {
                 let all = self.things.iter().map(|(identity, thing)| live(identity, thing));
-                let marked = all.filter(|live| !live.owners.is_empty()).map(|live| Live { object: None, ..live });
-                vec![Event::Recovered(Ok(marked.collect()))]
+                let is_listed = |live: &Live| !self.unlisted.keys().any(|kind| kind.kind == live.identity.kind);
+                let is_asked = |live: &Live| only.is_empty() || only.iter().any(|one| one.kind == live.identity.kind);
+                let marked = all.filter(|live| !live.owners.is_empty() && is_listed(live) && is_asked(live));
+                let found = marked.map(|live| Live { object: None, ..live }).collect();
+                vec![Event::Recovered(Ok(Marked { found, unlisted: self.unlisted.clone() }))]
             }
             Effect::Watch(kinds) => {
                 let new = kinds.keys().filter(|kind| !self.watched.contains_key(*kind));

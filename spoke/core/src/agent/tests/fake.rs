@@ -38,6 +38,8 @@ pub(super) struct World {
     /// Kinds of which nothing can be changed.
     pub(super) immutable: BTreeSet<String>,
     pub(super) stores_fail: bool,
+    /// Kinds that can't be listed.
+    pub(super) unlisted: BTreeMap<Kind, Failure>,
     /// Somebody else writes the ledger.
     pub(super) is_refused: bool,
     /// The ledger is not read until it is done by hand.
@@ -103,6 +105,7 @@ impl World {
             failures: BTreeMap::new(),
             immutable: BTreeSet::new(),
             stores_fail: false,
+            unlisted: BTreeMap::new(),
             is_refused: false,
             is_load_held: false,
             is_held: false,

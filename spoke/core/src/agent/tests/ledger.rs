@@ -1,12 +1,13 @@
 //! The ledger comes before everything, and never goes back.
 
 use proto_model::delta::ToSpoke;
-use proto_model::limits;
 use proto_model::variant::Settings;
+use proto_model::{GroupKind, limits};
 use serde_json::json;
 
-use super::fake::{World, config, manifest, parts, permit, run};
-use crate::agent::Event;
+use super::fake::{World, config, failure, manifest, parts, permit, run};
+use crate::agent::{Event, Outside};
+use crate::port::{Kind, Reason};
 
 #[test]
 fn nothing_is_applied_or_acknowledged_before_the_ledger_is_durable() {
@@ -185,6 +186,39 @@ fn a_ledger_that_another_spoke_wrote_is_read_anew() {
     assert!(world.log().contains(&"send Hello at 2".to_owned()));
     world.pass(5_000);
     assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
+}
+
+#[test]
+fn a_search_that_could_not_list_a_kind_is_not_over() {
+    let mut world = World::new();
+    world.assign_with("main/web", Settings::default(), &[config("a", "1"), config("b", "1")], permit(5));
+    world.pass(5_000);
+    // The ledger is lost, and Git drops b while it can't be told what there is.
+    world.records.clear();
+    world.entries.clear();
+    let maps = Kind { kind: GroupKind::of("v1", "ConfigMap"), version: "v1".into() };
+    world.unlisted.insert(maps, failure(Reason::Forbidden, "may not list configmaps"));
+    world.restart();
+    world.connect();
+    world.assign_with("main/web", Settings::default(), &[config("a", "1")], permit(5));
+    world.pass(5_000);
+    assert!(world.log().contains(&"recover".to_owned()));
+    let told = world.agent.status(&Outside::default(), world.clock()).search_trouble;
+    assert!(told.contains("ConfigMap can't be listed (may not list configmaps)"), "{told}");
+    assert!(world.published.last().unwrap()["cluster"].contains("may not list configmaps"));
+    assert_eq!(world.things.len(), 2);
+    // Neither is it over for the next process.
+    world.restart();
+    world.connect();
+    assert!(world.log().contains(&"recover".to_owned()));
+    world.pass(limits::SEARCH_AGAIN_MILLIS_MIN);
+    assert!(!world.log().contains(&"recover".to_owned()), "rights are seldom granted");
+    world.unlisted.clear();
+    world.pass(limits::SEARCH_AGAIN_MILLIS);
+    assert!(world.log().contains(&"delete ConfigMap shop/b".to_owned()));
+    assert!(world.agent.status(&Outside::default(), world.clock()).search_trouble.is_empty());
+    world.pass(limits::SEARCH_AGAIN_MILLIS);
+    assert!(!world.log().contains(&"recover".to_owned()), "it is over");
 }
 
 #[test]

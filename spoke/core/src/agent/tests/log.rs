@@ -22,7 +22,7 @@ impl World {
                 format!("store {}", puts.chain(deletes).collect::<Vec<_>>().join(" "))
             }
             Effect::Execute { op, .. } => say(op),
-            Effect::Recover => "recover".into(),
+            Effect::Recover { .. } => "recover".into(),
             Effect::Watch(kinds) => {
                 let kinds: Vec<String> = kinds.keys().map(|kind| kind.kind.to_string()).collect();
                 format!("watch {}", kinds.join(" "))
