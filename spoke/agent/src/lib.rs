@@ -7,6 +7,7 @@
 //! Beside them, the *door* ([`door`]) hands on what people at the cluster ask.
 
 mod channel;
+mod clock;
 mod dir;
 pub mod door;
 mod enrol;

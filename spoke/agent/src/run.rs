@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto_model::limits;
 use proto_model::name::{BadName, check_cluster};
@@ -14,9 +14,10 @@ use spoke_core::port::{Cluster, Failure, Outcome, marked};
 use spoke_core::suspend::Order;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use crate::clock::Clock;
 use crate::dir::{Dir, DirError};
 use crate::door::{Asked, Door};
 use crate::enrolment::Identity;
@@ -116,7 +117,7 @@ pub async fn run(
         tasks: JoinSet::new(),
         loading: None,
         wake_at: None,
-        start: Instant::now(),
+        clock: Clock::new(),
     };
     let result = Box::pin(spoke.run(stop)).await;
     if let Some(door) = door {
@@ -159,7 +160,7 @@ struct Spoke {
     /// The reading of the ledger under way.
     loading: Option<AbortHandle>,
     wake_at: Option<u64>,
-    start: Instant,
+    clock: Clock,
 }
 
 impl Spoke {
@@ -170,7 +171,8 @@ impl Spoke {
             self.mind_lease()?;
             self.mind_timer()?;
             let wake_at = [self.wake_at, self.lease.wake_at()].into_iter().flatten().min();
-            let wake_at = wake_at.map(|at| self.start + Duration::from_millis(at));
+            // Timers do not count sleep: how long there is still to wait is worked out anew each time.
+            let wait = wake_at.map(|at| Duration::from_millis(at.saturating_sub(self.mono_millis())));
             tokio::select! {
                 () = &mut stop => break,
                 Some(finished) = self.tasks.join_next() => self.finished(finished)?,
@@ -179,7 +181,7 @@ impl Spoke {
                 seen = intake.next(limits::OBSERVATIONS_PER_TURN_MAX) => {
                     self.steps(seen.into_iter().map(Event::Observed))?;
                 }
-                () = sleep_until(wake_at.unwrap_or(self.start).into()), if wake_at.is_some() => {}
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => {}
             }
         }
         self.end().await;
@@ -187,7 +189,7 @@ impl Spoke {
     }
 
     fn mono_millis(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.clock.millis()
     }
 
     fn now(&self) -> Now {
@@ -198,9 +200,8 @@ impl Spoke {
 
     fn mind_lease(&mut self) -> Result<(), RunError> {
         let now = self.mono_millis();
-        if self.lease.has_run_out(now) {
-            warn!("the lease of the cluster could not be renewed: nothing is done until it is");
-            self.step(Event::Lease(false))?;
+        if let Some(lost) = self.lapse(now) {
+            self.step(lost)?;
         }
         if self.lease.asks(now) {
             let (cluster, holder) = (Arc::clone(&self.cluster), self.holder.clone());
@@ -209,6 +210,14 @@ impl Spoke {
                 .spawn(async move { Finished::Lease { asked_at: now, answer: cluster.lease(holder, secs).await } });
         }
         Ok(())
+    }
+
+    /// What there is to say where the Lease ran out, unrenewed; once.
+    fn lapse(&mut self, now: u64) -> Option<Event> {
+        self.lease.has_run_out(now).then(|| {
+            warn!("the lease of the cluster could not be renewed: nothing is done until it is");
+            Event::Lease(false)
+        })
     }
 
     fn mind_timer(&mut self) -> Result<(), RunError> {
@@ -348,8 +357,12 @@ impl Spoke {
         self.steps([event])
     }
 
+    /// Steps the machine. The process may have stood still since it last looked, for any time and at any place: that
+    /// the Lease ran out comes before everything else.
     fn steps(&mut self, events: impl IntoIterator<Item = Event>) -> Result<(), RunError> {
-        for effect in self.agent.steps(events, self.now()) {
+        let now = self.now();
+        let lost = self.lapse(now.mono_millis);
+        for effect in self.agent.steps(lost.into_iter().chain(events), now) {
             self.carry_out(effect)?;
         }
         Ok(())
@@ -456,3 +469,6 @@ async fn load(id: u64, cluster: &dyn Cluster) -> Event {
         sleep(backoff.next(rand::random())).await;
     }
 }
+
+#[cfg(test)]
+mod tests;
