@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto_model::limits;
@@ -116,6 +116,7 @@ pub async fn run(
         outbox: None,
         tasks: JoinSet::new(),
         loading: None,
+        ledger_trouble: Arc::default(),
         wake_at: None,
         clock: Clock::new(),
     };
@@ -159,6 +160,8 @@ struct Spoke {
     tasks: JoinSet<Finished>,
     /// The reading of the ledger under way.
     loading: Option<AbortHandle>,
+    /// Why the ledger could not be read the last time; empty where it could.
+    ledger_trouble: Arc<Mutex<String>>,
     wake_at: Option<u64>,
     clock: Clock,
 }
@@ -328,7 +331,8 @@ impl Spoke {
         let told = match asked.ask {
             Ask::Status => {
                 let lease_trouble = if self.lease.is_held() { String::new() } else { self.waits_because.clone() };
-                let outside = Outside { lease_trouble, hub_trouble: self.hub_trouble.clone() };
+                let ledger_trouble = self.ledger_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let outside = Outside { lease_trouble, ledger_trouble, hub_trouble: self.hub_trouble.clone() };
                 Ok(Told::Status(Box::new(self.agent.status(&outside, now))))
             }
             Ask::Explain { bundle } => self.agent.explain(bundle.as_deref(), now).map(Told::Explained),
@@ -372,8 +376,9 @@ impl Spoke {
         let cluster = Arc::clone(&self.cluster);
         match effect {
             Effect::Load { id } => {
+                let trouble = Arc::clone(&self.ledger_trouble);
                 let loading = self.tasks.spawn(async move {
-                    let event = load(id, &*cluster).await;
+                    let event = load(id, &*cluster, &trouble).await;
                     Finished::Event(Box::new(event))
                 });
                 if let Some(before) = self.loading.replace(loading) {
@@ -457,14 +462,23 @@ impl Spoke {
 }
 
 /// Reads the ledger and the cluster's uid, for as long as it takes.
-async fn load(id: u64, cluster: &dyn Cluster) -> Event {
+async fn load(id: u64, cluster: &dyn Cluster, trouble: &Mutex<String>) -> Event {
     let mut backoff = Backoff::default();
+    let tell = |why: String| *trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
     loop {
         let read = async { Ok::<_, Failure>((cluster.uid().await?, cluster.load().await?)) };
         match read.await {
-            Ok((cluster_uid, records)) => return Event::Started { id, records, cluster_uid },
-            Err(failure) if backoff.is_first() => warn!(%failure, "the ledger cannot be read yet"),
-            Err(failure) => debug!(%failure, "the ledger cannot be read yet"),
+            Ok((cluster_uid, records)) => {
+                tell(String::new());
+                return Event::Started { id, records, cluster_uid };
+            }
+            Err(failure) => {
+                match backoff.is_first() {
+                    true => warn!(%failure, "the ledger cannot be read yet"),
+                    false => debug!(%failure, "the ledger cannot be read yet"),
+                }
+                tell(failure.to_string());
+            }
         }
         sleep(backoff.next(rand::random())).await;
     }

@@ -61,12 +61,18 @@ fn headline(status: &Status) -> String {
         return format!("{cluster}: suspended: it is watched, and nothing is changed");
     }
     if status.hub.id.is_empty() {
-        return format!("{cluster}: waits for the hub to assign something");
+        return format!("{cluster}: in no fleet: no hub has assigned anything here yet, or the cluster has left");
     }
     if status.hub.is_attached {
         return format!("{cluster}: kept as the hub says");
     }
-    format!("{cluster}: kept as it was last assigned, for as long as the hub is away")
+    match status.bundles.iter().filter(|one| one.sync == "Lost").count() {
+        0 => format!("{cluster}: kept as it was last assigned, for as long as the hub is away"),
+        lost => format!(
+            "{cluster}: NOT KEPT: the content of {lost} of {} bundles was lost from the ledger, and the hub is away",
+            status.bundles.len()
+        ),
+    }
 }
 
 fn hub(status: &Status) -> String {

@@ -169,6 +169,8 @@ pub enum Reason {
     Terminating,
     /// 409: a conflict, or a uid precondition that does not hold.
     Conflict,
+    /// What is to be written over was there, and somebody removed it.
+    Gone,
     /// 401.
     Unauthorized,
     /// A webhook that can't be reached.
@@ -352,7 +354,8 @@ pub trait Cluster: Send + Sync + 'static {
     fn load(&self) -> Answer<'_, Result<BTreeMap<String, Vec<u8>>, Failure>>;
 
     /// Writes records of the ledger, durably. A record that somebody else wrote or removed since it was read or written
-    /// through this cluster is left as it is: [`Reason::Conflict`], and the ledger must be read anew.
+    /// through this cluster is left as it is: [`Reason::Conflict`], and the ledger must be read anew. Where records that
+    /// were there are gone and nobody wrote others, it is [`Reason::Gone`]: all of them must be written again.
     fn store(&self, write: Write) -> Answer<'_, Result<(), Failure>>;
 
     /// Takes or renews the Lease in [`SYSTEM_NAMESPACE`] for `holder`; `Ok(false)` while another

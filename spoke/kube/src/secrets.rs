@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use http::Method;
 use proto_model::limits;
 use serde_json::Value as Json;
+use spoke_core::ledger::ROOT_KEY;
 use spoke_core::port::{Failure, Reason, SYSTEM_NAMESPACE, Write};
 
 use crate::api::{APPLY, Call, JSON, escaped};
@@ -137,7 +138,14 @@ impl Secrets {
         }
         let seen = self.known().seen(key);
         seen.guard(&mut packed.index);
-        stored.seen = put_index(inner, &packed.index).await?;
+        stored.seen = match put_index(inner, &packed.index).await {
+            Err(failure) if failure.reason == Reason::Gone => {
+                // What else is gone is written as if for the first time.
+                self.load(inner).await?;
+                return Err(failure);
+            }
+            answer => answer?,
+        };
         self.known().moved(key, Some(stored));
         Ok(())
     }
@@ -178,6 +186,12 @@ async fn put_index(inner: &Inner, index: &Json) -> Result<Seen, Failure> {
     // Its own, of which the answer was lost.
     match inner.api.call(Call::get(format!("{ALL}/{}", subject.name))).await {
         Ok(found) if found["data"] == index["data"] => Ok(Seen::of(&found)),
+        Err(error) if error.is_code(404) => {
+            // Another spoke never removes the root: where that is gone, it was somebody who knows nothing of it.
+            let root = inner.api.call(Call::get(format!("{ALL}/{}", index_name(ROOT_KEY)))).await;
+            let gone = || plain(Reason::Gone, format!("Secret {SYSTEM_NAMESPACE}/{} was removed", subject.name));
+            Err(if root.is_err_and(|error| error.is_code(404)) { gone() } else { refused })
+        }
         _ => Err(refused),
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::journal::{Journal, JournalError, Record};
 use crate::state::{Change, State, fail};
+use spoke_core::ledger::ROOT_KEY;
 
 /// The one subscriber of a [`Memory`].
 const SUBSCRIBER: u32 = 0;
@@ -123,6 +124,9 @@ impl Memory {
             let mut world = self.shared.world();
             let mut seen = self.seen();
             let refused = world.refusal(&mut write, &seen);
+            if refused.as_ref().is_some_and(|refused| refused.reason == Reason::Gone) {
+                *seen = world.ledger.iter().map(|(key, one)| (key.clone(), one.number)).collect();
+            }
             let handle = world.append(&write).map_err(|error| broken(&error))?;
             for (key, value) in write.puts {
                 world.writings += 1;
@@ -242,8 +246,15 @@ impl World {
             (None, Some(at)) => write.deletes.drain(at..).next(),
             (None, None) => None,
         };
-        let message = |key| format!("ledger record {key:?} was written by another spoke since it was read here");
-        key.map(|key| fail(Reason::Conflict, message(key)))
+        // Another spoke never removes the root: where that is gone, it was somebody who knows nothing of it.
+        let is_gone = seen.contains_key(ROOT_KEY) && !self.ledger.contains_key(ROOT_KEY);
+        key.map(|key| match self.ledger.contains_key(&key) {
+            false if is_gone => fail(Reason::Gone, format!("ledger record {key:?} was removed")),
+            _ => {
+                let message = format!("ledger record {key:?} was written by another spoke since it was read here");
+                fail(Reason::Conflict, message)
+            }
+        })
     }
 
     /// Writes records down; the file to sync, where there is one.

@@ -17,7 +17,7 @@ use tests_tools::Options;
 use tests_tools::fleet::{bundle, is_settled};
 
 /// Steps of one `make test`.
-const STEPS: usize = 4;
+const STEPS: usize = 24;
 
 /// When the spoke is to be killed.
 #[derive(Clone, Copy, Debug)]
@@ -317,7 +317,7 @@ fn steps() -> Result<()> {
 }
 
 #[test]
-#[ignore = "every step, once before and once after: half an hour"]
+#[ignore = "every step, once before and once after: ten minutes"]
 fn all_steps() -> Result<()> {
     let mut run = Run::start()?;
     let from = std::env::var("DROVER_FROM").ok().and_then(|text| text.parse().ok()).unwrap_or(1);

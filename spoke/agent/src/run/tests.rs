@@ -11,6 +11,7 @@ use super::*;
 fn at_work(secs: &Arc<AtomicU64>) -> Spoke {
     let read = secs.clone();
     let mut spoke = Spoke {
+        ledger_trouble: Arc::default(),
         agent: Agent::new("test"),
         cluster: Arc::new(Memory::volatile("test")),
         holder: "a".into(),

@@ -8,15 +8,18 @@ use proto_model::{Health, Identity, ObjectProblem, limits};
 use super::bundle::{self, Plan};
 use super::slot::Slot;
 use super::{Agent, Now, Phase};
-use crate::diff::Sight;
+use crate::diff::{Sight, Verdict};
 use crate::ledger;
 use crate::local::{Bundle, Explanation, HubLink, Line, Object, Owned, State, Status, Trouble};
+use crate::prune;
 
 /// What the shell knows and the machine does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outside {
     /// Why the Lease is not held; empty while it is.
     pub lease_trouble: String,
+    /// Why the ledger can't be read; empty where it can, or was not tried.
+    pub ledger_trouble: String,
     /// Why there is no stream to the hub; empty while there is one.
     pub hub_trouble: String,
 }
@@ -133,6 +136,9 @@ impl Agent {
                 "the lease of the cluster is not held yet".into()
             }
             _ if !self.has_lease => outside.lease_trouble.clone(),
+            Phase::Idle | Phase::Loading if !outside.ledger_trouble.is_empty() => {
+                format!("the ledger can't be read: {}", outside.ledger_trouble)
+            }
             Phase::Idle | Phase::Loading => "the ledger is being read".into(),
             Phase::Ready if self.is_stale => "the lease was lost for a while, and the ledger is read anew".into(),
             Phase::Ready if self.is_estranged => {
@@ -263,6 +269,8 @@ fn object(
     let contested = slot.is_contested().then(|| {
         slot.contest.clone().unwrap_or_else(|| "somebody keeps changing it back; correction pauses".to_owned())
     });
+    let is_in_the_way = slot.is_hands_off() && (slot.target.is_none() || slot.verdict() != Verdict::Settled);
+    let waits_for = waits_for.or_else(|| is_in_the_way.then(|| prune::HANDS_OFF.to_owned()));
     Object {
         object: identity.to_string(),
         state: state(slot, runs),

@@ -104,6 +104,11 @@ fn decide_object(slot: &Slot, now: u64) -> Next {
     let trouble = slot.trouble.as_ref();
     match slot.verdict() {
         Verdict::Look => match trouble {
+            // A right that is missing fails the bundle with nothing changed.
+            Some(trouble) if trouble.reason == Some(Reason::Forbidden) => match trouble.retry_at > now {
+                true => Next::At(trouble.retry_at),
+                false => Next::Look,
+            },
             // It says so by itself, and stops no other object.
             Some(trouble) if trouble.is_final || trouble.reason == Some(Reason::NoSuchKind) => Next::Clear,
             Some(trouble) if trouble.retry_at > now => Next::At(trouble.retry_at),
@@ -328,6 +333,7 @@ fn read(outcome: Outcome, may_be_made_anew: bool, attempts: u32) -> Answer {
         | Reason::Terminating
         | Reason::Quota
         | Reason::Conflict
+        | Reason::Gone
         | Reason::Webhook => Answer::Fine,
         Reason::Server if attempts + 1 >= limits::DRY_RUNS_MAX => Answer::Fine,
         Reason::Server | Reason::Unauthorized | Reason::Throttled | Reason::Unreachable => Answer::None(failure),

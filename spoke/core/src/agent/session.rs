@@ -159,6 +159,7 @@ impl Agent {
         self.ledger.fence_mac.clear();
         self.ledger.session_token.clear();
         self.store.is_root_unsaved = true;
+        self.voice.status_changed(self.now.mono_millis);
         self.heed(suspend::Suspensions::new());
     }
 

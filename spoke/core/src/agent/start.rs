@@ -28,6 +28,10 @@ impl Agent {
             // Another spoke may write to the ledger now.
             self.is_stale |= self.has_lease && self.phase != Phase::Idle;
             self.has_lease = false;
+            // The hub must not show what nobody looks after as if it were looked after.
+            if self.session.is_some() {
+                self.end_session("this spoke does not hold the Lease of its cluster now");
+            }
             self.give_up_orders();
             return;
         }

@@ -14,6 +14,7 @@ use crate::inventory::Inventory;
 use crate::ledger::{self, ROOT_KEY};
 use crate::pack::Content;
 use crate::port::{Failure, Reason, Write};
+use crate::suspend::CLUSTER;
 
 /// A change that waits to be durable.
 #[derive(Debug)]
@@ -28,8 +29,13 @@ enum Purpose {
     Change,
     Root,
     /// Inventories, with what becomes durable by them.
-    Inventories(Vec<(String, BTreeSet<Identity>)>),
+    Inventories(Saved),
+    /// Everything there is.
+    All(Saved),
 }
+
+/// Bundles, with what of each becomes durable.
+type Saved = Vec<(String, BTreeSet<Identity>)>;
 
 /// The state of writing.
 #[derive(Debug, Default)]
@@ -41,6 +47,8 @@ pub(super) struct Storing {
     pub(super) is_root_unsaved: bool,
     /// The root record is behind in what only saves work, and goes along with inventories.
     pub(super) is_root_along: bool,
+    /// Somebody removed what was durable: all of it is to be written again.
+    is_all_unsaved: bool,
     /// Records that nothing names.
     pub(super) garbage: Vec<String>,
     pub(super) trouble: Option<Trouble>,
@@ -55,7 +63,7 @@ impl Storing {
 
     /// Whether the durable root lacks something beside a change of assignments.
     pub(super) fn is_root_behind(&self) -> bool {
-        self.is_root_unsaved || matches!(self.under_way, Some((_, Purpose::Root)))
+        self.is_root_unsaved || matches!(self.under_way, Some((_, Purpose::Root | Purpose::All(_))))
     }
 
     /// Goes on with the tokens of another.
@@ -78,7 +86,9 @@ impl Agent {
             // What came meanwhile is newer than the change.
             pending.change.ledger.carry_over(&self.ledger);
         }
-        let (mut write, purpose) = if let Some(pending) = self.store.pending.as_ref().filter(|_| !self.is_deleting()) {
+        let (mut write, purpose) = if self.store.is_all_unsaved {
+            self.write_all()
+        } else if let Some(pending) = self.store.pending.as_ref().filter(|_| !self.is_deleting()) {
             (self.write_change(&pending.change), Purpose::Change)
         } else if self.store.is_root_unsaved {
             let puts = vec![(ROOT_KEY.to_owned(), self.ledger.encode())];
@@ -92,7 +102,7 @@ impl Agent {
         write.deletes.extend(self.store.garbage.iter().cloned());
         self.store.token += 1;
         let token = self.store.token;
-        if matches!(purpose, Purpose::Root) {
+        if matches!(purpose, Purpose::Root | Purpose::All(_)) {
             self.store.is_root_unsaved = false;
             self.suspending.write_begins();
         }
@@ -124,6 +134,13 @@ impl Agent {
                     Purpose::Change => self.take_over(),
                     Purpose::Root => self.root_written(true),
                     Purpose::Inventories(saved) => self.inventories_saved(saved),
+                    Purpose::All(saved) => {
+                        self.store.is_all_unsaved = false;
+                        self.root_written(true);
+                        self.inventories_saved(saved);
+                        let words = "the ledger was removed by somebody; all of it was written again";
+                        self.tell_status("LedgerRewritten", true, CLUSTER, words);
+                    }
                 }
                 self.speak();
             }
@@ -131,6 +148,11 @@ impl Agent {
                 self.store_failed(&purpose, &failure);
                 // Another spoke wrote: this one was held up for longer than its Lease.
                 self.is_stale |= failure.reason == Reason::Conflict;
+                // Nobody else did: what it held is still known here.
+                if failure.reason == Reason::Gone {
+                    self.store.is_all_unsaved = true;
+                    self.store.trouble = None;
+                }
             }
         }
         if self.has_lease && self.is_stale {
@@ -145,22 +167,30 @@ impl Agent {
         self.store.trouble = Some(trouble);
         match purpose {
             Purpose::Change => {}
-            Purpose::Root => {
-                self.store.is_root_unsaved = true;
-                self.root_written(false);
-            }
-            Purpose::Inventories(saved) => {
-                for (name, _) in saved {
-                    if let Some(bundle) = self.bundles.get_mut(name) {
-                        bundle.unsaved(now);
-                        self.dirty.insert(name.clone());
-                    }
-                }
+            Purpose::Root => self.root_not_written(),
+            Purpose::Inventories(saved) => self.inventories_not_saved(saved, now),
+            Purpose::All(saved) => {
+                self.root_not_written();
+                self.inventories_not_saved(saved, now);
             }
         }
     }
 
-    fn inventories_saved(&mut self, saved: Vec<(String, BTreeSet<Identity>)>) {
+    fn root_not_written(&mut self) {
+        self.store.is_root_unsaved = true;
+        self.root_written(false);
+    }
+
+    fn inventories_not_saved(&mut self, saved: &Saved, now: u64) {
+        for (name, _) in saved {
+            if let Some(bundle) = self.bundles.get_mut(name) {
+                bundle.unsaved(now);
+                self.dirty.insert(name.clone());
+            }
+        }
+    }
+
+    fn inventories_saved(&mut self, saved: Saved) {
         for (name, identities) in saved {
             let Some(bundle) = self.bundles.get_mut(&name) else {
                 continue;
@@ -203,7 +233,10 @@ impl Agent {
             };
             let new = bundle.slots.iter().filter(|(_, slot)| !slot.is_durable);
             let new: BTreeSet<Identity> = new.map(|(identity, _)| identity.clone()).collect();
-            let is_due = !new.is_empty() || !bundle.is_busy() || now >= since + limits::INVENTORY_WAIT_MILLIS;
+            // Where more is being looked at, more will have to be written before it is made again.
+            let is_looking = bundle.slots.values().any(|slot| slot.look && slot.is_durable && slot.target.is_some());
+            let may_wait = if new.is_empty() { bundle.is_busy() } else { is_looking };
+            let is_due = !may_wait || now >= since + limits::INVENTORY_WAIT_MILLIS;
             if !is_due {
                 continue;
             }
@@ -220,6 +253,22 @@ impl Agent {
             write.puts.push((ROOT_KEY.to_owned(), self.ledger.encode()));
         }
         (!saved.is_empty()).then_some((write, Purpose::Inventories(saved)))
+    }
+
+    /// Everything that is known here, the root last.
+    fn write_all(&mut self) -> (Write, Purpose) {
+        let packs =
+            self.contents.iter().map(|(name, content)| (Content::key(name, &content.digest()), content.encode(name)));
+        let mut puts: Vec<(String, Vec<u8>)> = packs.collect();
+        let mut saved = Vec::new();
+        for (name, bundle) in &mut self.bundles {
+            let new = bundle.slots.iter().filter(|(_, slot)| !slot.is_durable);
+            saved.push((name.clone(), new.map(|(identity, _)| identity.clone()).collect()));
+            bundle.unsaved_since = None;
+            puts.push((Inventory::key(name), bundle.inventory().encode(name)));
+        }
+        puts.push((ROOT_KEY.to_owned(), self.ledger.encode()));
+        (Write { puts, deletes: Vec::new() }, Purpose::All(saved))
     }
 
     /// Makes a durable change the one that is acted on, and acknowledges it.

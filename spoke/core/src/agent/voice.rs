@@ -298,7 +298,7 @@ impl Agent {
         }
         let may_publish = self.may_act() && self.voice.is_changed && self.voice.publishing.is_none();
         // A spoke that was never told anything has nothing to say.
-        if !may_publish || now < self.voice.publish_at || self.ledger.fence.hub_id.is_empty() {
+        if !may_publish || now < self.voice.publish_at || !self.has_something_to_say() {
             return;
         }
         self.voice.is_changed = false;
@@ -343,6 +343,11 @@ impl Agent {
         }
     }
 
+    /// Whether the cluster is in a fleet, or was while this process ran.
+    fn has_something_to_say(&self) -> bool {
+        !self.ledger.fence.hub_id.is_empty() || self.voice.published.is_some()
+    }
+
     /// When there is something to say next.
     pub(super) fn voice_wake(&self) -> Option<u64> {
         let voice = &self.voice;
@@ -352,7 +357,7 @@ impl Agent {
         let deleted = voice.deleted.values().map(|(_, due)| *due);
         let lost = voice.link.filter(|link| !link.is_up && !voice.is_hub_lost);
         let lost = lost.map(|link| link.mono_millis + limits::HUB_LOST_MILLIS);
-        let is_publishing = voice.is_changed && voice.publishing.is_none() && !self.ledger.fence.hub_id.is_empty();
+        let is_publishing = voice.is_changed && voice.publishing.is_none() && self.has_something_to_say();
         let publish = is_publishing.then_some(voice.publish_at);
         deleted.chain(lost).chain(publish).min()
     }

@@ -85,10 +85,14 @@ pub fn summary(status: &Status) -> BTreeMap<String, String> {
         (true, at) => format!("attached{}", since(at)),
         (false, at) => format!("not reached{}; the cluster is kept as it was last assigned", since(at)),
     };
+    let hub = match status.hub.id.as_str() {
+        "" => "none: this cluster is in no fleet now".to_owned(),
+        id => format!("{}, {hub}", line(id)),
+    };
     let mut head = vec![
         vec!["cluster".to_owned(), line(&status.cluster)],
         vec!["spoke".to_owned(), line(&status.version)],
-        vec!["hub".to_owned(), format!("{}, {hub}", line(&status.hub.id))],
+        vec!["hub".to_owned(), hub],
         vec!["generation".to_owned(), status.generation.to_string()],
         vec!["state".to_owned(), count(status)],
     ];
@@ -109,7 +113,7 @@ pub fn summary(status: &Status) -> BTreeMap<String, String> {
             flags(one),
             one.objects.to_string(),
             one.variant.clone(),
-            time::utc(one.since_unix_millis),
+            if one.since_unix_millis == 0 { String::new() } else { time::utc(one.since_unix_millis) },
         ]
     }));
     let ailing = status.bundles.iter().filter(|one| !one.problem.is_empty());
@@ -154,6 +158,7 @@ mod tests {
             health: health.into(),
             objects: 3,
             variant: "0011223344".into(),
+            since_unix_millis: 1_000,
             ..Bundle::default()
         }
     }
@@ -191,8 +196,8 @@ mod tests {
         assert_eq!(
             data["bundles"],
             "BUNDLE     SYNC      HEALTH     FLAGS     OBJECTS   VARIANT      SINCE\n\
-             main/web   Applied   Healthy              3         0011223344   1970-01-01T00:00:00Z\n\
-             main/db    Applied   Degraded   drifted   3         0011223344   1970-01-01T00:00:00Z\n"
+             main/web   Applied   Healthy              3         0011223344   1970-01-01T00:00:01Z\n\
+             main/db    Applied   Degraded   drifted   3         0011223344   1970-01-01T00:00:01Z\n"
         );
         assert_eq!(data["problems"], "main/db: Deployment.apps db/pg is broken\n");
         assert!(data.values().flat_map(|text| text.lines()).all(|line| !line.ends_with(' ')));

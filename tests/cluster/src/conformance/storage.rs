@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use proto_model::{Digest, GroupKind, Identity};
+use spoke_core::ledger::ROOT_KEY;
 use spoke_core::port::{About, Note, Reason, STATUS_NAME, SYSTEM_NAMESPACE, Write};
 use tokio::sync::Mutex;
 
@@ -101,6 +102,17 @@ pub async fn a_record_that_another_wrote_is_not_written_over(world: &World) {
     }
     let found = load(world, "fenced/").await;
     assert_eq!(found, BTreeMap::from(["fenced/new", "fenced/root"].map(|key| (key.to_owned(), b"2".to_vec()))));
+
+    // Where somebody removed the root, all of it is gone, and is written again whatever else is left.
+    world.cluster.load().await.unwrap();
+    put(world, &[(ROOT_KEY, b"1")]).await;
+    other.load().await.unwrap();
+    other.store(write(&[("fenced/root", "4")], &[ROOT_KEY, "fenced/new"])).await.unwrap();
+    let refused = world.cluster.store(write(&[("fenced/new", "5")], &[])).await.unwrap_err();
+    assert_eq!(refused.reason, Reason::Gone, "{refused}");
+    put(world, &[("fenced/new", b"2"), ("fenced/root", b"2"), (ROOT_KEY, b"2")]).await;
+    delete(world, &[ROOT_KEY]).await;
+    other.load().await.unwrap();
 
     // What it has read anew it writes again; what it writes twice, as after an answer that was lost, is no conflict.
     put(world, &[("fenced/root", b"3")]).await;

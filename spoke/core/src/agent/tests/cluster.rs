@@ -68,6 +68,9 @@ impl World {
         if self.is_refused {
             return Err(failure(Reason::Conflict, "written by another spoke"));
         }
+        if std::mem::take(&mut self.is_ledger_gone) {
+            return Err(failure(Reason::Gone, "the Secret was removed"));
+        }
         self.records.extend(write.puts);
         for key in write.deletes {
             self.records.remove(&key);

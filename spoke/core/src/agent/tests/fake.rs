@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) stores_fail: bool,
     /// Kinds that can't be listed.
     pub(super) unlisted: BTreeMap<Kind, Failure>,
+    /// The next write finds that somebody removed the ledger.
+    pub(super) is_ledger_gone: bool,
     /// Somebody else writes the ledger.
     pub(super) is_refused: bool,
     /// The ledger is not read until it is done by hand.
@@ -106,6 +108,7 @@ impl World {
             immutable: BTreeSet::new(),
             stores_fail: false,
             unlisted: BTreeMap::new(),
+            is_ledger_gone: false,
             is_refused: false,
             is_load_held: false,
             is_held: false,

@@ -32,7 +32,11 @@ fn explain(world: &World, bundle: Option<&str>) -> Vec<String> {
 #[test]
 fn before_anything_is_known_it_says_why() {
     let agent = Agent::new("1.2.3");
-    let outside = Outside { lease_trouble: "no answer about the lease".into(), hub_trouble: "refused".into() };
+    let outside = Outside {
+        lease_trouble: "no answer about the lease".into(),
+        ledger_trouble: String::new(),
+        hub_trouble: "refused".into(),
+    };
     let status = agent.status(&outside, World::new().clock());
     assert_eq!(status.idle_because, "no answer about the lease");
     assert_eq!((status.hub.is_attached, status.hub.trouble.as_str()), (false, "refused"));
