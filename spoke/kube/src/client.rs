@@ -19,9 +19,8 @@ use tower::{BoxError, ServiceBuilder};
 /// # Errors
 /// The settings make none.
 pub(crate) fn client(config: Config) -> Result<Client, Error> {
-    // Ways around a proxy are kube's own; it says which it knows.
-    if config.proxy_url.is_some() {
-        return Client::try_from(config);
+    if let Some(proxy_url) = &config.proxy_url {
+        return Err(Error::ProxyProtocolUnsupported { proxy_url: Box::new(proxy_url.clone()) });
     }
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(connector())?);
     connector.set_connect_timeout(config.connect_timeout);

@@ -9,6 +9,7 @@ use super::session::Sent;
 use super::slot::Slot;
 use super::{Agent, Effect};
 use crate::diff::{Sight, Verdict};
+use crate::port::Reason;
 use crate::prune;
 use crate::report::{self, Circumstances, ObjectState, Summary};
 
@@ -95,10 +96,13 @@ impl Agent {
     }
 
     fn summary_of_run(&self, bundle: &Bundle) -> Summary {
+        // Few or none: with each of many objects the watch of its kind would be searched for.
+        let lost: Vec<_> = self.watches.iter().filter(|(_, watch)| watch.lost.is_some()).collect();
         let lost = |identity: &proto_model::Identity, slot: &Slot| {
+            let (_, watch) = lost.iter().find(|(kind, _)| **kind == identity.kind)?;
             // Where a right is missing, it is looked at instead.
-            let is_looked_at = self.is_unwatched(identity) && slot.sight != Sight::Unknown;
-            self.watches.get(&identity.kind).and_then(|watch| watch.lost.as_deref()).filter(|_| !is_looked_at)
+            let is_looked_at = watch.lost_because == Some(Reason::Forbidden) && slot.sight != Sight::Unknown;
+            watch.lost.as_deref().filter(|_| !is_looked_at)
         };
         let state = |(identity, slot)| object_state(identity, slot, lost(identity, slot));
         let objects: Vec<ObjectState<'_>> = bundle.targets().map(state).collect();
