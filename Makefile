@@ -22,7 +22,7 @@ help:
 	@echo 'make build                drover, drover-hub and drover-spoke, in target/debug'
 	@echo 'make test                 every test, those with real clusters included'
 	@echo 'make lint                 format, clippy, declarations, licences'
-	@echo 'make bench                speed against references taken in the same run (half an hour)'
+	@echo 'make bench                speed against references taken in the same run (an hour)'
 
 build:
 	$(CARGO) build -p hub-server -p hub-cli -p spoke-agent
