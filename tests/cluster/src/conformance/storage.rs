@@ -115,6 +115,7 @@ pub async fn a_record_that_another_wrote_is_not_written_over(world: &World) {
     other.load().await.unwrap();
 
     // What it has read anew it writes again; what it writes twice, as after an answer that was lost, is no conflict.
+    world.cluster.load().await.unwrap();
     put(world, &[("fenced/root", b"3")]).await;
     other.store(write(&[("fenced/root", "3")], &[])).await.unwrap();
     delete(world, &["fenced/new"]).await;
