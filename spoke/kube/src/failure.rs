@@ -100,7 +100,7 @@ pub(crate) fn failure(subject: &Subject, refusal: &Refusal) -> Failure {
     let secs = refusal.retry_after_secs.or(secs.filter(|secs| *secs > 0));
     Failure {
         reason,
-        message: text::cut(format!("{}: {}", subject.shown(), said(subject, refusal))),
+        message: text::cut(format!("{}: {}", subject.shown(), text::in_one_line(&said(subject, refusal)))),
         retry_after_millis: secs.map(|secs| secs.saturating_mul(1000).min(limits::RETRY_AFTER_MILLIS_MAX)),
     }
 }

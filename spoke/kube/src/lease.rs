@@ -3,7 +3,8 @@
 //! Whether another holder's lease has run out is judged by this process's own monotonic clock,
 //! from when it last saw that lease change: clocks of two machines need not agree.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -15,6 +16,8 @@ use crate::cluster::Inner;
 use crate::failure::{Error, Subject};
 
 const NAME: &str = "drover-spoke";
+/// Annotation of the Lease: which process wrote it last.
+const PROCESS: &str = "drover.dev/process";
 const ALL: &str = "/apis/coordination.k8s.io/v1/namespaces/drover-system/leases";
 
 /// What is known of the lease.
@@ -22,6 +25,10 @@ const ALL: &str = "/apis/coordination.k8s.io/v1/namespaces/drover-system/leases"
 pub(crate) struct Lease {
     /// As it was last written here: its resourceVersion makes the next renewal one conditional write.
     ours: Mutex<Option<Json>>,
+    /// Tells this process from another one with a copy of its directory, which has the same name.
+    process: OnceLock<String>,
+    /// Whether this process ever held it.
+    has_held: AtomicBool,
     /// What was seen of another holder.
     seen: Mutex<Option<Seen>>,
 }
@@ -65,14 +72,20 @@ impl Lease {
     }
 
     async fn write(&self, inner: &Inner, found: Option<&Json>, holder: &str, secs: u32) -> Result<(), Error> {
-        let body = manifest(found, holder, secs, &jiff::Timestamp::now());
+        let mut body = manifest(found, holder, secs, &jiff::Timestamp::now());
+        body["metadata"]["annotations"][PROCESS] = self.process().into();
         let (verb, method, path) = match found {
             Some(_) => ("update", Method::PUT, one()),
             None => ("create", Method::POST, ALL.to_owned()),
         };
         let written = inner.in_system_namespace(&inner.urgent, &subject(verb), method, &path, JSON, &body).await?;
         *self.ours() = Some(written);
+        self.has_held.store(secs > 0, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn process(&self) -> &str {
+        self.process.get_or_init(|| format!("{:016x}", rand::random::<u64>()))
     }
 
     fn ours(&self) -> MutexGuard<'_, Option<Json>> {
@@ -84,7 +97,12 @@ impl Lease {
         let spec = &found["spec"];
         let theirs = spec["holderIdentity"].as_str().unwrap_or_default();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if theirs.is_empty() || theirs == holder {
+        // One that starts goes on where its process before ended. Once it has held the Lease, another one that writes
+        // under its name is a copy of it: of two, the one acts that began last.
+        let writer =
+            found.pointer(&format!("/metadata/annotations/{}", PROCESS.replace('/', "~1"))).and_then(Json::as_str);
+        let is_copy = self.has_held.load(Ordering::Relaxed) && writer.is_some_and(|writer| writer != self.process());
+        if theirs.is_empty() || theirs == holder && !is_copy {
             *seen = None;
             return true;
         }
@@ -157,6 +175,23 @@ mod tests {
         assert!(!lease.may_take(&held("2"), "b", after(11)));
         assert!(!lease.may_take(&held("2"), "b", after(20)));
         assert!(lease.may_take(&held("2"), "b", after(21)));
+    }
+
+    #[test]
+    fn of_two_processes_with_one_name_the_last_that_began_acts() {
+        let (first, second, start) = (Lease::default(), Lease::default(), Instant::now());
+        let written = |by: &Lease, version: &str| {
+            let mut lease = held(version);
+            lease["metadata"]["annotations"] = json!({PROCESS: by.process()});
+            lease
+        };
+        assert!(second.may_take(&written(&first, "1"), "a", start), "as one that starts again");
+        first.has_held.store(true, Ordering::Relaxed);
+        second.has_held.store(true, Ordering::Relaxed);
+        assert!(first.may_take(&written(&first, "2"), "a", start), "an answer was lost");
+        assert!(!first.may_take(&written(&second, "3"), "a", start), "a copy of it began");
+        assert!(second.may_take(&written(&second, "3"), "a", start));
+        assert!(first.may_take(&written(&second, "3"), "a", start + Duration::from_secs(11)), "and ended");
     }
 
     #[test]

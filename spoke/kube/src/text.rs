@@ -12,6 +12,22 @@ pub(crate) fn cut(mut text: String) -> String {
     text
 }
 
+/// A message of several lines as one: the server says what is wrong with fields in another order each time, so that the
+/// same refusal would seem to be another one.
+pub(crate) fn in_one_line(text: &str) -> String {
+    const SHOWN: usize = 3;
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default();
+    let mut rest: Vec<&str> = lines.collect();
+    rest.sort_unstable();
+    rest.dedup();
+    let more = rest.len().saturating_sub(SHOWN);
+    rest.truncate(SHOWN);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let colon = if rest.is_empty() { "" } else { " " };
+    format!("{first}{colon}{}{more}", rest.join("; "))
+}
+
 /// The message of one field's refusal without the value: `Invalid value: "x": must be y` becomes
 /// `Invalid value: must be y`.
 pub(crate) fn without_value(message: &str) -> String {
@@ -57,6 +73,19 @@ pub(crate) fn without_excerpt(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_fields_is_one_line_in_one_order() {
+        let said = |fields: [&str; 4]| {
+            in_one_line(&format!("failed to create typed patch object: errors:\n  {}", fields.join("\n  ")))
+        };
+        let words = said([".data.b: expected string", ".data.a: expected string", ".data.d: x", ".data.c: x"]);
+        let all = "failed to create typed patch object: errors: .data.a: expected string; .data.b: expected string; \
+                   .data.c: x; and 1 more";
+        assert_eq!(words, all);
+        assert_eq!(said([".data.d: x", ".data.c: x", ".data.b: expected string", ".data.a: expected string"]), all);
+        assert_eq!(in_one_line("plain"), "plain");
+    }
 
     #[test]
     fn values_do_not_come_through() {

@@ -132,7 +132,7 @@ fn of_leaving(leaving: &Leaving, connection: Option<&Connection>) -> Hold {
         "it leaves the fleet: our marks are taken off its objects, which stay, and then it is forgotten"
     };
     let waits = if connection.is_some_and(|one| one.connected) {
-        ""
+        "; `drover cluster remove --now` waits for nothing, and leaves the marks"
     } else {
         "; its spoke is not connected: it leaves once that is back, or at once and with its marks by \
          `drover cluster remove --now`"

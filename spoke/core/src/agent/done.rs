@@ -259,6 +259,13 @@ impl Agent {
         if !was_resolved {
             slot.tracked.uid = Some(live.uid.clone());
         }
+        // What was found again by its marks asks for what it says itself.
+        if slot.target.is_none()
+            && slot.tracked.applied.is_none()
+            && let Some(object) = &live.object
+        {
+            slot.tracked.wishes = Wishes::read_live(object);
+        }
         let is_contested = slot.is_contested();
         if !was_resolved && let Some(bundle) = self.bundles.get_mut(name) {
             bundle.unsaved(now);
@@ -441,33 +448,6 @@ struct Applied {
     version: String,
     order: i32,
     wishes: Wishes,
-}
-
-impl super::slot::Slot {
-    /// Takes a sight unless a newer one is known.
-    pub(super) fn take_sight(&mut self, seen: Seen) {
-        match &self.sight {
-            Sight::Live(known) if known.uid == seen.uid && known.resource_version > seen.resource_version => {}
-            _ => self.sight = Sight::Live(seen),
-        }
-    }
-
-    /// Remembers that a Job came to its end as applied.
-    pub(super) fn note_finish(&mut self) -> bool {
-        let Sight::Live(seen) = &self.sight else {
-            return false;
-        };
-        // One that is deleted when it failed must not run again for that.
-        let has_failed = self.wishes().delete_failed && seen.assessment.health == proto_model::Health::Degraded;
-        let finished = seen.assessment.finished.or(has_failed.then_some(false));
-        let is_news = finished.is_some() && self.is_applied() && self.tracked.finished != finished;
-        if let Some(has_succeeded) = finished.filter(|_| is_news) {
-            self.finish(has_succeeded);
-            // Written down before it is cleaned away.
-            self.is_durable &= !self.is_to_be_cleaned();
-        }
-        is_news
-    }
 }
 
 /// What holds up an object that is being deleted.

@@ -18,6 +18,8 @@ use crate::retry;
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     is_under_way: bool,
+    /// Whether a search came to its end in this process.
+    has_ended: bool,
     attempts: u32,
     /// When to search again, after a failure.
     retry_at: u64,
@@ -35,6 +37,11 @@ impl Agent {
             self.recovery.is_under_way = true;
             self.out.push(Effect::Recover { only: self.recovery.unlisted.keys().cloned().collect() });
         }
+    }
+
+    /// Whether bundles may own more here than is known, since nothing was searched yet.
+    pub(super) fn is_to_be_searched(&self) -> bool {
+        !self.ledger.is_whole && !self.recovery.has_ended && !self.ledger.fence.hub_id.is_empty()
     }
 
     /// When to search again.
@@ -83,6 +90,9 @@ impl Agent {
                 self.track(&name, live);
             }
         }
+        if !std::mem::replace(&mut self.recovery.has_ended, true) {
+            self.dirty.extend(self.bundles.keys().cloned());
+        }
         if unlisted.is_empty() {
             self.ledger.is_whole = true;
             // Not worth a write of its own: it goes along with the next one.
@@ -129,5 +139,5 @@ pub(super) fn lacks_inventory<'a>(
     entries: impl IntoIterator<Item = (&'a String, &'a Entry)>,
     has_inventory: impl Fn(&str) -> bool,
 ) -> bool {
-    entries.into_iter().any(|(name, entry)| matches!(entry, Entry::Run(_)) && !has_inventory(name))
+    entries.into_iter().any(|(name, _)| !has_inventory(name))
 }

@@ -70,15 +70,8 @@ impl Agent {
                 are_resolved &= is_known;
                 stage = stage.max(Some(slot.removal_stage(identity)));
             }
-            // The heir tells when it has it; it is only looked at once in a while.
-            if let Fate::HandOver(heir) = &fate
-                && !slot.look
-                && slot.trouble.as_ref().is_none_or(|trouble| trouble.retry_at <= now)
-            {
-                let message = format!("goes over to bundle {heir}, which has not taken it yet");
-                slot.look = slot.trouble.is_some();
-                slot.trouble = Some(Trouble::stated(None, Attempt::Delete, message, true, &identity.name, now));
-                slot.trouble.iter_mut().for_each(|trouble| trouble.is_final = false);
+            if let Fate::HandOver(heir) = &fate {
+                await_heir(slot, identity, heir, now);
             }
             if slot.is_busy || !slot.is_durable || steps.len() >= steps_max {
                 continue;
@@ -424,6 +417,17 @@ impl Fate {
             None => Self::Delete,
         }
     }
+}
+
+/// The heir tells when it has it; it is only looked at once in a while.
+fn await_heir(slot: &mut Slot, identity: &Identity, heir: &str, now: u64) {
+    if slot.look || slot.trouble.as_ref().is_some_and(|trouble| trouble.retry_at > now) {
+        return;
+    }
+    let message = format!("goes over to bundle {heir}, which has not taken it yet");
+    slot.look = slot.trouble.is_some();
+    let trouble = Trouble::stated(None, Attempt::Delete, message, true, &identity.name, now);
+    slot.trouble = Some(Trouble { is_final: false, ..trouble });
 }
 
 /// The deletions whose turn it is.

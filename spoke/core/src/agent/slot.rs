@@ -4,7 +4,7 @@ use proto_model::wishes::Prune;
 use proto_model::{Digest, Health, Identity, Wishes, limits};
 
 use super::bundle::{Attempt, Trouble};
-use crate::diff::{self, Sight, Verdict, Why};
+use crate::diff::{self, Seen, Sight, Verdict, Why};
 use crate::inventory::Tracked;
 use crate::order::Stage;
 use crate::retry;
@@ -225,5 +225,30 @@ impl Slot {
     /// The stage in which it goes, in reverse.
     pub(super) fn removal_stage(&self, identity: &Identity) -> Stage {
         Stage::of(&identity.kind, self.tracked.order)
+    }
+
+    /// Takes a sight unless a newer one is known.
+    pub(super) fn take_sight(&mut self, seen: Seen) {
+        match &self.sight {
+            Sight::Live(known) if known.uid == seen.uid && known.resource_version > seen.resource_version => {}
+            _ => self.sight = Sight::Live(seen),
+        }
+    }
+
+    /// Remembers that a Job came to its end as applied.
+    pub(super) fn note_finish(&mut self) -> bool {
+        let Sight::Live(seen) = &self.sight else {
+            return false;
+        };
+        // One that is deleted when it failed must not run again for that.
+        let has_failed = self.wishes().delete_failed && seen.assessment.health == Health::Degraded;
+        let finished = seen.assessment.finished.or(has_failed.then_some(false));
+        let is_news = finished.is_some() && self.is_applied() && self.tracked.finished != finished;
+        if let Some(has_succeeded) = finished.filter(|_| is_news) {
+            self.finish(has_succeeded);
+            // Written down before it is cleaned away.
+            self.is_durable &= !self.is_to_be_cleaned();
+        }
+        is_news
     }
 }

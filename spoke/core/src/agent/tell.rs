@@ -27,10 +27,10 @@ impl Agent {
                 (Some(assignment.variant), assignment.variables.digest(), self.summary_of_run(bundle))
             }
             Entry::Remove(_) => {
-                // The variant is named until all of it is gone.
+                // The variant is named until all of it is gone, as far as that is known.
                 let variant = bundle.variant.unwrap_or_default();
-                let variant = (!bundle.slots.is_empty()).then_some(variant);
-                (variant, Variables::default().digest(), summary_of_removal(bundle))
+                let variant = (!bundle.slots.is_empty() || self.is_to_be_searched()).then_some(variant);
+                (variant, Variables::default().digest(), self.summary_of_removal(bundle))
             }
         };
         let mut summary = summary;
@@ -126,6 +126,28 @@ impl Agent {
         report::summarize(&objects, Circumstances { problems, is_unplanned, is_pruning: bundle.is_pruning })
     }
 
+    fn summary_of_removal(&self, bundle: &Bundle) -> Summary {
+        let mut problems = bundle.problems.clone();
+        problems.extend(removal_problems(bundle));
+        if self.is_to_be_searched() {
+            problems.push(proto_model::ObjectProblem {
+                object: None,
+                is_final: false,
+                message: "its inventory was lost: what it made here is searched for by its marks first".into(),
+            });
+        }
+        problems.sort_by_key(|problem| !problem.is_final);
+        let is_stopped = problems.iter().any(|problem| problem.is_final);
+        let (problems, problems_more) = report::cap(problems);
+        Summary {
+            sync: if is_stopped { Sync::Failed } else { Sync::Removing },
+            health: Health::Unknown,
+            drifted: false,
+            problems,
+            problems_more,
+        }
+    }
+
     /// Says Hello where it is due, and reports that the hub does not have.
     pub(super) fn tell(&mut self) {
         self.maybe_hello();
@@ -203,19 +225,4 @@ fn removal_problems(bundle: &Bundle) -> Vec<proto_model::ObjectProblem> {
             Some(report::problem(identity, trouble.is_final, &trouble.message))
         })
         .collect()
-}
-
-fn summary_of_removal(bundle: &Bundle) -> Summary {
-    let mut problems = bundle.problems.clone();
-    problems.extend(removal_problems(bundle));
-    problems.sort_by_key(|problem| !problem.is_final);
-    let is_stopped = problems.iter().any(|problem| problem.is_final);
-    let (problems, problems_more) = report::cap(problems);
-    Summary {
-        sync: if is_stopped { Sync::Failed } else { Sync::Removing },
-        health: Health::Unknown,
-        drifted: false,
-        problems,
-        problems_more,
-    }
 }

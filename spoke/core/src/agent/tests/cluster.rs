@@ -25,6 +25,7 @@ impl World {
                 vec![Event::Stored { token, result: self.store(write) }]
             }
             Effect::Execute { id, op } => self.execute(id, op),
+            Effect::Recover { .. } if self.is_search_held => Vec::new(),
             Effect::Recover { only } => {
                 let all = self.things.iter().map(|(identity, thing)| live(identity, thing));
                 let is_listed = |live: &Live| !self.unlisted.keys().any(|kind| kind.kind == live.identity.kind);

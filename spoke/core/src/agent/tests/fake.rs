@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) stores_fail: bool,
     /// Kinds that can't be listed.
     pub(super) unlisted: BTreeMap<Kind, Failure>,
+    /// The search for marked objects does not come to its end.
+    pub(super) is_search_held: bool,
     /// The next write finds that somebody removed the ledger.
     pub(super) is_ledger_gone: bool,
     /// Somebody else writes the ledger.
@@ -108,6 +110,7 @@ impl World {
             immutable: BTreeSet::new(),
             stores_fail: false,
             unlisted: BTreeMap::new(),
+            is_search_held: false,
             is_ledger_gone: false,
             is_refused: false,
             is_load_held: false,

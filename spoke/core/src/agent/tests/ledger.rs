@@ -301,3 +301,29 @@ fn a_ledger_that_somebody_removed_is_written_again_whole() {
     world.pass(60_000);
     assert_eq!(world.thing_mut("b").manifest["data"]["value"], "1");
 }
+
+#[test]
+fn a_removal_is_not_over_before_a_lost_inventory_was_searched_for() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1"), config("b", "1")]);
+    world.remove("main/web", permit(0));
+    assert!(world.report("main/web").variant.is_some(), "the permit lets nothing go");
+    world.records.remove("inventory/main/web");
+    world.is_search_held = true;
+    world.restart();
+    world.connect();
+    world.welcome(true);
+    world.pass(60_000);
+    let words = world.words("main/web");
+    assert!(words.contains("searched for by its marks first"), "{words}");
+    assert!(world.report("main/web").variant.is_some());
+    world.is_search_held = false;
+    world.restart();
+    world.connect();
+    world.welcome(true);
+    assert_eq!(world.report("main/web").objects, 2);
+    world.remove("main/web", permit(5));
+    world.pass(60_000);
+    assert_eq!(world.report("main/web").variant, None);
+    assert!(world.things.is_empty());
+}
