@@ -14,7 +14,7 @@ use super::bundle::{Attempt, Plan, Trouble};
 use super::done::{Errand, failure_of};
 use super::draft::shown;
 use crate::claim::{self, Claim};
-use crate::diff::Seen;
+use crate::diff::{Seen, Sight};
 use crate::inventory::Former;
 use crate::owner::{self, Ownership};
 use crate::port::{Live, Op, Outcome, Reason};
@@ -147,7 +147,7 @@ impl Agent {
         let Some(slot) = bundle.slots.get_mut(identity) else { return };
         slot.look = false;
         slot.trouble = None;
-        slot.sight = crate::diff::Sight::Live(Seen::of(live, &manager, &slot.sight, &checks));
+        slot.sight = Sight::Live(Seen::of(live, &manager, &slot.sight, &checks));
         slot.tracked.uid = Some(live.uid.clone());
         slot.tracked.former = Some(former);
         slot.tracked.applied = None;
@@ -182,6 +182,8 @@ impl Agent {
         };
         if let Some(slot) = self.slot_mut(&name, &identity) {
             slot.is_busy = true;
+            // Until it is taken over it is not ours, whatever becomes of the question.
+            slot.sight = Sight::Foreign;
         }
         self.start_now(Errand::Adopt(adoption), op);
     }

@@ -45,6 +45,21 @@ fn what_somebody_made_while_an_object_waited_for_its_turn_is_left_alone() {
 }
 
 #[test]
+fn what_could_not_be_compared_is_not_taken_for_nothing() {
+    let mut world = World::new();
+    world.put(config("a", "theirs"));
+    world.failures.insert("dry-run ConfigMap shop/a".into(), failure(Reason::Webhook, "does not support dry run"));
+    world.assign("main/web", Settings::default(), &[config("a", "1")]);
+    world.failures.clear();
+    world.failures.insert("get".into(), failure(Reason::Unreachable, "timed out"));
+    world.assign("main/web", Settings::default(), &[config("a", "2")]);
+    world.failures.clear();
+    world.pass(120_000);
+    assert!(world.words("main/web").contains("exists, not ours"), "{}", world.words("main/web"));
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "theirs");
+}
+
+#[test]
 fn hands_are_kept_off_what_is_kept_as_well() {
     let mut world = World::new();
     world.assign("main/web", Settings::default(), &[config("a", "1"), asking("b", "1", "drover.dev/prune", "keep")]);
