@@ -10,6 +10,7 @@ use hub_core::facts::Shelf;
 use hub_core::release::VariantMeta;
 use hub_core::session::Item;
 use proto_model::delta::{BodyPart, ToSpoke, VariantPart};
+use proto_model::wishes;
 use proto_model::{Digest, Identity, Object, Settings, Variables, Variant, bind, object};
 use proto_wire::compress::compress;
 use serde_json::Value as Json;
@@ -19,8 +20,41 @@ pub(crate) const REVISION: &str = "sim.test/revision";
 /// Annotation into which a variable is bound.
 pub(crate) const SITE: &str = "sim.test/site";
 
-/// What a pair puts into a cluster: by identity, the text by which its content is known again.
-pub type Expected = BTreeMap<Identity, String>;
+/// What a pair puts into a cluster.
+pub type Expected = BTreeMap<Identity, Wanted>;
+
+/// One object of a pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The text by which its content is known again.
+    pub text: String,
+    /// What is in it, of a ConfigMap whose bundle does not leave that alone.
+    pub data: Option<Json>,
+    /// Whether it asks to stay when it is wanted no more.
+    pub is_kept: bool,
+    /// Whether it asks for somebody's word before it goes.
+    pub is_confirmed: bool,
+    /// Whether it asks to be made once and never changed.
+    pub is_made_once: bool,
+    /// Whether it may be made anew where it can't be changed.
+    pub is_made_anew: bool,
+}
+
+impl Wanted {
+    fn of(bound: &Json, settings: &Settings) -> Self {
+        let says = |name: &str, word: &str| object::annotation(bound, name) == Some(word);
+        let is = |kind: &str| bound.get("kind").is_some_and(|one| one == kind);
+        let asks_for_another = says(wishes::REPLACE, "recreate") || says(wishes::REPLACE, "orphan");
+        Self {
+            text: payload(bound),
+            data: bound.get("data").filter(|_| is("ConfigMap") && settings.ignore.is_empty()).cloned(),
+            is_kept: says(wishes::PRUNE, "keep"),
+            is_confirmed: says(wishes::PRUNE, "confirm"),
+            is_made_once: says(wishes::APPLY, "createOnly"),
+            is_made_anew: is("Job") || asks_for_another,
+        }
+    }
+}
 
 /// The store of bodies. What was once in it stays.
 #[derive(Debug, Default)]
@@ -84,11 +118,17 @@ impl Bodies {
             if identity.namespace.is_empty() && !is_wide {
                 identity.namespace = list.settings.namespace.clone().unwrap_or_default();
             }
-            out.insert(identity, payload(&bound));
+            out.insert(identity, Wanted::of(&bound, &list.settings));
         }
         let out = Arc::new(out);
         self.expected.borrow_mut().insert(key, out.clone());
         Some(out)
+    }
+
+    /// The settings of a variant; `None` where its body is missing.
+    #[must_use]
+    pub fn settings(&self, variant: &Digest) -> Option<Settings> {
+        Variant::decode(self.bytes.get(variant)?).ok().map(|list| list.settings)
     }
 
     /// The message for an item of a session that names a body.

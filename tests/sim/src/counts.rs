@@ -67,6 +67,20 @@ counted! {
         ForeignDelete,
         /// Somebody put another object in the place of one that was about to be deleted.
         ForeignReplace,
+        /// Somebody made what a bundle is about to bring.
+        ForeignMade,
+        /// Somebody changed the text of a ConfigMap.
+        ForeignTune,
+        /// Somebody asked on an object that hands are kept off it.
+        HandsOff,
+        /// An API server asked everybody to wait.
+        Throttling,
+        /// A quota was used up.
+        QuotaFull,
+        /// A webhook was down.
+        WebhookDown,
+        /// A webhook refused dry-runs.
+        DryRunsRefused,
         /// Somebody copied an object under another name, marks included.
         MarksCopied,
         /// A workload failed or stalled.
@@ -77,6 +91,8 @@ counted! {
         PackLost,
         /// The Lease was lost for a while.
         LeaseLost,
+        /// The Lease went over to another spoke of the cluster.
+        LeaseMoved,
         /// Another cluster answered under a name.
         Reinstalled,
         /// The hub's wall clock jumped.
@@ -103,6 +119,10 @@ counted! {
         BundleRemoved,
         /// A commit emptied a bundle.
         BundleEmptied,
+        /// A commit gave a bundle another name.
+        BundleRenamed,
+        /// A commit changed the settings of a bundle.
+        SettingsChanged,
         /// A commit changed a variable.
         VariableChanged,
         /// A commit changed a variable that is part of names.
@@ -139,6 +159,28 @@ counted! {
         Pruned,
         /// An object was deleted to be made anew.
         Recreated,
+        /// An object went that asks for somebody's word.
+        Confirmed,
+        /// An object went before its successors came.
+        WentFirst,
+        /// An object was made anew without what it owns.
+        ReplacedAlone,
+        /// Our marks were taken off an object that asks to be kept.
+        Kept,
+        /// Our marks were taken off an object whose bundle or cluster went.
+        LeftBehind,
+        /// The fields of an object went over from one bundle to another.
+        HandedOver,
+        /// The fields of somebody else's object went over to a bundle.
+        Adopted,
+        /// Our marks were put on an object before it was made anew.
+        Claimed,
+        /// A ledger was rebuilt from marks.
+        Rebuilt,
+        /// A spoke did as it was told at its cluster.
+        OrderObeyed,
+        /// A request met a used up quota.
+        OutOfQuota,
         /// A delta was refused by a spoke.
         Nacked,
         /// A spoke asked for what did not come.

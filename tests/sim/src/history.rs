@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proto_model::assign::{self, Entry};
-use proto_model::{Digest, Fence, Identity};
+use proto_model::{Digest, Fence, Identity, Settings};
 use spoke_core::inventory::Inventory;
 use spoke_core::ledger::{Ledger, ROOT_KEY};
 use spoke_core::suspend::Suspensions;
@@ -23,6 +23,8 @@ pub struct Root {
     pub entries: BTreeMap<String, Entry>,
     /// What the hub has suspended.
     pub suspensions: Suspensions,
+    /// What was suspended at the cluster.
+    pub suspensions_here: Suspensions,
 }
 
 /// The ledger of one cluster as it is and was.
@@ -56,8 +58,8 @@ impl History {
             let ledger = Ledger::decode(bytes).map_err(|error| error.to_string())?;
             let digests = ledger.entries.iter().map(|(name, one)| (name.clone(), one.digest()));
             let root = assign::root(&digests.collect());
-            let (fence, entries, suspensions) = (ledger.fence, ledger.entries, ledger.hub_suspensions);
-            self.roots.push(Root { fence, root, entries, suspensions });
+            let Ledger { fence, entries, hub_suspensions: suspensions, suspensions: suspensions_here, .. } = ledger;
+            self.roots.push(Root { fence, root, entries, suspensions, suspensions_here });
         }
         Ok(())
     }
@@ -93,8 +95,17 @@ impl History {
     pub fn gives(&self, bodies: &Bodies, bundle: &str, identity: &Identity, payload: &str) -> bool {
         self.current().iter().any(|root| {
             expected(bodies, root.entries.get(bundle))
-                .is_some_and(|all| all.get(identity).is_some_and(|one| one == payload))
+                .is_some_and(|all| all.get(identity).is_some_and(|one| one.text == payload))
         })
+    }
+}
+
+/// The settings with which an entry of a ledger runs its bundle.
+#[must_use]
+pub(crate) fn settings(bodies: &Bodies, entry: Option<&Entry>) -> Option<Settings> {
+    match entry? {
+        Entry::Run(run) => bodies.settings(&run.variant),
+        Entry::Remove(_) => None,
     }
 }
 

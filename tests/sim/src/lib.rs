@@ -21,7 +21,7 @@ mod run;
 mod story;
 mod world;
 
-pub use bodies::{Bodies, Expected};
+pub use bodies::{Bodies, Expected, Wanted};
 pub use bug::Bug;
 pub use counts::{Counts, Event, Fault};
 pub use history::History;

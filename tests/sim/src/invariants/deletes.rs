@@ -1,14 +1,16 @@
 //! Rule 12: an object is deleted only if it is in the inventory of the bundle that its mark names,
 //! with the uid on record; if no complete variant of that bundle names it, or the bundle is to be
 //! removed; and if the permit of the assignment lets it go. What can't be changed may be deleted to
-//! be made anew.
+//! be made anew, where it may be. What asks to be kept, what hands are to be kept off and what its bundle
+//! leaves behind never goes, and what asks for somebody's word only with it. What only bears our marks, and was never
+//! applied by us, is not ours.
 //!
 //! All of it is worked out from durable records and from the hub's bodies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proto_model::assign::{Entry, is_protected};
-use proto_model::{Identity, Permit};
+use proto_model::{Identity, Permit, object, wishes};
 use serde_json::Value as Json;
 use spoke_core::port::Op;
 
@@ -43,13 +45,24 @@ impl Deletes {
         if holders.is_empty() {
             return Err(format!("no inventory of its owners {marked:?} has it with uid {uid}"));
         }
+        let asks = |name: &str, word: &str| object::annotation(live, name) == Some(word);
+        if asks(wishes::PRUNE, "keep") || asks(wishes::RECONCILE, "disabled") {
+            return Err("it asks to be left".into());
+        }
+        let is_taken_over = |bundle: &&String| {
+            let tracked = ledger.inventories.get(*bundle).and_then(|all| all.objects.get(identity));
+            tracked.is_some_and(|one| one.former.is_some())
+        };
+        if !managers(live).any(|one| one.starts_with("drover/")) && !holders.iter().any(is_taken_over) {
+            return Err("no bundle ever applied it: it only bears a mark".into());
+        }
         if let Some(heir) = heir(identity, &holders, ledger, context) {
             return Err(format!("{heir} wants it: it is handed over"));
         }
         let mut why = Vec::new();
         for bundle in holders {
             for root in ledger.current() {
-                match self.allows(cluster, bundle, identity, uid, root, context) {
+                match self.allows(cluster, bundle, (identity, live), root, context) {
                     Ok(()) => return Ok(()),
                     Err(reason) => why.push(reason),
                 }
@@ -62,11 +75,11 @@ impl Deletes {
         &mut self,
         cluster: &str,
         bundle: &str,
-        identity: &Identity,
-        uid: &str,
+        (identity, live): (&Identity, &Json),
         root: &Root,
         context: &Context<'_>,
     ) -> Result<(), String> {
+        let uid = live.pointer("/metadata/uid").and_then(Json::as_str).unwrap_or_default();
         let Some(entry) = root.entries.get(bundle) else {
             return Err(format!("the ledger has no entry for {bundle}"));
         };
@@ -74,14 +87,18 @@ impl Deletes {
             Entry::Run(run) => {
                 let wanted =
                     history::expected(context.bodies, Some(entry)).ok_or_else(|| format!("{bundle} can't be bound"))?;
-                if wanted.contains_key(identity) {
+                if let Some(one) = wanted.get(identity) {
                     // Only what can't be changed is made anew.
-                    return if identity.kind.is("batch", "Job") { Ok(()) } else { Err(format!("{bundle} names it")) };
+                    return if one.is_made_anew { Ok(()) } else { Err(format!("{bundle} names it")) };
                 }
                 &run.permit
             }
+            Entry::Remove(permit) if permit.orphan => return Err(format!("what {bundle} has is to stay")),
             Entry::Remove(permit) => permit,
         };
+        if object::annotation(live, wishes::PRUNE) == Some("confirm") && !permit.confirmed {
+            return Err(format!("it asks for somebody's word, and the permit of {bundle} has none"));
+        }
         if is_protected(&identity.kind) && !permit.protected.contains(&identity.kind) {
             return Err(format!("the permit of {bundle} does not name its protected kind"));
         }
@@ -94,6 +111,12 @@ impl Deletes {
         }
         Ok(())
     }
+}
+
+/// Names of all field managers of an object.
+fn managers(live: &Json) -> impl Iterator<Item = &str> {
+    let entries = live.pointer("/metadata/managedFields").and_then(Json::as_array);
+    entries.into_iter().flatten().filter_map(|entry| entry.get("manager")?.as_str())
 }
 
 /// Another bundle that wants an object, whichever of the current ledgers the spoke acts on.

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_core::catalog::Guard;
 use hub_core::command::{Command, Entry, Pair};
 use hub_core::fleet::{Cluster, Fleet};
+use proto_model::variant::OnRemoval;
 use proto_model::{Identity, limits};
 
 use super::{Context, Invariant, Seen};
-use crate::bodies::Bodies;
+use crate::bodies::{Bodies, Wanted};
 
 /// Remembers guards, approvals and what went lately.
 #[derive(Debug, Default)]
@@ -31,8 +32,11 @@ struct Change<'a> {
     cluster: u32,
     goal: Option<Pair>,
     before: BTreeSet<Identity>,
-    /// What is assigned of it there, and what of `before` other bundles are assigned there: it goes over to them.
+    /// What is assigned of it there, what of `before` other bundles are assigned there (it goes over to them), and
+    /// what of it stays, as it or its bundle asks.
     after: BTreeSet<Identity>,
+    /// What of `before` asks for somebody's word before it goes.
+    confirmed: BTreeSet<Identity>,
 }
 
 impl GuardHolds {
@@ -82,6 +86,9 @@ impl GuardHolds {
             change.bundle,
             change.cluster
         );
+        if let Some(one) = lost.iter().find(|one| change.confirmed.contains(one)) {
+            return Err(format!("{what}, and {one} asks for it"));
+        }
         let hub = Guard::default();
         let own = self.in_force.get(change.bundle).unwrap_or(&hub);
         if let Some(one) = lost.iter().find(|one| own.protects(&one.kind) || hub.protects(&one.kind)) {
@@ -144,15 +151,28 @@ fn changes<'a>(before: &'a Fleet, after: &Fleet, bodies: &Bodies) -> Vec<Change<
             let is = after.bundles.get(name).and_then(|bundle| after.assigned(bundle, *cluster));
             if was != is {
                 let (before, mut now) = (identities(was), identities(is));
+                let (kept, confirmed) = careful(bodies, was, is.is_none());
+                now.extend(kept);
                 for (_, other) in after.bundles.iter().filter(|(other, _)| *other != name) {
                     let there = identities(after.assigned(other, *cluster));
                     now.extend(before.intersection(&there).cloned());
                 }
-                out.push(Change { bundle: name, cluster: *cluster, goal: is, before, after: now });
+                out.push(Change { bundle: name, cluster: *cluster, goal: is, before, after: now, confirmed });
             }
         }
     }
     out
+}
+
+/// What of a pair stays when it is assigned no more, and what asks for somebody's word.
+fn careful(bodies: &Bodies, pair: Option<Pair>, goes: bool) -> (BTreeSet<Identity>, BTreeSet<Identity>) {
+    let settings = pair.and_then(|pair| bodies.settings(&pair.variant));
+    let is_orphaned = goes && settings.is_some_and(|settings| settings.on_removal == OnRemoval::Orphan);
+    let Some(all) = pair.and_then(|pair| bodies.of_pair(&pair)) else { return Default::default() };
+    let those = |asks: &dyn Fn(&Wanted) -> bool| {
+        all.iter().filter(|(_, one)| asks(one)).map(|(identity, _)| identity.clone()).collect()
+    };
+    (those(&|one| is_orphaned || one.is_kept), those(&|one| one.is_confirmed))
 }
 
 impl Invariant for GuardHolds {

@@ -31,7 +31,10 @@ impl Invariant for Rest {
             Seen::Applied { entry, .. } => {
                 return broken(format!("the log got an entry: {:?}", entry.commands));
             }
-            Seen::Issued { cluster, op: op @ (Op::Apply { .. } | Op::Delete { .. } | Op::EnsureNamespace(_)) } => {
+            Seen::Issued {
+                cluster,
+                op: op @ (Op::Apply { .. } | Op::Delete { .. } | Op::Patch { .. } | Op::EnsureNamespace(_)),
+            } => {
                 return broken(format!("{cluster} asked for {op:?}"));
             }
             Seen::Durable { cluster, key, .. } => {
@@ -98,14 +101,22 @@ pub fn differences(world: &World, cluster: &str) -> Vec<String> {
     let mut wanted: BTreeSet<(String, Identity)> = BTreeSet::new();
     for (bundle, entry) in &last.entries {
         let Some(all) = crate::history::expected(world.bodies(), Some(entry)) else { continue };
-        for (identity, text) in &*all {
+        for (identity, one) in &*all {
             wanted.insert((bundle.clone(), identity.clone()));
             match state.object(identity) {
                 // A Job that came to its end may vanish.
                 None if identity.kind.is("batch", "Job") => {}
+                // What bears no mark is looked at once in a long while.
+                None if one.is_made_once && world.is_unmarked(cluster, identity) => {}
                 None => out.push(format!("{cluster} lacks {identity} of {bundle}")),
-                Some(live) if payload(&live) != *text => {
-                    out.push(format!("{cluster} has {identity} of {bundle} as {}, not as {text}", payload(&live)))
+                // However it was made, and by whomever.
+                Some(_) if one.is_made_once => {}
+                Some(live) if payload(&live) != one.text => {
+                    let (is, text) = (payload(&live), &one.text);
+                    out.push(format!("{cluster} has {identity} of {bundle} as {is}, not as {text}"));
+                }
+                Some(live) if one.data.as_ref().is_some_and(|data| live.get("data") != Some(data)) => {
+                    out.push(format!("{cluster} has other data in {identity} of {bundle}"));
                 }
                 Some(live) if !owners(&live).contains(bundle) => {
                     out.push(format!("{identity} of {bundle} in {cluster} lacks its mark"));

@@ -17,9 +17,11 @@
 //! | 16, 17 | [`bounds`] | limits hold, and what is under way is bounded |
 //! | 18 | [`no_content`] | no word of ours carries what is in an object |
 //! | 19 | [`liveness`] | when faults stop, everything settles, and then rests |
-//! | – | [`suspended`] | what the hub suspended is neither moved nor touched |
+//! | – | [`suspended`] | what was suspended is neither moved nor touched |
+//! | – | [`asked`] | what objects ask for, and what bundles leave alone |
 //! | – | [`planner`] | planning what is dirty equals planning everything |
 
+pub mod asked;
 pub mod bounds;
 pub mod deletes;
 pub mod guard;
@@ -46,6 +48,7 @@ use hub_core::plan::Moves;
 use proto_model::Identity;
 use proto_model::delta::{ToHub, ToSpoke};
 use serde_json::Value as Json;
+use spoke_core::local::Suspended;
 use spoke_core::port::{Op, Outcome};
 
 use crate::bodies::Bodies;
@@ -139,7 +142,7 @@ pub enum Seen<'a> {
         op: &'a Op,
         /// The object that it is about, as it is.
         live: Option<&'a Json>,
-        /// When somebody else last made or replaced it, in milliseconds of the simulation.
+        /// When somebody else last made, replaced or annotated it, in milliseconds of the simulation.
         foreign_since: Option<u64>,
     },
     /// A request was carried out.
@@ -176,6 +179,18 @@ pub enum Seen<'a> {
         cluster: &'a str,
         /// Whether it does.
         is_held: bool,
+    },
+    /// Somebody ended a suspension at a cluster.
+    Resumed {
+        /// Which.
+        cluster: &'a str,
+    },
+    /// A spoke says that it has written down what is suspended.
+    Obeyed {
+        /// Which.
+        cluster: &'a str,
+        /// What is.
+        suspended: &'a [Suspended],
     },
     /// From now on nothing may be written anywhere.
     Rest,
@@ -231,6 +246,7 @@ pub fn all() -> Vec<Box<dyn Invariant>> {
         Box::<guard::GuardHolds>::default(),
         Box::<lease::Lease>::default(),
         Box::<suspended::Suspended>::default(),
+        Box::<asked::Asked>::default(),
         Box::<bounds::Bounds>::default(),
         Box::<no_content::NoContent>::default(),
         Box::<liveness::Rest>::default(),
@@ -270,12 +286,21 @@ pub fn bundle_of(manager: &str) -> &str {
     manager.strip_prefix("drover/").unwrap_or(manager)
 }
 
+/// The identity that a request writes, or would write.
+#[must_use]
+pub fn aimed_at(op: &Op) -> Option<Identity> {
+    match op {
+        Op::Apply { manifest, .. } => proto_model::object::identity(manifest).ok(),
+        op => written(op),
+    }
+}
+
 /// The identity that a request is about, where it writes.
 #[must_use]
 pub fn written(op: &Op) -> Option<Identity> {
     match op {
         Op::Apply { manifest, dry_run: false, .. } => proto_model::object::identity(manifest).ok(),
-        Op::Delete { identity, .. } => Some(identity.clone()),
+        Op::Delete { identity, .. } | Op::Patch { identity, .. } => Some(identity.clone()),
         _ => None,
     }
 }

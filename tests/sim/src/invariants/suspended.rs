@@ -1,5 +1,5 @@
 //! What an operator suspended at the hub is not moved there, and not touched in its cluster once the spoke has stored it:
-//! until it ends, or the hub says something else.
+//! until it ends, or the hub says something else. What was suspended at the cluster is not touched there either.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +8,9 @@ use proto_model::Identity;
 use proto_model::delta::ToSpoke;
 use proto_model::suspend::CLUSTER;
 use spoke_core::ledger::ROOT_KEY;
+use spoke_core::local::Suspended as AtCluster;
 use spoke_core::port::Op;
-use spoke_core::suspend::Suspension;
+use spoke_core::suspend::{Suspension, Suspensions};
 
 use super::{Context, Invariant, Seen, bundle_of};
 use crate::world::BEGINNING_UNIX_MILLIS;
@@ -21,16 +22,23 @@ pub struct Suspended {
     told: BTreeMap<String, BTreeMap<String, u64>>,
     /// Clusters whose spoke may have heard something else than what it has stored.
     unsure: BTreeSet<String>,
+    /// Clusters where somebody ended a suspension that their ledger may still have.
+    resumed: BTreeSet<String>,
 }
 
 impl Suspended {
     /// Whether a bundle is suspended for sure.
     fn is_suspended(&self, cluster: &str, bundle: &str, context: &Context<'_>) -> bool {
-        let root = context.ledgers.get(cluster).and_then(|ledger| ledger.last());
-        let Some(root) = root.filter(|_| !self.unsure.contains(cluster)) else { return false };
+        let Some(ledger) = context.ledgers.get(cluster) else { return false };
         let now = BEGINNING_UNIX_MILLIS + context.now_millis;
         let lasts = |one: &Suspension| one.until_unix_millis > now;
-        [bundle, CLUSTER].iter().any(|scope| root.suspensions.get(*scope).is_some_and(lasts))
+        let has = |all: &Suspensions| [bundle, CLUSTER].iter().any(|scope| all.get(*scope).is_some_and(lasts));
+        let is_at_hub = !self.unsure.contains(cluster) && ledger.last().is_some_and(|root| has(&root.suspensions));
+        let current = ledger.current();
+        let is_here = !self.resumed.contains(cluster)
+            && !current.is_empty()
+            && current.iter().all(|root| has(&root.suspensions_here));
+        is_at_hub || is_here
     }
 
     fn issued(&self, cluster: &str, op: &Op, context: &Context<'_>) -> Result<(), String> {
@@ -83,6 +91,21 @@ impl Invariant for Suspended {
                     .collect();
                 if self.told.get(*cluster).is_some_and(|told| *told == stored) {
                     self.unsure.remove(*cluster);
+                }
+                if last.is_some_and(|root| root.suspensions_here.is_empty()) {
+                    self.resumed.remove(*cluster);
+                }
+            }
+            Seen::Resumed { cluster } => {
+                self.resumed.insert((*cluster).to_owned());
+            }
+            Seen::Obeyed { cluster, suspended } => {
+                let last = context.ledgers.get(*cluster).and_then(|ledger| ledger.last());
+                let scope = |one: &AtCluster| one.bundle.clone().unwrap_or_else(|| CLUSTER.to_owned());
+                let here: Vec<String> = suspended.iter().filter(|one| !one.at_hub).map(scope).collect();
+                let is_stored = |scope: &String| last.is_some_and(|root| root.suspensions_here.contains_key(scope));
+                if let Some(scope) = here.iter().find(|scope| !is_stored(scope)) {
+                    return Err(format!("{cluster} confirms that {scope} is suspended, which its ledger does not say"));
                 }
             }
             Seen::Issued { cluster, op } => return self.issued(cluster, op, context),

@@ -1,12 +1,15 @@
 //! Random commits.
 
 use hub_core::catalog::{Amount, GuardSpec};
+use proto_model::Wishes;
+use proto_model::variant::Adopt;
+use proto_model::wishes::{Prune, Replace};
 
 use super::{Bundle, Item, Key, Labels, Repo, Sort};
 use crate::counts::{Counts, Event};
 use crate::rng::Rng;
 
-const BUNDLES_MAX: u64 = 4;
+const BUNDLES_MAX: u64 = 5;
 const ITEMS_MAX: usize = 9;
 
 impl Repo {
@@ -59,7 +62,16 @@ impl Repo {
                 let objects = rng.chance(600).then(|| Amount::Count(rng.below(6)));
                 bundle.guard = GuardSpec { max_deleted_objects: objects, ..GuardSpec::default() };
             }),
-            77..=90 => {
+            77..=79 => self.with_bundle(rng, Event::SettingsChanged, |_, bundle, rng| {
+                let all = [Adopt::Always, Adopt::IfNoDiff, Adopt::Never];
+                match rng.below(3) {
+                    0 => bundle.adopt = rng.pick(&all).copied().unwrap_or_default(),
+                    1 => bundle.orphans = !bundle.orphans,
+                    _ => bundle.ignores = !bundle.ignores,
+                }
+            }),
+            80..=82 => self.rename_bundle(rng),
+            83..=90 => {
                 if let Some(content) = rng.pick(&self.past) {
                     self.content = content.clone();
                 }
@@ -119,6 +131,19 @@ impl Repo {
         event
     }
 
+    /// A bundle goes on under another name, and takes over what it had under the old one.
+    fn rename_bundle(&mut self, rng: &mut Rng) -> Event {
+        let to = format!("b{}", rng.below(BUNDLES_MAX));
+        if let Some(from) = self.some_bundle(rng)
+            && !self.content.bundles.contains_key(&to)
+            && let Some(mut bundle) = self.content.bundles.remove(&from)
+        {
+            bundle.replaces = vec![from];
+            self.content.bundles.insert(to, bundle);
+        }
+        Event::BundleRenamed
+    }
+
     pub(super) fn add_bundle(&mut self, rng: &mut Rng) {
         let name = format!("b{}", rng.below(BUNDLES_MAX));
         if self.content.bundles.contains_key(&name) {
@@ -127,7 +152,13 @@ impl Repo {
         let tier = ["a", "b"].get(rng.place(5)).map(|tier| (*tier).to_owned());
         let depends_on = rng.chance(250).then(|| format!("b{}", rng.below(BUNDLES_MAX)));
         let is_overridden = rng.chance(250);
-        let mut bundle = Bundle { tier, depends_on, is_overridden, ..Bundle::default() };
+        let adopt = match rng.below(100) {
+            0..=24 => Adopt::Always,
+            25..=69 => Adopt::IfNoDiff,
+            _ => Adopt::Never,
+        };
+        let (orphans, ignores) = (rng.chance(150), rng.chance(200));
+        let mut bundle = Bundle { tier, depends_on, is_overridden, adopt, orphans, ignores, ..Bundle::default() };
         for _ in 0..rng.between(1, 6) {
             add_item(&mut self.counter, &mut bundle, rng);
         }
@@ -152,7 +183,7 @@ fn add_item(counter: &mut u64, bundle: &mut Bundle, rng: &mut Rng) {
         _ => Sort::Widget,
     };
     let name = match sort {
-        Sort::Namespace => format!("team-{}", rng.below(2)),
+        Sort::Namespace => format!("team-{}", rng.below(3)),
         Sort::Definition => "widgets.sim.test".to_owned(),
         _ => format!("o{counter}"),
     };
@@ -181,8 +212,31 @@ fn add_item(counter: &mut u64, bundle: &mut Bundle, rng: &mut Rng) {
         revision: *counter,
         binds: !sort.is_shared() && rng.chance(300),
         order: if !sort.is_shared() && rng.chance(150) { 1 } else { 0 },
+        wishes: wishes(sort, rng),
+        form: 0,
     };
     bundle.items.insert(key, item);
+}
+
+/// What an object asks for: mostly nothing.
+fn wishes(sort: Sort, rng: &mut Rng) -> Wishes {
+    let mut wishes = Wishes::default();
+    match (sort, rng.below(100)) {
+        (Sort::Namespace | Sort::Definition | Sort::Widget, _) => {}
+        // What is made anew must be free to go.
+        (Sort::Deployment, 0..=14) => wishes.replace = Some(Replace::Recreate),
+        (Sort::Deployment, 15..=24) => wishes.replace = Some(Replace::Orphan),
+        (_, 0..=29) if sort == Sort::Job || sort == Sort::Deployment => {}
+        (_, 0..=6) => wishes.prune = Prune::Keep,
+        (_, 7..=12) => wishes.prune = Prune::Confirm,
+        (_, 13..=19) => wishes.prune = Prune::First,
+        (_, 20..=25) => wishes.create_only = true,
+        _ => {}
+    }
+    if sort == Sort::Job && rng.chance(100) {
+        wishes.prune = Prune::First;
+    }
+    wishes
 }
 
 fn change_item(counter: &mut u64, bundle: &mut Bundle, rng: &mut Rng) {
@@ -190,5 +244,8 @@ fn change_item(counter: &mut u64, bundle: &mut Bundle, rng: &mut Rng) {
     let at = rng.place(bundle.items.len());
     if let Some(item) = bundle.items.values_mut().nth(at) {
         item.revision = *counter;
+        if item.wishes.replace.is_some() && rng.chance(400) {
+            item.form = *counter;
+        }
     }
 }

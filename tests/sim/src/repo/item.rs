@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use proto_model::Wishes;
+use proto_model::wishes::{self, Prune, Replace};
 use serde_json::{Value as Json, json};
 
 use crate::bodies::{REVISION, SITE};
@@ -54,7 +56,14 @@ pub(crate) struct Item {
     pub(crate) binds: bool,
     /// The author's stage.
     pub(crate) order: i32,
+    /// What its annotations ask for. They stay as they are for as long as it lives.
+    pub(crate) wishes: Wishes,
+    /// What can't be changed: of a Deployment, a part of its selector.
+    pub(crate) form: u64,
 }
+
+/// The namespace that asks to be kept, whoever brings it.
+pub(crate) const KEPT_NAMESPACE: &str = "team-2";
 
 impl Item {
     pub(crate) fn manifest(&self, key: &Key, is_b: bool) -> Json {
@@ -73,7 +82,38 @@ impl Item {
         if self.order != 0 {
             manifest["metadata"]["annotations"]["drover.dev/order"] = self.order.to_string().into();
         }
+        if key.sort == Sort::Deployment && self.form != 0 {
+            for labels in ["/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+                if let Some(labels) = manifest.pointer_mut(labels) {
+                    labels["form"] = format!("f{}", self.form).into();
+                }
+            }
+        }
+        for (name, value) in self.asked(key) {
+            manifest["metadata"]["annotations"][name] = value.into();
+        }
         manifest
+    }
+}
+
+impl Item {
+    /// Annotations by which it asks for something.
+    fn asked(&self, key: &Key) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let prune = match self.wishes.prune {
+            _ if key.sort == Sort::Namespace => (key.name == KEPT_NAMESPACE).then_some("keep"),
+            Prune::Delete => None,
+            Prune::First => Some("first"),
+            Prune::Confirm => Some("confirm"),
+            Prune::Keep => Some("keep"),
+        };
+        let replace = self.wishes.replace.map(|replace| match replace {
+            Replace::Never => "never",
+            Replace::Recreate => "recreate",
+            Replace::Orphan => "orphan",
+        });
+        let apply = self.wishes.create_only.then_some("createOnly");
+        let all = [(wishes::PRUNE, prune), (wishes::REPLACE, replace), (wishes::APPLY, apply)];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 }
 

@@ -11,12 +11,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_core::catalog::{Guard, GuardSpec};
 use hub_core::command::Pair;
 use hub_core::publish;
-use proto_model::variant::{Binds, Dependency, Drift, Until};
-use proto_model::{Digest, Settings, Value, Variables};
+use proto_model::variant::{APPLY_RULES, Adopt, Binds, Dependency, Drift, Ignore, OnRemoval, Until};
+use proto_model::{Digest, Settings, Value, Variables, Wishes};
 use roaring::RoaringBitmap;
+use serde_json::Value as Json;
 
 use crate::bodies::Bodies;
 use crate::rng::Rng;
+use item::KEPT_NAMESPACE;
 pub(crate) use item::{CONTENT_MARKER, Item, Key, SECRET_MARKER, Sort};
 
 /// Labels of a cluster.
@@ -44,6 +46,14 @@ pub(crate) struct Bundle {
     pub(crate) guard: GuardSpec,
     /// Whether clusters of tier `b` get a variant of their own.
     pub(crate) is_overridden: bool,
+    /// Whether it takes over what others made.
+    pub(crate) adopt: Adopt,
+    /// Whether its objects stay when it goes.
+    pub(crate) orphans: bool,
+    /// Whether it leaves the text of its ConfigMaps alone once they are there.
+    pub(crate) ignores: bool,
+    /// Names of bundles whose objects it takes over.
+    pub(crate) replaces: Vec<String>,
 }
 
 /// The repository.
@@ -155,7 +165,10 @@ impl Repo {
             .filter(|(_, bundle)| bundle.tier.is_none())
             .map(|(name, _)| name.clone())
             .collect();
+        let names: BTreeSet<String> = self.content.bundles.keys().cloned().collect();
         for (name, bundle) in &mut self.content.bundles {
+            // What it replaces is declared no more.
+            bundle.replaces.retain(|one| !names.contains(one));
             let brought: BTreeSet<String> =
                 bundle.items.keys().filter(|key| key.sort == Sort::Namespace).map(|key| key.name.clone()).collect();
             let defines = bundle.items.keys().any(|key| key.sort == Sort::Definition);
@@ -166,6 +179,13 @@ impl Repo {
             let is_possible = |other: &String| other < name && everywhere.contains(other);
             bundle.depends_on = bundle.depends_on.take().filter(is_possible);
         }
+    }
+
+    /// ConfigMaps and Secrets that the head declares under one name everywhere, as their bundles have them.
+    pub(crate) fn plain_objects(&self) -> Vec<Json> {
+        let is_plain = |key: &&Key| matches!(key.sort, Sort::ConfigMap | Sort::Secret) && !key.is_sharded;
+        let items = self.content.bundles.values().flat_map(|bundle| &bundle.items);
+        items.filter(|(key, _)| is_plain(key)).map(|(key, item)| item.manifest(key, false)).collect()
     }
 
     /// Identities that more than one bundle names, for which the last bundle gives way.
@@ -193,11 +213,18 @@ fn render(bundle: &Bundle, is_b: bool, bodies: &mut Bodies) -> Digest {
         binds.insert("shard".to_owned(), Binds { identity: true });
     }
     let depends_on = bundle.depends_on.iter().map(|name| Dependency { bundle: full(name), until: Until::Installed });
+    let text = Ignore { kind: Some("ConfigMap".into()), fields: vec!["/data/text".into()], ..Ignore::default() };
+    let asks = |(key, item): (&Key, &Item)| item.wishes != Wishes::default() || key.name == KEPT_NAMESPACE;
     let settings = Settings {
         namespace: Some("shop".into()),
         binds,
         depends_on: depends_on.collect(),
         drift: Drift::Correct,
+        ignore: if bundle.ignores { vec![text] } else { Vec::new() },
+        adopt: bundle.adopt,
+        on_removal: if bundle.orphans { OnRemoval::Orphan } else { OnRemoval::Delete },
+        replaces: bundle.replaces.iter().map(|name| full(name)).collect(),
+        apply_rules: if bundle.items.iter().any(asks) { APPLY_RULES } else { 0 },
         ..Settings::default()
     };
     let manifests = bundle.items.iter().map(|(key, item)| item.manifest(key, is_b));

@@ -5,8 +5,8 @@ use spoke_core::Event;
 use spoke_core::port::{Failure, Op, Outcome, Reason};
 
 use super::{Happening, World};
-use crate::counts::{Event as Counted, Fault, REASONS};
-use crate::invariants::{Seen, written};
+use crate::counts::{Fault, REASONS};
+use crate::invariants::{Seen, aimed_at};
 
 impl World {
     pub(super) fn arrives(&mut self, cluster: &str, boot: u64, id: u64, op: Op) {
@@ -56,25 +56,17 @@ impl World {
             return Outcome::Failed(failure(Reason::Unreachable));
         };
         site.state.advance(now);
-        let identity = written(op);
+        let identity = aimed_at(op);
         let live = identity.as_ref().and_then(|identity| site.state.object(identity));
-        let foreign_since = identity.as_ref().and_then(|one| site.foreign.get(one).copied());
+        let foreign_since = identity.as_ref().and_then(|one| self.meddled_at(cluster, one));
         self.see(&Seen::Reached { cluster, op, live: live.as_ref(), foreign_since });
-        self.count_deletion(cluster, op, live.is_some());
         let Some(site) = self.sites.get_mut(cluster) else {
             return Outcome::Failed(failure(Reason::Unreachable));
         };
         let outcome = site.state.execute(op, now);
+        self.tally(cluster, op, live.as_ref(), &outcome);
         self.after_change(cluster);
         outcome
-    }
-
-    fn count_deletion(&mut self, cluster: &str, op: &Op, is_there: bool) {
-        let Op::Delete { identity, .. } = op else { return };
-        if is_there {
-            let is_named = self.names(cluster, identity);
-            self.counts.event(if is_named { Counted::Recreated } else { Counted::Pruned });
-        }
     }
 
     /// Whether anything that the newest ledger says names an object.

@@ -27,6 +27,9 @@ impl World {
                 }
             }
             self.server_back(&name);
+            self.eases(&name);
+            let all = self.sites.get(&name).map(|site| site.annotated.keys().cloned().collect::<Vec<_>>());
+            all.into_iter().flatten().for_each(|identity| self.annotate(&name, &identity, None));
         }
         for stream in self.streams.values_mut() {
             stream.stalled_until = 0;

@@ -45,7 +45,7 @@ impl World {
         self.soon(100, 1_500, Happening::Chaos);
         let names: Vec<String> = self.sites.keys().cloned().collect();
         let Some(cluster) = self.rng.pick(&names).cloned() else { return };
-        match self.rng.below(100) {
+        match self.rng.below(110) {
             0..=13 => self.cut_stream(&cluster),
             14..=16 => self.hollow_stream(&cluster),
             17..=20 => self.stall(&cluster),
@@ -67,6 +67,10 @@ impl World {
             86..=88 => self.lose_pack(&cluster),
             89..=93 => self.lose_lease(&cluster),
             94 => self.reinstall(&cluster),
+            97 => self.hand_lease_over(&cluster),
+            98..=101 => self.trouble(&cluster),
+            102..=105 => self.ask_hands_off(&cluster),
+            106..=109 => self.tune(&cluster),
             95..=96 => {
                 self.counts.fault(Fault::ClockJump);
                 let hours = i64::try_from(self.rng.below(30)).unwrap_or_default() - 4;
@@ -135,7 +139,7 @@ impl World {
     }
 
     /// Some object of a cluster that bears our mark.
-    fn some_object(&mut self, cluster: &str) -> Option<(Identity, Json)> {
+    pub(super) fn some_object(&mut self, cluster: &str) -> Option<(Identity, Json)> {
         let site = self.sites.get(cluster)?;
         let all: Vec<(Identity, Json)> = site
             .state
@@ -148,7 +152,7 @@ impl World {
     }
 
     /// Whether somebody may still meddle with an object.
-    fn may_edit(&mut self, cluster: &str, identity: &Identity) -> bool {
+    pub(super) fn may_edit(&mut self, cluster: &str, identity: &Identity) -> bool {
         let Some(site) = self.sites.get_mut(cluster) else { return false };
         let count = site.edits.entry(identity.clone()).or_default();
         *count += 1;
@@ -358,6 +362,8 @@ impl World {
             site.copies.clear();
             site.has_leftovers = false;
             site.foreign = BTreeMap::new();
+            site.annotated = BTreeMap::new();
+            site.standby = None;
             site.edits = BTreeMap::new();
             site.advances_at = None;
         }

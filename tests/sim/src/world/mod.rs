@@ -5,10 +5,15 @@ mod calm;
 mod chaos;
 mod hub;
 mod net;
+mod orders;
 mod people;
+mod pods;
 mod sabotage;
 mod site;
+mod strangers;
 mod streams;
+mod tally;
+mod trouble;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +33,7 @@ use crate::queue::Queue;
 use crate::repo::Repo;
 use crate::rng::Rng;
 use crate::story::Story;
+pub(crate) use strangers::BY_HAND;
 
 /// Wall time of the beginning of every run, milliseconds since 1970.
 pub(crate) const BEGINNING_UNIX_MILLIS: u64 = 1_700_000_000_000;
@@ -81,6 +87,10 @@ enum Happening {
     ServerBack { cluster: String },
     /// Workloads of a cluster do as they should.
     Unscripts { cluster: String, identity: Identity },
+    /// The API server of a cluster is in trouble no more.
+    Eases { cluster: String },
+    /// Nobody asks any more that hands are kept off an object.
+    Unannotates { cluster: String, identity: Identity },
     /// Somebody commits.
     Commits,
     /// An operator looks at the fleet.
@@ -95,6 +105,8 @@ struct Site {
     life: u64,
     ledger: BTreeMap<String, Vec<u8>>,
     spoke: Option<site::Spoke>,
+    /// The other spoke, which lives without the Lease.
+    standby: Option<site::Spoke>,
     boot: u64,
     /// The key that the spoke enrolled, or would.
     key: Digest,
@@ -106,6 +118,8 @@ struct Site {
     has_leftovers: bool,
     /// When somebody else made or replaced an object.
     foreign: BTreeMap<Identity, u64>,
+    /// When somebody else annotated an object, or changed what its bundle may leave alone.
+    annotated: BTreeMap<Identity, u64>,
     /// Objects of which somebody took the marks off.
     unmarked: BTreeSet<Identity>,
     /// When each of them was last changed by somebody else, so that nobody fights for ever.
@@ -223,6 +237,8 @@ impl World {
             Happening::Chaos => self.chaos(),
             Happening::ServerBack { cluster } => self.server_back(&cluster),
             Happening::Unscripts { cluster, identity } => self.unscripts(&cluster, &identity),
+            Happening::Eases { cluster } => self.eases(&cluster),
+            Happening::Unannotates { cluster, identity } => self.annotate(&cluster, &identity, None),
             Happening::Commits => self.commits(),
             Happening::Operates => self.operates(),
         }
@@ -314,6 +330,13 @@ impl World {
     #[must_use]
     pub fn ledger(&self, cluster: &str) -> Option<&History> {
         self.histories.get(cluster)
+    }
+
+    /// Whether somebody took the marks off an object, or made it.
+    #[must_use]
+    pub fn is_unmarked(&self, cluster: &str, identity: &Identity) -> bool {
+        let is_it = |site: &Site| site.unmarked.contains(identity) || site.foreign.contains_key(identity);
+        self.sites.get(cluster).is_some_and(is_it)
     }
 
     /// Whether nobody owns an object although it bears our mark.

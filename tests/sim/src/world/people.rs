@@ -16,6 +16,8 @@ use crate::invariants::{Seen, owners};
 #[derive(Debug, Default)]
 pub(super) struct People {
     requests: u64,
+    /// Orders given to spokes.
+    pub(super) orders: u64,
     /// Requests without an answer.
     waiting: BTreeMap<String, Act>,
     /// Requests and the answers that they got.
@@ -56,6 +58,12 @@ impl World {
             if !self.sites.contains_key(&name) {
                 self.build_site(&name);
             }
+        }
+        let names = self.clusters();
+        if self.rng.chance(400)
+            && let Some(name) = self.rng.pick(&names).cloned()
+        {
+            self.forestall(&name);
         }
     }
 
@@ -148,7 +156,8 @@ impl World {
                 let owners = site.state.object(identity).map(|live| owners(&live)).unwrap_or_default();
                 // A namespace that holds what nobody tracks is not deleted.
                 let is_tracked = !owners.is_empty() && !site.copies.contains(*identity);
-                let is_inside = identity.namespace.starts_with("team-") && !is_tracked;
+                let is_of_container = identity.namespace.starts_with("team-") || identity.kind.kind == "Widget";
+                let is_inside = is_of_container && !is_tracked;
                 let in_the_way = is_inside || owners.is_empty() && self.names(&name, identity);
                 let is_leftover = site.has_leftovers && !owners.is_empty();
                 let is_ours = self.is_named_by_its_owner(&name, identity) || site.copies.contains(*identity);
@@ -159,6 +168,7 @@ impl World {
                 self.tell(|| format!("{name}: somebody clears {identity} away"));
                 if let Some(site) = self.sites.get_mut(&name) {
                     site.state.remove(&identity, now);
+                    site.unmarked.insert(identity);
                 }
             }
             self.after_change(&name);
@@ -225,6 +235,7 @@ impl World {
             }
             2..=3 => self.act(Event::Revoked, Deed::RevokeCluster(name)),
             4..=15 => self.suspend(fleet, name),
+            16..=22 => self.order(&name),
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use spoke_memory::{Settings, State};
 
 use super::sabotage::Disguise;
 use super::{Happening, Site, World, words};
-use crate::counts::Fault;
+use crate::counts::{Event as Counted, Fault};
 use crate::history::History;
 use crate::invariants::Seen;
 
@@ -19,9 +19,11 @@ use crate::invariants::Seen;
 pub(super) struct Spoke {
     pub(super) agent: Agent,
     pub(super) stream: Option<u64>,
-    timer: u64,
+    pub(super) timer: u64,
     /// The newest reading of the ledger: it ends those before it, which answer nothing.
     loading: u64,
+    /// When it wants to be woken.
+    pub(super) wake_at: Option<u64>,
     /// The write under way.
     pub(super) store: Option<(u64, Write)>,
     /// Whether what watches saw is on its way.
@@ -38,12 +40,14 @@ impl World {
             life: 0,
             ledger: BTreeMap::new(),
             spoke: None,
+            standby: None,
             boot: 0,
             key: Digest::of(cluster.as_bytes()),
             advances_at: None,
             copies: BTreeSet::new(),
             has_leftovers: false,
             foreign: BTreeMap::new(),
+            annotated: BTreeMap::new(),
             unmarked: BTreeSet::new(),
             edits: BTreeMap::new(),
         };
@@ -54,14 +58,18 @@ impl World {
 
     pub(super) fn spoke_begins(&mut self, cluster: &str, boot: u64) {
         let Some(site) = self.sites.get_mut(cluster) else { return };
-        if site.boot != boot || site.spoke.is_some() {
+        if site.boot != boot {
             return;
+        }
+        if site.spoke.is_some() {
+            return self.goes_on(cluster, boot);
         }
         site.spoke = Some(Spoke {
             agent: Agent::new("sim"),
             stream: None,
             timer: 0,
             loading: 0,
+            wake_at: None,
             store: None,
             observes: false,
             has_lease: false,
@@ -122,7 +130,7 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, cluster: &str, boot: u64, effect: Effect) {
+    pub(super) fn carry_out(&mut self, cluster: &str, boot: u64, effect: Effect) {
         if self.story_is_told() && !matches!(effect, Effect::Wake { .. }) {
             let words = words::effect(&effect);
             self.tell(|| format!("{cluster}: -> {words}"));
@@ -156,10 +164,14 @@ impl World {
             }
             Effect::Recover { only } => {
                 let found = self.sites.get(cluster).map(|site| marked(&site.state, only)).unwrap_or_default();
+                if !found.found.is_empty() {
+                    self.counts.event(Counted::Rebuilt);
+                }
                 self.step(cluster, boot, Event::Recovered(Ok(found)));
             }
-            // Best effort, for people alone; nobody orders anything here.
-            Effect::Tell(_) | Effect::Obeyed { .. } => {}
+            // Best effort, for people alone.
+            Effect::Tell(_) => {}
+            Effect::Obeyed { result, .. } => self.obeyed(cluster, &result),
             Effect::Publish { .. } => self.step(cluster, boot, Event::Published(Ok(()))),
             Effect::Halt { why } => {
                 self.broken("liveness", format!("{cluster} halts for good: {why}"));
@@ -177,6 +189,7 @@ impl World {
                 let spoke = self.sites.get_mut(cluster).and_then(|site| site.spoke.as_mut());
                 let Some(spoke) = spoke else { return };
                 spoke.timer += 1;
+                spoke.wake_at = at_mono_millis;
                 let number = spoke.timer;
                 if let Some(at) = at_mono_millis {
                     let at = at.max(self.now);
