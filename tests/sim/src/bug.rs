@@ -26,6 +26,16 @@ pub enum Bug {
     RetargetLost,
     /// The log loses its last entry when the hub is killed.
     LogTailLost,
+    /// What goes over from one bundle to another is deleted instead.
+    HandOverDeletes,
+    /// A spoke sees a mark on what nobody marked.
+    ForeignAdopted,
+    /// A spoke that searches for its marks is told that whatever bears one was applied.
+    MarksBelieved,
+    /// What a suspended bundle had applied is applied again.
+    SuspendedWritten,
+    /// What asks to be kept is deleted instead of let go.
+    KeepIgnored,
 }
 
 impl Bug {
@@ -42,5 +52,10 @@ impl Bug {
         Self::DoubleOwner,
         Self::RetargetLost,
         Self::LogTailLost,
+        Self::HandOverDeletes,
+        Self::ForeignAdopted,
+        Self::MarksBelieved,
+        Self::SuspendedWritten,
+        Self::KeepIgnored,
     ];
 }

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use proto_model::delta::{ToHub, ToSpoke};
-use proto_model::{Health, Sync};
+use proto_model::name::field_manager;
+use proto_model::suspend::CLUSTER;
+use proto_model::{Digest, Health, Identity, Sync, object};
+use serde_json::Value as Json;
 use spoke_core::ledger::{Ledger, ROOT_KEY};
-use spoke_core::port::{Live, Observation, Op, Outcome, OwnerMark, Write};
+use spoke_core::port::{Live, OWNER_LABEL, Observation, Op, Outcome, OwnerMark, Write};
 use spoke_core::{Effect, Event};
 
 use super::{Happening, World};
 use crate::bug::Bug;
+use crate::invariants::owners;
 
 /// What the planted bug of a spoke remembers.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ pub(super) struct Disguise {
     highest: u64,
     /// True generations, by those that the machine was told instead.
     truth: BTreeMap<u64, u64>,
+    /// The last request that applied each object.
+    applied: BTreeMap<Identity, Op>,
 }
 
 impl World {
@@ -46,13 +52,30 @@ impl World {
                 self.prune_at_sight(cluster, &live);
                 Some(Event::Observed(Observation::Seen(live)))
             }
+            (Some(Bug::SuspendedWritten), Event::Observed(Observation::Seen(live))) => {
+                self.write_suspended(cluster, &live);
+                Some(Event::Observed(Observation::Seen(live)))
+            }
+            (Some(Bug::MarksBelieved), Event::Recovered(Ok(mut marked))) => {
+                for live in &mut marked.found {
+                    let names: Vec<String> = live.owners.iter().map(|mark| field_manager(&mark.bundle)).collect();
+                    live.managed.extend(names.into_iter().map(|name| (name, Digest::default())));
+                }
+                Some(Event::Recovered(Ok(marked)))
+            }
             (_, event) => Some(event),
         }
     }
 
     /// What is carried out instead of an effect.
     pub(super) fn disguise_effect(&mut self, cluster: &str, effect: Effect) -> Option<Effect> {
-        let spoke = self.sites.get(cluster)?.spoke.as_ref()?;
+        let spoke = self.sites.get_mut(cluster)?.spoke.as_mut()?;
+        if self.bug == Some(Bug::SuspendedWritten)
+            && let Effect::Execute { op: op @ Op::Apply { manifest, dry_run: false, .. }, .. } = &effect
+            && let Ok(identity) = object::identity(manifest)
+        {
+            spoke.disguise.applied.insert(identity, op.clone());
+        }
         let truth = &spoke.disguise.truth;
         match (self.bug, effect) {
             (Some(Bug::FenceSkipped), Effect::Store { token, mut write }) => {
@@ -134,8 +157,43 @@ impl World {
         }
     }
 
+    /// Applies again what a suspended bundle had applied, when it is seen.
+    fn write_suspended(&mut self, cluster: &str, live: &Live) {
+        let Some(site) = self.sites.get(cluster) else { return };
+        let boot = site.boot;
+        let op = site.spoke.as_ref().and_then(|spoke| spoke.disguise.applied.get(&live.identity)).cloned();
+        let last = self.histories.get(cluster).and_then(|history| history.last());
+        let is_suspended = last.is_some_and(|root| {
+            let scopes = live.owners.iter().map(|mark| mark.bundle.as_str()).chain([CLUSTER]);
+            let all = [&root.suspensions, &root.suspensions_here];
+            scopes.into_iter().any(|scope| all.iter().any(|all| all.contains_key(scope)))
+        });
+        if let Some(op) = op.filter(|_| is_suspended) {
+            self.carry_out(cluster, boot, Effect::Execute { id: u64::MAX, op });
+        }
+    }
+
     /// What the API server is asked instead of a request.
     pub(super) fn disguise_request(&mut self, cluster: &str, op: Op) -> Op {
+        if let Op::Patch { identity, version, uid, resource_version, patch } = &op {
+            let marks = patch.pointer("/metadata/labels").and_then(|labels| labels.get(OWNER_LABEL));
+            let live = self.sites.get(cluster).and_then(|site| site.state.object(identity));
+            let is_owned = live.is_some_and(|live| !owners(&live).is_empty());
+            let is_lie = match self.bug {
+                Some(Bug::HandOverDeletes) => marks.is_none() && is_owned,
+                Some(Bug::KeepIgnored) => marks == Some(&Json::Null),
+                _ => false,
+            };
+            if is_lie {
+                return Op::Delete {
+                    identity: identity.clone(),
+                    version: version.clone(),
+                    uid: uid.clone(),
+                    resource_version: resource_version.clone(),
+                    orphan: false,
+                };
+            }
+        }
         if self.bug == Some(Bug::DeleteByName)
             && let Op::Delete { identity, version, orphan, .. } = &op
             && let Some(live) = self.sites.get(cluster).and_then(|site| site.state.object(identity))
@@ -155,10 +213,13 @@ impl World {
 
     /// What a spoke is told of a live object instead of what it is.
     pub(super) fn disguise_outcome(&mut self, cluster: &str, outcome: Outcome) -> Outcome {
-        if self.bug != Some(Bug::DoubleOwner) {
+        if !matches!(self.bug, Some(Bug::DoubleOwner | Bug::ForeignAdopted)) {
             return outcome;
         }
         let Outcome::Got(Some(mut live)) = outcome else { return outcome };
+        if self.bug == Some(Bug::ForeignAdopted) && !live.owners.is_empty() {
+            return Outcome::Got(Some(live));
+        }
         let last = self.histories.get(cluster).and_then(|history| history.last());
         let marks = last.into_iter().flat_map(|root| {
             let mark = |bundle: &String| OwnerMark {
