@@ -116,7 +116,7 @@ impl Agent {
     }
 
     /// Whether a bundle has an object in its inventory as its own.
-    fn tracks(&self, bundle: &str, identity: &Identity, uid: &str) -> bool {
+    pub(super) fn tracks(&self, bundle: &str, identity: &Identity, uid: &str) -> bool {
         let slot = self.bundles.get(bundle).and_then(|bundle| bundle.slots.get(identity));
         slot.is_some_and(|slot| slot.tracked.uid.as_deref() == Some(uid))
     }

@@ -17,6 +17,7 @@ use crate::diff::{Seen, Why};
 use crate::ignore::{self, REPLICAS};
 use crate::inventory::Former;
 use crate::managed;
+use crate::owner::{self, Ownership};
 use crate::port::{Kind, Live, Op, Outcome, Reason};
 use crate::scaler;
 
@@ -100,6 +101,10 @@ impl Agent {
                 return;
             }
         };
+        if self.is_taken_by_a_third(name, identity, &live) {
+            self.looked(name, identity, Outcome::Got(Some(live)));
+            return;
+        }
         let (manager, checks) = (names::field_manager(name), self.checks(name));
         let Some(slot) = self.free_slot(name, identity) else { return };
         slot.take_sight(Seen::of(&live, &manager, &slot.sight, &checks));
@@ -113,6 +118,15 @@ impl Agent {
         } else {
             self.inherit(draft, live);
         }
+    }
+
+    /// Whether an object that is being taken over from one bundle was meanwhile taken by another one: then it is that
+    /// one's fields which go over.
+    fn is_taken_by_a_third(&self, name: &str, identity: &Identity, live: &Live) -> bool {
+        let slot = self.bundles.get(name).and_then(|bundle| bundle.slots.get(identity));
+        let Some(Former::Bundle(former)) = slot.and_then(|slot| slot.tracked.former.as_ref()) else { return false };
+        matches!(owner::ownership(live, self.owner(name)), Ownership::OtherBundle(other)
+            if other != *former && self.tracks(&other, identity, &live.uid))
     }
 
     /// Looks for what scales an object, one kind after the other.
