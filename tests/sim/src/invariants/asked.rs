@@ -39,7 +39,7 @@ impl Asked {
         let is_race = foreign_since.is_some_and(|at| context.now_millis < at + RACE_MILLIS);
         let looked = self.looked.get(&(cluster.to_owned(), identity.clone())).copied().unwrap_or_default();
         let is_new = foreign_since.is_some_and(|at| at >= looked);
-        let is_unseen = is_new && context.now_millis < looked + limits::ABSENCE_MILLIS + RACE_MILLIS;
+        let is_unseen = is_new && context.now_millis < looked + limits::ABSENT_MILLIS + RACE_MILLIS;
         if is_race || is_unseen && object::annotation(live, wishes::RECONCILE).is_none() {
             return Ok(());
         }

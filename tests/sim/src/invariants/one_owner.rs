@@ -18,7 +18,7 @@ use super::{Context, Invariant, Seen, bundle_of, owners, written};
 
 /// Between the look at an object and the request that follows, somebody else may be faster: no
 /// request of Kubernetes can rule that out for an apply. Milliseconds.
-const RACE_MILLIS: u64 = limits::ABSENCE_MILLIS + 5_000;
+const RACE_MILLIS: u64 = limits::ABSENT_MILLIS + 5_000;
 
 /// Looks at whose every object is that is about to be applied.
 #[derive(Debug, Default)]
@@ -62,6 +62,11 @@ impl OneOwner {
             });
             let is_given_up = ledger.current().iter().any(|root| match root.entries.get(other.as_str()) {
                 Some(Entry::Remove(_)) => true,
+                // Nothing is known of it any more, and it was given another name.
+                None => {
+                    let settings = history::settings(context.bodies, root.entries.get(bundle));
+                    settings.is_some_and(|settings| settings.replaces.contains(other))
+                }
                 entry => history::expected(context.bodies, entry).is_some_and(|all| !all.contains_key(&identity)),
             });
             return match is_taken_over && is_given_up {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proto_model::{GroupKind, Identity};
+use proto_model::{GroupKind, Identity, object, wishes};
 use serde_json::{Value as Json, json};
 use spoke_core::ledger::ROOT_KEY;
 use spoke_core::port::{Kind, Op};
@@ -178,8 +178,10 @@ impl World {
     }
 
     fn take_marks_off(&mut self, cluster: &str) {
-        let Some((identity, _)) = self.some_object(cluster) else { return };
-        if identity.kind.is_shared() || !self.may_edit(cluster, &identity) {
+        let Some((identity, live)) = self.some_object(cluster) else { return };
+        // Nobody tells when hands may be laid on it again, once it is watched no more: only the round of looks does.
+        let is_hands_off = object::annotation(&live, wishes::RECONCILE).is_some();
+        if identity.kind.is_shared() || is_hands_off || !self.may_edit(cluster, &identity) {
             return;
         }
         let now = self.unix_millis();
