@@ -138,7 +138,8 @@ impl Secrets {
         }
         let seen = self.known().seen(key);
         seen.guard(&mut packed.index);
-        stored.seen = match put_index(inner, &packed.index).await {
+        let had_root = self.known().places.contains_key(ROOT_KEY);
+        stored.seen = match put_index(inner, &packed.index, had_root).await {
             Err(failure) if failure.reason == Reason::Gone => {
                 // What else is gone is written as if for the first time.
                 self.load(inner).await?;
@@ -175,7 +176,7 @@ impl Secrets {
 
 /// Writes an index, and says which writing of it this was. Where another spoke wrote it meanwhile, it keeps what that
 /// one wrote: this one was held up, and what it knows is old.
-async fn put_index(inner: &Inner, index: &Json) -> Result<Seen, Failure> {
+async fn put_index(inner: &Inner, index: &Json, had_root: bool) -> Result<Seen, Failure> {
     let subject = subject("patch", name(index));
     let path = format!("{ALL}/{}?fieldManager={MANAGER}&force=true", subject.name);
     let refused = match inner.in_system_namespace(&inner.api, &subject, Method::PATCH, &path, APPLY, index).await {
@@ -190,7 +191,8 @@ async fn put_index(inner: &Inner, index: &Json) -> Result<Seen, Failure> {
             // Another spoke never removes the root: where that is gone, it was somebody who knows nothing of it.
             let root = inner.api.call(Call::get(format!("{ALL}/{}", index_name(ROOT_KEY)))).await;
             let gone = || plain(Reason::Gone, format!("Secret {SYSTEM_NAMESPACE}/{} was removed", subject.name));
-            Err(if root.is_err_and(|error| error.is_code(404)) { gone() } else { refused })
+            let is_gone = had_root && root.is_err_and(|error| error.is_code(404));
+            Err(if is_gone { gone() } else { refused })
         }
         _ => Err(refused),
     }
