@@ -90,6 +90,8 @@ macro_rules! conformance_cases {
             takeover: what_cannot_change_moves_and_is_made_anew
             takeover: a_bundle_that_replaces_another_takes_its_objects
             takeover: what_people_made_alike_is_adopted_and_a_removed_field_goes
+            takeover: what_people_added_stays_when_the_rest_is_adopted
+            takeover: what_is_made_once_moves_as_it_is
             takeover: what_differs_is_named_or_taken_over_when_asked
             takeover: what_a_living_release_owns_is_not_taken
             takeover: a_bundle_that_adopts_nothing_says_so

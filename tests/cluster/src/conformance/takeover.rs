@@ -110,6 +110,42 @@ pub async fn what_people_made_alike_is_adopted_and_a_removed_field_goes(world: &
     assert_eq!(uid(world, &a).await, before);
 }
 
+pub async fn what_people_added_stays_when_the_rest_is_adopted(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let a = world.config_map_id("a");
+    world.apply_by_hand(&config(world, "a", json!({"ours": "1", "more": "1", "theirs": "1"}))).await;
+    driver.assign(adopt(Adopt::IfNoDiff), &[config(world, "a", json!({"ours": "1", "more": "1"}))]);
+    driver.until_words(FINE).await;
+    assert_eq!(world.object(&a).await["data"], json!({"ours": "1", "more": "1", "theirs": "1"}), "Git never had it");
+    driver.assign(adopt(Adopt::IfNoDiff), &[config(world, "a", json!({"ours": "2"}))]);
+    driver.until_words(FINE).await;
+    assert_eq!(world.object(&a).await["data"], json!({"ours": "2", "theirs": "1"}), "what Git had goes");
+}
+
+pub async fn what_is_made_once_moves_as_it_is(world: &World) {
+    let mut driver = Driver::new(world).await;
+    let settings = Settings::default;
+    let once = |value: &str| {
+        let mut once = config(world, "a", json!({"key": value}));
+        once["metadata"]["annotations"]["drover.dev/apply"] = "createOnly".into();
+        once
+    };
+    driver.assign(settings(), &[once("1")]);
+    driver.until_words(FINE).await;
+    let a = world.config_map_id("a");
+    let before = uid(world, &a).await;
+    driver.assign_all(Permit::default(), &[(BUNDLE, settings(), &[]), (OTHER, settings(), &[once("2")])]);
+    driver.until_words_of(OTHER, FINE).await;
+    driver.until_words(FINE).await;
+    let object = world.object(&a).await;
+    assert_eq!((uid(world, &a).await, &object["data"]["key"]), (before, &json!("1")));
+    assert_eq!(managers(&object).iter().filter(|name| name.starts_with("drover/")).count(), 1, "{object}");
+    // It is the other's now: it goes with that.
+    driver.assign_all(everything(), &[(OTHER, settings(), &[])]);
+    driver.until_of(OTHER, "gone", |report| (report.objects == 0).then_some(())).await;
+    assert_eq!(world.get(&a).await, None);
+}
+
 pub async fn what_differs_is_named_or_taken_over_when_asked(world: &World) {
     let mut driver = Driver::new(world).await;
     world.create(&config(world, "a", json!({"one": "theirs", "two": "2"}))).await;

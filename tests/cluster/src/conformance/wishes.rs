@@ -191,6 +191,13 @@ pub async fn what_scales_a_workload_counts_its_replicas(world: &World) {
         assert_eq!(object["spec"]["replicas"], replicas, "{name}");
         assert_eq!(object["spec"]["template"]["spec"]["containers"][0]["image"], "registry.example/app:2", "{name}");
     }
+    // What scales comes later: from then on it counts.
+    world.create(&scaler("later", "fixed")).await;
+    world.scale(&id("fixed"), 4).await;
+    driver.work(700).await;
+    driver.assign(Settings::default(), &all("registry.example/app:3"));
+    driver.until("applied", |report| (report.sync == proto_model::Sync::Applied).then_some(())).await;
+    assert_eq!(world.object(&id("fixed")).await["spec"]["replicas"], 4);
     driver.work(300).await;
     let drifted = driver.until("no drift", |report| (!report.drifted).then_some(report.drifted)).await;
     assert!(!drifted);
