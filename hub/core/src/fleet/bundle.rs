@@ -332,13 +332,19 @@ impl Bundle {
 impl Bundle {
     /// A cluster lets go of the bundle: its objects stay there, owned by nobody.
     pub(super) fn release(&mut self, cluster: u32, generation: u64) {
-        self.assigned.remove(&cluster);
-        self.removing.0.insert(cluster);
-        self.permits.insert(cluster, Permit { orphan: true, ..Permit::default() });
-        self.unseen.insert(cluster, generation);
-        self.forget_seen(cluster);
+        let permit = Permit { orphan: true, ..Permit::default() };
+        let was_assigned = self.assigned.remove(&cluster).is_some();
+        let was_removed = self.removing.contains(cluster) && self.permits.get(&cluster) == Some(&permit);
         self.held.remove(&cluster);
         self.approved.remove(&cluster);
+        // A spoke that was told the same before is told nothing now: what it said since then counts.
+        if was_removed && !was_assigned {
+            return;
+        }
+        self.removing.0.insert(cluster);
+        self.permits.insert(cluster, permit);
+        self.unseen.insert(cluster, generation);
+        self.forget_seen(cluster);
     }
 
     /// Whether a cluster has anything of it, as far as the hub knows.

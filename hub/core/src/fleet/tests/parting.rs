@@ -199,3 +199,13 @@ fn a_snapshot_from_before_opens() {
     assert!(!text.contains("suspensions") && !text.contains("leaving"), "an older version reads it, too");
     assert_eq!(Fleet::decode(&bytes).unwrap(), hub.fleet);
 }
+
+#[test]
+fn what_was_told_to_let_go_before_is_not_asked_to_say_so_again() {
+    let (hub, ..) = hub();
+    let mut web = (*hub.bundle("web")).clone();
+    web.release(0, 5);
+    assert_eq!(web.unseen.get(&0), Some(&5));
+    web.release(0, 7);
+    assert_eq!(web.unseen.get(&0), Some(&5), "its entry is the same, so its spoke hears of nothing new");
+}
