@@ -32,6 +32,21 @@ pub(super) enum Step {
     Remove(Identity),
 }
 
+impl Step {
+    /// The object that it is about.
+    fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Namespace(_) => None,
+            Self::Look(identity)
+            | Self::Rehearse(identity)
+            | Self::Apply(identity, _)
+            | Self::Await(identity)
+            | Self::Release(identity)
+            | Self::Remove(identity) => Some(identity),
+        }
+    }
+}
+
 /// What of the rest of the machine a bundle's decisions depend on.
 struct Circumstances {
     now: u64,
@@ -121,6 +136,11 @@ impl Agent {
     /// Carries out steps, as far as requests allow.
     pub(super) fn perform(&mut self, name: &str, steps: Vec<Step>) {
         for step in steps {
+            // One request about an object at a time: the answer to the first would free it for a third.
+            let slot = step.identity().and_then(|identity| self.slot_mut(name, identity));
+            if slot.is_some_and(|slot| slot.is_busy) {
+                continue;
+            }
             let is_started = match step {
                 Step::Namespace(namespace) => self.ensure_namespace(name, namespace),
                 Step::Look(identity) => self.look(name, &identity, false),

@@ -65,7 +65,7 @@ impl Errand {
 }
 
 // After this many answers that a kind does not exist, its objects do not either.
-const NO_SUCH_KIND_MIN: u32 = 3;
+const NO_SUCH_KIND_MIN: u32 = 5;
 
 impl Agent {
     pub(super) fn done(&mut self, id: u64, outcome: Outcome) {
@@ -298,10 +298,11 @@ impl Agent {
         let Some(slot) = self.free_slot(name, identity) else {
             return;
         };
-        let before = slot.trouble.take();
+        // Only answers of this kind are counted for it.
+        let is_lost = failure.reason == Reason::NoSuchKind;
+        let before = slot.trouble.take().filter(|one| !is_lost || one.reason == Some(Reason::NoSuchKind));
         let trouble = Trouble::next(before.as_ref(), Attempt::Look, &failure, &seed, now);
-        let is_gone =
-            slot.target.is_none() && failure.reason == Reason::NoSuchKind && trouble.attempts >= NO_SUCH_KIND_MIN;
+        let is_gone = slot.target.is_none() && is_lost && trouble.attempts >= NO_SUCH_KIND_MIN;
         slot.trouble = Some(trouble);
         if is_gone {
             self.drop_slot(name, identity);
@@ -393,14 +394,15 @@ impl Agent {
             && (slot.tracked.applied != Some(slot.bound) || !slot.is_there_as_made())
             && !slot.recreate
             && slot.wishes().replacing(&identity.kind) != Replace::Never;
-        let before = slot.trouble.take();
         let failure = Failure { message: advised(&failure), ..failure };
+        if may_be_unchangeable && self.ask_whether_anew(name, identity, &failure.message) {
+            return;
+        }
+        let Some(slot) = self.slot_mut(name, identity) else { return };
+        let before = slot.trouble.take();
         slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Apply, &failure, &seed, now));
         // Where it was not there, somebody may have made one until it is tried again.
         slot.look |= failure.reason == Reason::Conflict || slot.sight == Sight::Absent;
-        if may_be_unchangeable {
-            self.ask_whether_anew(name, identity, failure.message);
-        }
     }
 
     pub(super) fn checks(&self, name: &str) -> Arc<Checks> {

@@ -183,12 +183,11 @@ impl Agent {
     }
 
     /// A write was refused, perhaps for a field that can't be changed: it is asked whether the object could be made
-    /// anew, before it is deleted for that. What a policy refuses is refused there, too.
-    pub(super) fn ask_whether_anew(&mut self, name: &str, identity: &Identity, refused: String) {
-        let Some(slot) = self.slot_mut(name, identity) else { return };
-        let bound = slot.bound;
-        let (bundle, identity) = (name.to_owned(), identity.clone());
-        self.ask_anew(&Question { bundle, identity, bound, is_anew: true, refused: Some(refused) });
+    /// anew, before it is deleted for that. What a policy refuses is refused there, too. Whether it could be asked.
+    pub(super) fn ask_whether_anew(&mut self, name: &str, identity: &Identity, refused: &str) -> bool {
+        let Some(bound) = self.slot_mut(name, identity).map(|slot| slot.bound) else { return false };
+        let refused = Some(refused.to_owned());
+        self.ask_anew(&Question { bundle: name.to_owned(), identity: identity.clone(), bound, is_anew: true, refused })
     }
 
     /// Whether an object whose write was refused could be made anew. Only a plain yes lets it be deleted.
@@ -238,7 +237,7 @@ impl Agent {
             Answer::Fine if is_nowhere => self.clear_namespace(name, &identity.namespace),
             Answer::Refused(_) if self.is_explained(name, identity) => self.clear(name, identity),
             Answer::Fine => self.clear(name, identity),
-            Answer::Anew => self.ask_anew(&question),
+            Answer::Anew => drop(self.ask_anew(&question)),
             Answer::Refused(mut failure) => {
                 failure.message = format!("refused beforehand, in a dry-run: {}", advised(&failure));
                 self.not_rehearsed(name, identity, &failure, now);
@@ -275,18 +274,19 @@ impl Agent {
     }
 
     /// Asks whether an object could be made anew: what can't be changed is deleted before it is
-    /// made again, and then it is too late to find that it is refused.
-    fn ask_anew(&mut self, question: &Question) {
+    /// made again, and then it is too late to find that it is refused. Whether it could be asked.
+    fn ask_anew(&mut self, question: &Question) -> bool {
         if !self.may_act() {
-            return;
+            return false;
         }
         let Question { bundle: name, identity, .. } = question;
         let Some(mut manifest) = self.marked_manifest(name, identity) else {
-            return;
+            return false;
         };
         let digest = Digest::of_parts([name.as_bytes(), identity.name.as_bytes()]);
         manifest["metadata"]["name"] = format!("drover-{}", digest.short()).into();
         self.ask_dry(Question { is_anew: true, ..question.clone() }, manifest);
+        true
     }
 
     /// Whether a refusal may come of something else that is still to be changed before.

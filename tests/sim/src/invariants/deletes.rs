@@ -125,11 +125,12 @@ fn heir(identity: &Identity, holders: &[&String], ledger: &History, context: &Co
         return None;
     }
     let wants = |root: &Root| {
-        let others = root.entries.iter().filter(|(bundle, _)| !holders.contains(bundle));
-        let mut wanting = others.filter(|(_, entry)| {
+        let mut wanting = root.entries.iter().filter(|(_, entry)| {
             history::expected(context.bodies, Some(entry)).is_some_and(|all| all.contains_key(identity))
         });
-        wanting.next().map(|(bundle, _)| bundle.clone())
+        // What its owner wants, too, and makes anew is not handed over.
+        let others = wanting.clone().find(|(bundle, _)| !holders.contains(bundle));
+        others.filter(|_| !wanting.any(|(bundle, _)| holders.contains(&bundle))).map(|(bundle, _)| bundle.clone())
     };
     let roots = ledger.current();
     let all: Option<Vec<String>> = roots.iter().map(wants).collect();

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hub_core::fleet::Fleet;
 use proto_model::delta::{ToHub, ToSpoke};
 use proto_model::{Digest, Identity};
-use spoke_core::port::{Op, Outcome, Write};
+use spoke_core::port::{Kind, Op, Outcome, Write};
 use spoke_memory::State;
 
 use crate::bodies::Bodies;
@@ -44,53 +44,127 @@ enum Happening {
     /// A hub begins.
     HubBegins,
     /// The leader looks for something to propose.
-    HubTurns { boot: u64 },
+    HubTurns {
+        boot: u64,
+    },
     /// The entry under way is durable.
-    Appended { boot: u64 },
+    Appended {
+        boot: u64,
+    },
     /// The hub looks at the repository.
-    HubPolls { boot: u64 },
+    HubPolls {
+        boot: u64,
+    },
     /// A message arrives at the hub.
-    HubGets { stream: u64, message: Box<ToHub> },
+    HubGets {
+        stream: u64,
+        message: Box<ToHub>,
+    },
     /// The hub notices that a stream is gone.
-    HubLoses { stream: u64 },
+    HubLoses {
+        stream: u64,
+    },
     /// A message arrives at a spoke.
-    SpokeGets { stream: u64, message: Box<ToSpoke> },
+    SpokeGets {
+        stream: u64,
+        message: Box<ToSpoke>,
+    },
     /// A spoke notices that its stream is gone.
-    SpokeLoses { stream: u64 },
+    SpokeLoses {
+        stream: u64,
+    },
     /// A spoke begins.
-    SpokeBegins { cluster: String, boot: u64 },
+    SpokeBegins {
+        cluster: String,
+        boot: u64,
+    },
     /// A spoke dials the hub.
-    Dials { cluster: String, boot: u64 },
+    Dials {
+        cluster: String,
+        boot: u64,
+    },
     /// A dialled stream stands.
-    Stands { stream: u64 },
+    Stands {
+        stream: u64,
+    },
     /// The records of the ledger have been read.
-    Loaded { cluster: String, boot: u64, id: u64 },
+    Loaded {
+        cluster: String,
+        boot: u64,
+        id: u64,
+    },
+    Searched {
+        cluster: String,
+        boot: u64,
+        only: BTreeSet<Kind>,
+    },
     /// A write of the ledger comes to its end.
-    Stores { cluster: String, boot: u64, token: u64 },
+    Stores {
+        cluster: String,
+        boot: u64,
+        token: u64,
+    },
     /// What was called durable becomes durable (with a planted bug only).
-    StoresLate { cluster: String, boot: u64, write: Box<Write> },
+    StoresLate {
+        cluster: String,
+        boot: u64,
+        write: Box<Write>,
+    },
     /// A request arrives at the API server.
-    Arrives { cluster: String, boot: u64, id: u64, op: Box<Op> },
+    Arrives {
+        cluster: String,
+        boot: u64,
+        id: u64,
+        op: Box<Op>,
+    },
     /// Its answer arrives at the spoke.
-    Answers { cluster: String, boot: u64, id: u64, outcome: Box<Outcome> },
+    Answers {
+        cluster: String,
+        boot: u64,
+        id: u64,
+        outcome: Box<Outcome>,
+    },
     /// What watches saw arrives at the spoke.
-    Observes { cluster: String, boot: u64 },
+    Observes {
+        cluster: String,
+        boot: u64,
+    },
     /// The spoke's timer is due.
-    Ticks { cluster: String, boot: u64, number: u64 },
+    Ticks {
+        cluster: String,
+        boot: u64,
+        number: u64,
+    },
     /// The cluster's controllers have something to do.
-    Advances { cluster: String },
+    Advances {
+        cluster: String,
+    },
     /// The Lease comes or goes.
-    Leases { cluster: String, boot: u64, is_held: bool },
+    Leases {
+        cluster: String,
+        boot: u64,
+        is_held: bool,
+    },
     /// A fault.
     Chaos,
     /// The API server of a cluster is back.
-    ServerBack { cluster: String },
+    ServerBack {
+        cluster: String,
+    },
     /// Workloads of a cluster do as they should.
-    Unscripts { cluster: String, identity: Identity },
+    Unscripts {
+        cluster: String,
+        identity: Identity,
+    },
     /// The API server of a cluster is in trouble no more.
-    Eases { cluster: String },
+    Eases {
+        cluster: String,
+    },
     /// Nobody asks any more that hands are kept off an object.
-    Unannotates { cluster: String, identity: Identity },
+    Unannotates {
+        cluster: String,
+        identity: Identity,
+    },
     /// Somebody commits.
     Commits,
     /// An operator looks at the fleet.
@@ -222,6 +296,7 @@ impl World {
             Happening::Dials { cluster, boot } => self.dials(&cluster, boot),
             Happening::Stands { stream } => self.stands(stream),
             Happening::Loaded { cluster, boot, id } => self.loaded(&cluster, boot, id),
+            Happening::Searched { cluster, boot, only } => self.searched(&cluster, boot, only),
             Happening::Stores { cluster, boot, token } => self.stores(&cluster, boot, token),
             Happening::StoresLate { cluster, boot, write } => {
                 self.stores_late(&cluster, boot, &write);

@@ -163,11 +163,7 @@ impl World {
                 self.after_change(cluster);
             }
             Effect::Recover { only } => {
-                let found = self.sites.get(cluster).map(|site| marked(&site.state, only)).unwrap_or_default();
-                if !found.found.is_empty() {
-                    self.counts.event(Counted::Rebuilt);
-                }
-                self.step(cluster, boot, Event::Recovered(Ok(found)));
+                self.soon(1, 60, Happening::Searched { cluster: name, boot, only });
             }
             // Best effort, for people alone.
             Effect::Tell(_) => {}
@@ -222,6 +218,15 @@ impl World {
         let (records, cluster_uid) = (site.ledger.clone(), site.state.uid());
         self.known(cluster);
         self.step(cluster, boot, Event::Started { id, records, cluster_uid });
+    }
+
+    pub(super) fn searched(&mut self, cluster: &str, boot: u64, only: BTreeSet<Kind>) {
+        let Some(site) = self.sites.get(cluster).filter(|site| site.boot == boot) else { return };
+        let found = marked(&site.state, only);
+        if !found.found.is_empty() {
+            self.counts.event(Counted::Rebuilt);
+        }
+        self.step(cluster, boot, Event::Recovered(Ok(found)));
     }
 
     fn begin_store(&mut self, cluster: &str, boot: u64, token: u64, write: Write) {
