@@ -299,8 +299,9 @@ impl Bundle {
         let kept = if reached { Permit::default() } else { self.permit(cluster) };
         let mut all = permit.map_or_else(|| kept.clone(), |(permit, _)| kept.and(permit));
         // What becomes of all objects follows from what is assigned last, whatever came of an earlier removal.
+        let was_orphaned = kept.orphan;
         all.orphan = permit.is_some_and(|(permit, _)| permit.orphan);
-        if all == Permit::default() {
+        if all == Permit::default() && !was_orphaned {
             self.permits.remove(&cluster);
         } else {
             self.permits.insert(cluster, all);
@@ -312,9 +313,10 @@ impl Bundle {
         if let Some(goal) = self.goal.get(&cluster).copied() {
             self.assigned.insert(cluster, goal);
             self.removing.0.remove(cluster);
-            // Of a bundle that goes, and this one stays.
+            // A bundle that was to leave its objects, and came back before the cluster heard of it, leaves what it names
+            // no more.
             if let Some(permit) = self.permits.get_mut(&cluster) {
-                permit.orphan = false;
+                permit.orphan = was_orphaned;
             }
         } else {
             if self.assigned.remove(&cluster).is_some() && !approved && !stays {

@@ -54,8 +54,8 @@ impl Agent {
         let Some(bundle) = self.bundles.get_mut(name) else {
             return Vec::new();
         };
-        let is_tombstone = matches!(self.ledger.entries.get(name), Some(Entry::Remove(_)));
-        let is_orphan = is_tombstone && permit.orphan;
+        // Also of a bundle that was to leave all it had, and came back before this cluster heard of that.
+        let is_orphan = permit.orphan;
         bundle.is_pruning = bundle.slots.values().any(|slot| slot.target.is_none());
         let mut wake = None;
         let mut steps = Vec::new();

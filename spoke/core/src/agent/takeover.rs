@@ -38,6 +38,11 @@ impl Agent {
         let adopt = self.contents.get(name).map(|content| content.variant().settings.adopt);
         let slot = self.bundles.get(name).and_then(|bundle| bundle.slots.get(identity));
         let is_made_once = slot.is_some_and(|slot| slot.wishes().create_only);
+        if let Some(other) = self.taken_by_another(name, identity, &live.uid) {
+            let message = owner::objection(&Ownership::OtherBundle(other), identity).unwrap_or_default();
+            self.stand_back(name, identity, message);
+            return;
+        }
         match ownership {
             Ownership::OtherBundle(other) if self.gives_up(other, name, identity) => {
                 self.inherit_object(name, identity, live, Former::Bundle(other.clone()));
@@ -71,6 +76,18 @@ impl Agent {
         if let Some(slot) = self.slot_mut(name, identity) {
             slot.stand_back(message, &format!("{name}{identity}"), now);
         }
+    }
+
+    /// Another bundle that wants an object and has taken it, or is about to: of several that could, the first one does.
+    fn taken_by_another(&self, name: &str, identity: &Identity, uid: &str) -> Option<String> {
+        let has_it = |(other, bundle): &(&String, &super::bundle::Bundle)| {
+            let slot = bundle.slots.get(identity).filter(|slot| slot.target.is_some());
+            *other != name
+                && matches!(self.ledger.entries.get(*other), Some(Entry::Run(_)))
+                && slot.is_some_and(|slot| slot.tracked.uid.as_deref() == Some(uid))
+        };
+        let found = self.bundles.iter().filter(|_| !identity.kind.is_shared()).find(has_it);
+        found.map(|(other, _)| other.clone())
     }
 
     /// Whether a bundle wants an object no more that another one does: it is known to, or it is one that the other

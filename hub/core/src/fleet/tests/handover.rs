@@ -176,10 +176,15 @@ fn a_bundle_that_orphans_goes_and_leaves_all() {
     let web = hub.bundle("web");
     assert!(web.held.is_empty() && web.removing.contains(0) && web.emptied.is_empty(), "{web:?}");
     assert_eq!(web.permit(0), Permit { orphan: true, ..Permit::default() });
-    // It comes back, and what it is assigned then says what becomes of its objects.
+    // It comes back before the cluster heard of that: what it names no more is left there, as was said.
     let plain = hub.world.variant("ConfigMap", &names(3));
     hub.publish("c3", &[("web", plain)]);
-    assert_eq!(hub.bundle("web").permit(0), Permit::default());
+    assert_eq!(hub.bundle("web").permit(0), Permit { orphan: true, ..Permit::default() });
+    let generation = hub.generation("a");
+    hub.report("a", "web", generation, Some(plain));
+    let less = hub.world.variant("ConfigMap", &names(2));
+    hub.publish("c4", &[("web", less)]);
+    assert_eq!(hub.bundle("web").permit(0), Permit { deletions: 1, ..Permit::default() }, "from then on as ever");
 }
 
 #[test]

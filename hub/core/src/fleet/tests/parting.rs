@@ -171,7 +171,12 @@ fn a_declaration_that_comes_back_keeps_the_cluster() {
     assert_eq!(hub.fleet.clusters["a"].leaving, None);
     hub.publish("c2", &[("web", one), ("db", one)]);
     assert_eq!(hub.assigned("web"), Some(one));
-    assert!(!hub.bundle("web").permit(0).orphan, "what runs is not let go of");
+    assert!(hub.bundle("web").permit(0).orphan, "what it names no more stays there, as was said before");
+    let generation = hub.generation("a");
+    hub.report("a", "web", generation, Some(one));
+    let two = hub.world.variant("ConfigMap", &names(3));
+    hub.publish("c3", &[("web", two), ("db", one)]);
+    assert!(!hub.bundle("web").permit(0).orphan, "it is back for good");
 }
 
 #[test]

@@ -367,3 +367,30 @@ fn a_bundle_unknown_to_the_hub_is_kept() {
     world.pass(60_000);
     assert!(deletes(&mut world).is_empty());
 }
+
+#[test]
+fn what_was_to_be_left_and_came_back_leaves_what_it_names_no_more() {
+    let mut world = World::new();
+    world.assign("main/web", Settings::default(), &[config("a", "1"), config("b", "1")]);
+    // It was taken away with all its objects left, and brought back without one of them; this spoke heard of neither.
+    let orphan = Permit { orphan: true, ..permit(0) };
+    world.assign_with("main/web", Settings::default(), &[config("a", "2")], orphan);
+    world.pass(60_000);
+    assert_eq!(world.words("main/web"), "Applied Healthy");
+    assert_eq!(world.report("main/web").objects, 1);
+    assert!(world.thing_mut("b").manifest["metadata"]["labels"].as_object().unwrap().is_empty(), "without our marks");
+}
+
+#[test]
+fn of_two_heirs_the_first_takes_it() {
+    let mut world = World::new();
+    world.assign_with("main/old", Settings::default(), &[config("a", "1")], permit(0));
+    world.resend(&[("main/old", &[]), ("main/one", &[config("a", "2")]), ("main/two", &[config("a", "3")])], permit(0));
+    world.pass(600_000);
+    let value = world.thing_mut("a").manifest["data"]["value"].clone();
+    let managers: Vec<&String> = world.thing_mut("a").managed.keys().collect();
+    assert!(managers.len() == 2 && managers.iter().any(|name| *name == "drover/main/old"), "{managers:?}");
+    let (winner, loser) = if value == "2" { ("main/one", "main/two") } else { ("main/two", "main/one") };
+    assert_eq!(world.words(winner), "Applied Healthy");
+    assert!(world.words(loser).contains(&format!("belongs to bundle {winner}")), "{}", world.words(loser));
+}
