@@ -192,16 +192,8 @@ impl Agent {
         let takes_all = self.contents.get(name).is_none_or(|one| one.variant().settings.adopt == Adopt::Always);
         let leaves_rest = former == Some(Former::People) && !takes_all;
         let own = if leaves_rest { self.marked_manifest(name, identity) } else { None };
-        let (name, identity) = (&draft.bundle, &draft.identity);
-        if let Some(Former::Bundle(other)) = &former
-            && matches!(draft.then, Then::Apply(_))
-            && !self.gives_up(other, name, identity)
-        {
-            // Wanted back meanwhile: it is asked for anew.
-            let (name, identity) = (name.clone(), identity.clone());
-            if let Some(slot) = self.slot_mut(&name, &identity) {
-                slot.look = true;
-            }
+        let identity = &draft.identity;
+        if self.is_wanted_back(&draft) {
             return;
         }
         let moved = match (former, &live.object, draft.then) {
@@ -231,11 +223,26 @@ impl Agent {
         self.start_now(Errand::Inherit(draft), op);
     }
 
+    /// Whether the former owner of what is to be applied wants it again: then it is asked for anew.
+    fn is_wanted_back(&mut self, draft: &Draft) -> bool {
+        let (name, identity) = (&draft.bundle, &draft.identity);
+        let slot = self.bundles.get(name).and_then(|bundle| bundle.slots.get(identity));
+        let Some(Former::Bundle(other)) = slot.and_then(|slot| slot.tracked.former.clone()) else { return false };
+        if !matches!(draft.then, Then::Apply(_)) || self.gives_up(&other, name, identity) {
+            return false;
+        }
+        if let Some(slot) = self.slot_mut(name, identity) {
+            slot.look = true;
+        }
+        true
+    }
+
     pub(super) fn inherited(&mut self, draft: Draft, outcome: Outcome) {
         if self.free_slot(&draft.bundle, &draft.identity).is_none() {
             return;
         }
         match outcome {
+            Outcome::Patched(_) if self.is_wanted_back(&draft) => {}
             Outcome::Patched(live) if self.may_act() => self.carry_out_draft(&draft, &live),
             Outcome::Patched(_) => {}
             other => {
