@@ -91,17 +91,31 @@ fn unite(all: &mut Json, more: &Json) {
     }
 }
 
-/// A manager's fields: those of metadata and those that a manifest sets, and the others.
+/// A manager's fields: those of metadata and those that a manifest sets, and the others. Of an item of a list that the
+/// manifest has, plain fields go along: nearly all are defaults, which count as set by whoever made the object, and an
+/// item of which somebody else has a field is not removed with the rest of it.
 fn split(fields: &Json, manifest: &Json) -> (Json, Json) {
+    let mut rest = fields.clone();
+    let metadata = rest.as_object_mut().and_then(|rest| rest.remove("f:metadata"));
+    let (mut taken, left) = split_below(&rest, manifest, false);
+    if let Some((taken, metadata)) = taken.as_object_mut().zip(metadata) {
+        taken.insert("f:metadata".into(), metadata);
+    }
+    (taken, left)
+}
+
+fn split_below(fields: &Json, manifest: &Json, is_item: bool) -> (Json, Json) {
     let (mut taken, mut left) = (Map::new(), Map::new());
     for (step, below) in fields.as_object().into_iter().flatten() {
         let is_leaf = below.as_object().is_none_or(Map::is_empty);
+        let is_field = step.starts_with("f:");
         match value_at(manifest, step) {
-            _ if step == "." || step == "f:metadata" => drop(taken.insert(step.clone(), below.clone())),
+            _ if step == "." => drop(taken.insert(step.clone(), below.clone())),
+            None if is_item && is_leaf && is_field => drop(taken.insert(step.clone(), below.clone())),
             None => drop(left.insert(step.clone(), below.clone())),
             Some(_) if is_leaf => drop(taken.insert(step.clone(), below.clone())),
             Some(value) => {
-                let parts = split(below, value);
+                let parts = split_below(below, value, !is_field);
                 for (all, part) in [(&mut taken, parts.0), (&mut left, parts.1)] {
                     if part.as_object().is_some_and(|part| !part.is_empty()) {
                         all.insert(step.clone(), part);
@@ -249,6 +263,35 @@ mod tests {
     fn what_is_released_is_nobody_s() {
         let live = object(&[entry(OURS, "Apply", json!({})), entry("other", "Apply", json!({}))]);
         assert_eq!(released(&live, OURS), json!([entry("other", "Apply", json!({}))]));
+    }
+
+    #[test]
+    fn of_a_former_manager_what_the_manifest_sets_is_moved_and_the_rest_stays() {
+        let port = r#"k:{"port":80,"protocol":"TCP"}"#;
+        let other = r#"k:{"port":81,"protocol":"TCP"}"#;
+        let fields = json!({
+            "f:metadata": {"f:labels": {"f:theirs": {}}},
+            "f:spec": {
+                "f:type": {}, "f:sessionAffinity": {},
+                "f:ports": {".": {}, port: {".": {}, "f:port": {}, "f:protocol": {}}, other: {".": {}, "f:port": {}}},
+                "f:template": {"f:metadata": {"f:annotations": {"f:restartedAt": {}}}},
+            },
+        });
+        let manifest =
+            json!({"spec": {"type": "ClusterIP", "ports": [{"port": 80}], "template": {"metadata": {"labels": {}}}}});
+        let live = object(&[entry("kubectl-client-side-apply", "Update", fields)]);
+        let list = taken_over(&live, OURS, "v1", Some(&manifest), |entry| is_of_people(entry.manager())).unwrap();
+        let left = json!({"f:spec": {
+            "f:sessionAffinity": {},
+            "f:ports": {other: {".": {}, "f:port": {}}},
+            "f:template": {"f:metadata": {"f:annotations": {"f:restartedAt": {}}}},
+        }});
+        assert_eq!(list[0]["fieldsV1"], left);
+        let taken = json!({
+            "f:metadata": {"f:labels": {"f:theirs": {}}},
+            "f:spec": {"f:type": {}, "f:ports": {".": {}, port: {".": {}, "f:port": {}, "f:protocol": {}}}},
+        });
+        assert_eq!((&list[1]["manager"], &list[1]["fieldsV1"]), (&json!(OURS), &taken));
     }
 
     #[test]
