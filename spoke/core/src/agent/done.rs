@@ -211,22 +211,7 @@ impl Agent {
         };
         let (manager, now) = (names::field_manager(name), self.now.mono_millis);
         let Some(live) = live else {
-            let slot = self.free_slot(name, identity)?;
-            slot.look = false;
-            slot.is_left = false;
-            slot.sight = Sight::Absent;
-            slot.absent_at = now;
-            slot.trouble = slot.trouble.take().filter(|one| one.attempt == Attempt::Apply);
-            if slot.target.is_none() {
-                self.drop_slot(name, identity);
-            } else if slot.verdict() != Verdict::Settled && slot.tracked.uid.take().is_some() {
-                // What is made in its place has another uid. Should the answer to that be lost,
-                // the owner mark must tell that it is ours: the old uid leaves the ledger first.
-                slot.is_durable = false;
-                if let Some(bundle) = self.bundles.get_mut(name) {
-                    bundle.unsaved(now);
-                }
-            }
+            self.seen_absent(name, identity);
             return None;
         };
         let ownership = owner::ownership(&live, self.owner(name));
@@ -275,6 +260,26 @@ impl Agent {
             self.name_rival(name, identity, &live);
         }
         Some(live)
+    }
+
+    fn seen_absent(&mut self, name: &str, identity: &Identity) {
+        let now = self.now.mono_millis;
+        let Some(slot) = self.free_slot(name, identity) else { return };
+        slot.look = false;
+        slot.is_left = false;
+        slot.sight = Sight::Absent;
+        slot.absent_at = now;
+        slot.trouble = slot.trouble.take().filter(|one| one.attempt == Attempt::Apply);
+        if slot.target.is_none() {
+            self.drop_slot(name, identity);
+        } else if slot.verdict() != Verdict::Settled && slot.tracked.uid.take().is_some() {
+            // What is made in its place has another uid. Should the answer to that be lost,
+            // the owner mark must tell that it is ours: the old uid leaves the ledger first.
+            slot.is_durable = false;
+            if let Some(bundle) = self.bundles.get_mut(name) {
+                bundle.unsaved(now);
+            }
+        }
     }
 
     /// Finds out who keeps changing an object back.
