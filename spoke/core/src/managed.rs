@@ -280,7 +280,8 @@ mod tests {
         let manifest =
             json!({"spec": {"type": "ClusterIP", "ports": [{"port": 80}], "template": {"metadata": {"labels": {}}}}});
         let live = object(&[entry("kubectl-client-side-apply", "Update", fields)]);
-        let list = taken_over(&live, OURS, "v1", Some(&manifest), |entry| is_of_people(entry.manager())).unwrap();
+        let list =
+            taken_over(&live, OURS, "v1", Some(&manifest), |entry| is_of_people(entry.manager())).unwrap_or_default();
         let left = json!({"f:spec": {
             "f:sessionAffinity": {},
             "f:ports": {other: {".": {}, "f:port": {}}},
