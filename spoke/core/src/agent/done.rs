@@ -264,6 +264,15 @@ impl Agent {
 
     fn seen_absent(&mut self, name: &str, identity: &Identity) {
         let now = self.now.mono_millis;
+        // Who was to let it go and does not look, since it waits for others, stands in nobody's way.
+        let is_over = |slot: &super::slot::Slot| slot.target.is_none() && !slot.is_busy && slot.is_durable;
+        let others = self
+            .bundles
+            .iter()
+            .filter(|(other, bundle)| *other != name && bundle.slots.get(identity).is_some_and(is_over));
+        for other in others.map(|(other, _)| other.clone()).collect::<Vec<_>>() {
+            self.drop_slot(&other, identity);
+        }
         let Some(slot) = self.free_slot(name, identity) else { return };
         slot.look = false;
         slot.is_left = false;

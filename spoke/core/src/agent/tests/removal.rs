@@ -394,3 +394,18 @@ fn of_two_heirs_the_first_takes_it() {
     assert_eq!(world.words(winner), "Applied Healthy");
     assert!(world.words(loser).contains(&format!("belongs to bundle {winner}")), "{}", world.words(loser));
 }
+
+#[test]
+fn what_is_gone_and_was_to_go_holds_up_nobody_who_wants_it() {
+    let mut world = World::new();
+    world.assign("main/one", Settings::default(), &[config("a", "1")]);
+    // It would let go of its object once what it wants instead is healthy, which never comes.
+    let mut job = manifest("batch/v1", "Job", "j");
+    job["metadata"]["namespace"] = "shop".into();
+    world.assign_with("main/one", Settings::default(), &[job], permit(1));
+    world.destroy("a");
+    world.assign("main/two", Settings::default(), &[config("a", "2")]);
+    world.pass(600_000);
+    assert_eq!(world.words("main/two"), "Applied Healthy");
+    assert_eq!(world.thing_mut("a").manifest["data"]["value"], "2");
+}
