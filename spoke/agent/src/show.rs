@@ -70,7 +70,7 @@ fn headline(status: &Status) -> String {
         0 => format!("{cluster}: kept as it was last assigned, for as long as the hub is away"),
         lost => format!(
             "{cluster}: NOT KEPT: the content of {lost} of {} bundles was lost from the ledger, and the hub is away",
-            status.bundles.len()
+            status.bundles.len() as u64 + status.bundles_more
         ),
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Lease {
     ours: Mutex<Option<Json>>,
     /// Tells this process from another one with a copy of its directory, which has the same name.
     process: OnceLock<String>,
-    /// Whether this process ever held it.
+    /// Whether this process has held it, and not given it back.
     has_held: AtomicBool,
     /// What was seen of another holder.
     seen: Mutex<Option<Seen>>,
@@ -99,8 +99,7 @@ impl Lease {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // One that starts goes on where its process before ended. Once it has held the Lease, another one that writes
         // under its name is a copy of it: of two, the one acts that began last.
-        let writer =
-            found.pointer(&format!("/metadata/annotations/{}", PROCESS.replace('/', "~1"))).and_then(Json::as_str);
+        let writer = found["metadata"]["annotations"][PROCESS].as_str();
         let is_copy = self.has_held.load(Ordering::Relaxed) && writer.is_some_and(|writer| writer != self.process());
         if theirs.is_empty() || theirs == holder && !is_copy {
             *seen = None;

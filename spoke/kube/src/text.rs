@@ -24,8 +24,8 @@ pub(crate) fn in_one_line(text: &str) -> String {
     let more = rest.len().saturating_sub(SHOWN);
     rest.truncate(SHOWN);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let colon = if rest.is_empty() { "" } else { " " };
-    format!("{first}{colon}{}{more}", rest.join("; "))
+    let gap = if rest.is_empty() { "" } else { " " };
+    format!("{first}{gap}{}{more}", rest.join("; "))
 }
 
 /// The message of one field's refusal without the value: `Invalid value: "x": must be y` becomes

@@ -59,16 +59,8 @@ impl Voice {
             Err(error) if error.is_missing_object(&status("get")) => {
                 let subject = status("create");
                 // Not applied: what was published meanwhile must not be emptied.
-                inner
-                    .in_system_namespace(
-                        &inner.api,
-                        &subject,
-                        Method::POST,
-                        CONFIG_MAPS,
-                        JSON,
-                        &manifest(&BTreeMap::new()),
-                    )
-                    .await
+                let empty = manifest(&BTreeMap::new());
+                inner.in_system_namespace(&inner.api, &subject, Method::POST, CONFIG_MAPS, JSON, &empty).await
             }
             found => found,
         };

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use spoke_core::ledger::ROOT_KEY;
 use spoke_core::port::{
     Answer, Cluster, Depth, Failure, Kind, Live, Note, Observation, Op, Outcome, Reason, Sink, Write,
 };
@@ -12,7 +13,6 @@ use tokio::sync::Notify;
 
 use crate::journal::{Journal, JournalError, Record};
 use crate::state::{Change, State, fail};
-use spoke_core::ledger::ROOT_KEY;
 
 /// The one subscriber of a [`Memory`].
 const SUBSCRIBER: u32 = 0;

@@ -298,10 +298,14 @@ impl Bundle {
         let reached = is_new || self.is_settled(cluster);
         let kept = if reached { Permit::default() } else { self.permit(cluster) };
         let mut all = permit.map_or_else(|| kept.clone(), |(permit, _)| kept.and(permit));
-        // What becomes of all objects follows from what is assigned last, whatever came of an earlier removal.
-        let was_orphaned = kept.orphan;
-        all.orphan = permit.is_some_and(|(permit, _)| permit.orphan);
-        if all == Permit::default() && !was_orphaned {
+        let goal = self.goal.get(&cluster).copied();
+        // What becomes of the objects of a bundle that goes follows from what it was assigned last. One that was to
+        // leave them, and came back before the cluster heard of it, leaves what it names no more.
+        all.orphan = match goal {
+            Some(_) => kept.orphan,
+            None => permit.is_some_and(|(permit, _)| permit.orphan),
+        };
+        if all == Permit::default() {
             self.permits.remove(&cluster);
         } else {
             self.permits.insert(cluster, all);
@@ -310,14 +314,9 @@ impl Bundle {
         if let Some((_, counted)) = permit.filter(|(_, counted)| *counted > 0 && !approved) {
             self.count_deleted(cluster, counted, at_unix_millis);
         }
-        if let Some(goal) = self.goal.get(&cluster).copied() {
+        if let Some(goal) = goal {
             self.assigned.insert(cluster, goal);
             self.removing.0.remove(cluster);
-            // A bundle that was to leave its objects, and came back before the cluster heard of it, leaves what it names
-            // no more.
-            if let Some(permit) = self.permits.get_mut(&cluster) {
-                permit.orphan = was_orphaned;
-            }
         } else {
             if self.assigned.remove(&cluster).is_some() && !approved && !stays {
                 self.emptied.insert(cluster, at_unix_millis / 3_600_000);

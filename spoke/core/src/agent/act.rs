@@ -11,6 +11,7 @@ use super::draft::{Draft, Then};
 use super::rehearse;
 use super::remove::Which;
 use super::slot::Slot;
+use super::suspend::looks;
 use crate::diff::{Sight, Verdict, Why};
 use crate::order::Stage;
 use crate::owner::{self, Ownership};
@@ -77,20 +78,7 @@ impl Agent {
     fn look_at_unknown(&mut self, name: &str) {
         let (now, steps_max) = (self.now.mono_millis, self.steps_max());
         let Some(bundle) = self.bundles.get_mut(name) else { return };
-        let mut wake = None;
-        let mut steps = Vec::new();
-        for (identity, slot) in &bundle.slots {
-            if !slot.look || slot.is_busy || !slot.is_durable || steps.len() >= steps_max {
-                continue;
-            }
-            match slot.trouble.as_ref().filter(|trouble| trouble.retry_at > now) {
-                Some(trouble) => wake = Some(wake.map_or(trouble.retry_at, |at: u64| at.min(trouble.retry_at))),
-                None => steps.push(Step::Look(identity.clone())),
-            }
-        }
-        if let Some(at) = wake {
-            bundle.wake_at(at);
-        }
+        let steps = looks(bundle, now, steps_max, |slot| slot.look);
         self.perform(name, steps);
     }
 
@@ -475,7 +463,10 @@ fn decide_object(identity: &Identity, slot: &Slot, is_open: bool, circumstances:
         Verdict::Going if slot.trouble.is_some() => Next::Step(Step::Look(identity.clone())),
         Verdict::Look if is_open || slot.tracked.uid.is_some() => Next::Step(Step::Look(identity.clone())),
         // Since it was seen to be missing somebody may have made one.
-        Verdict::Apply(why) if slot.is_long_absent(circumstances.now) && (is_open || why != Why::Content) => {
+        Verdict::Apply(why)
+            if slot.is_long_absent(circumstances.now)
+                && if why == Why::Content { is_open } else { circumstances.drift == Drift::Correct } =>
+        {
             Next::Step(Step::Look(identity.clone()))
         }
         Verdict::Apply(Why::Content) if is_open && slot.waits_for_services() => {

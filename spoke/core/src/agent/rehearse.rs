@@ -201,7 +201,7 @@ impl Agent {
             return;
         }
         let mut failure = failure_of(outcome);
-        failure.message = format!("{refused}; it is not deleted to be made anew, since that is refused too: {failure}");
+        failure.message = format!("{refused}; it is not deleted to be made anew: {failure}");
         let before = slot.trouble.take();
         slot.trouble = Some(Trouble::next(before.as_ref(), Attempt::Apply, &failure, &seed, now));
     }

@@ -15,6 +15,7 @@ use proto_model::{ObjectProblem, limits, report};
 use super::act::Step;
 use super::bundle::{Bundle, Plan};
 use super::done::Errand;
+use super::slot::Slot;
 use super::{Agent, Effect, Phase};
 use crate::diff::{Sight, Verdict};
 use crate::local::{Suspended, time};
@@ -312,19 +313,19 @@ impl Agent {
             problems.extend(found.iter().cloned());
         }
         bundle.problems = problems;
-        let steps = looks(bundle, now, steps_max);
+        let steps = looks(bundle, now, steps_max, |slot| slot.verdict() == Verdict::Look);
         self.perform(name, steps);
         self.save_memory(name);
         self.summarize(name);
     }
 }
 
-/// Looks at objects that were seen to change in a way which only a look can tell.
-fn looks(bundle: &mut Bundle, now: u64, steps_max: usize) -> Vec<Step> {
+/// Looks at the objects of a bundle of which nothing is changed: at those that need it, as far as requests allow.
+pub(super) fn looks(bundle: &mut Bundle, now: u64, steps_max: usize, needs: impl Fn(&Slot) -> bool) -> Vec<Step> {
     let (mut steps, mut wake) = (Vec::new(), None::<u64>);
     for (identity, slot) in &bundle.slots {
         let is_ours = slot.is_durable && slot.tracked.uid.is_some() && slot.sight != Sight::Foreign;
-        if !is_ours || slot.is_busy || slot.verdict() != Verdict::Look {
+        if !is_ours || slot.is_busy || !needs(slot) {
             continue;
         }
         match slot.trouble.as_ref().filter(|trouble| trouble.retry_at > now) {
