@@ -136,6 +136,9 @@ pub fn judge(request: &Request<'_>) -> Verdict {
             return Verdict::Refuse("is named by the variant".into());
         }
         Warrant::Complete { permit, .. } | Warrant::Tombstone { permit } => {
+            if permit.orphan {
+                return Verdict::Keep;
+            }
             if let Some(refusal) = refuse_protected(kind, permit) {
                 return Verdict::Refuse(refusal);
             }
@@ -277,6 +280,11 @@ mod tests {
         let mut named = case("ConfigMap");
         named.is_named = true;
         assert!(matches!(judged(&named), Verdict::Refuse(_)));
+
+        // Whatever else it lets go: what is to stay stays.
+        let mut orphaned = case("ConfigMap");
+        orphaned.permit.orphan = true;
+        assert_eq!(judged(&orphaned), Verdict::Keep);
 
         let mut untracked = case("ConfigMap");
         untracked.tracked = None;
