@@ -22,7 +22,7 @@ pub enum Bug {
     GuardSkipped,
     /// A spoke sees its own mark on every object.
     DoubleOwner,
-    /// Most changes of assignments never reach a stream.
+    /// Some changes of assignments never reach a stream.
     RetargetLost,
     /// The log loses its last entry when the hub is killed.
     LogTailLost,

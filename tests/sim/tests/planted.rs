@@ -4,7 +4,7 @@
 use tests_sim::{Bug, Settings, run};
 
 /// Seeds within which a bug must show.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 200;
 
 /// Looks for a bug in seeds that are good without it; the first broken invariant must be one of
 /// these.

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use proto_model::{Identity, limits, object, wishes};
+use proto_model::{Identity, object, wishes};
 use serde_json::Value as Json;
 use spoke_core::port::{Op, Outcome};
 
+use super::looked::Looked;
 use super::{Context, Invariant, Seen, bundle_of, written};
 use crate::history;
 use crate::world::BY_HAND;
@@ -22,8 +23,7 @@ const RACE_MILLIS: u64 = 5_000;
 pub struct Asked {
     /// Objects whose data is to stay as it is, in the request that is being carried out.
     left_alone: BTreeMap<String, Identity>,
-    /// By cluster and object: when it was last looked at.
-    looked: BTreeMap<(String, Identity), u64>,
+    looked: Looked,
 }
 
 impl Asked {
@@ -37,9 +37,7 @@ impl Asked {
     ) -> Result<(), String> {
         let Some(identity) = written(op) else { return Ok(()) };
         let is_race = foreign_since.is_some_and(|at| context.now_millis < at + RACE_MILLIS);
-        let looked = self.looked.get(&(cluster.to_owned(), identity.clone())).copied().unwrap_or_default();
-        let is_new = foreign_since.is_some_and(|at| at >= looked);
-        let is_unseen = is_new && context.now_millis < looked + limits::ABSENT_MILLIS + RACE_MILLIS;
+        let is_unseen = self.looked.may_be_unknown(cluster, &identity, foreign_since, context);
         if is_race || is_unseen && object::annotation(live, wishes::RECONCILE).is_none() {
             return Ok(());
         }
@@ -74,11 +72,8 @@ impl Invariant for Asked {
     }
 
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>) -> Result<(), String> {
+        self.looked.see(seen, context);
         match seen {
-            Seen::Happened { cluster, op: Op::Get { identity, .. }, .. } => {
-                self.looked.insert(((*cluster).to_owned(), identity.clone()), context.now_millis);
-                Ok(())
-            }
             Seen::Reached { cluster, op, live: Some(live), foreign_since } => {
                 self.left_alone.remove(*cluster);
                 self.reached(cluster, op, live, *foreign_since, context)

@@ -30,6 +30,7 @@ pub mod hub_loss;
 pub mod lease;
 pub mod ledger_first;
 pub mod liveness;
+mod looked;
 pub mod no_content;
 pub mod older_health;
 pub mod one_content;

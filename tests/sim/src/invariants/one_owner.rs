@@ -3,22 +3,19 @@
 //! over is in its durable inventory first. What somebody else made is taken over only as the bundle's
 //! setting has it, and nothing is in an inventory because of its marks alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use proto_model::Identity;
 use proto_model::assign::Entry;
 use proto_model::variant::Adopt;
-use proto_model::{Identity, limits};
 use serde_json::Value as Json;
 use spoke_core::inventory::{Former, Inventory};
 use spoke_core::port::{Op, Outcome};
 
 use crate::history::{self, History};
 
+use super::looked::Looked;
 use super::{Context, Invariant, Seen, bundle_of, owners, written};
-
-/// Between the look at an object and the request that follows, somebody else may be faster: no
-/// request of Kubernetes can rule that out for an apply. Milliseconds.
-const RACE_MILLIS: u64 = limits::ABSENT_MILLIS + 5_000;
 
 /// Looks at whose every object is that is about to be applied.
 #[derive(Debug, Default)]
@@ -27,8 +24,7 @@ pub struct OneOwner {
     applied: BTreeSet<String>,
     /// uids of objects that had just what a bundle wants, when it asked in a dry-run.
     alike: BTreeSet<String>,
-    /// By cluster and object: when it was last looked at.
-    looked: BTreeMap<(String, Identity), u64>,
+    looked: Looked,
 }
 
 impl OneOwner {
@@ -79,9 +75,9 @@ impl OneOwner {
         let tracked = ledger.inventories.get(bundle).and_then(|all| all.objects.get(&identity));
         let tracked = tracked.filter(|one| one.uid.as_deref() == Some(uid));
         let is_made_by_us = tracked.is_some() && self.applied.contains(uid) || manages(live, manager);
-        let looked = self.looked.get(&(cluster.to_owned(), identity.clone())).copied().unwrap_or_default();
-        let is_new = foreign_since.is_some_and(|at| at >= looked);
-        let is_race = is_new && context.now_millis < looked + RACE_MILLIS;
+        // Between the look and the request somebody else may be faster: no request of Kubernetes can rule that out for
+        // an apply.
+        let is_race = self.looked.may_be_unknown(cluster, &identity, foreign_since, context);
         let is_adopted = tracked.is_some_and(|one| one.former == Some(Former::People));
         if is_made_by_us || is_race && !is_adopted {
             return Ok(());
@@ -127,11 +123,8 @@ impl Invariant for OneOwner {
     }
 
     fn see(&mut self, seen: &Seen<'_>, context: &Context<'_>) -> Result<(), String> {
+        self.looked.see(seen, context);
         match seen {
-            Seen::Happened { cluster, op: Op::Get { identity, .. }, .. } => {
-                self.looked.insert(((*cluster).to_owned(), identity.clone()), context.now_millis);
-                Ok(())
-            }
             Seen::Reached { cluster, op, live: Some(live), foreign_since } => {
                 self.reached(cluster, op, live, *foreign_since, context)
             }

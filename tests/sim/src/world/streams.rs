@@ -222,7 +222,7 @@ impl World {
                 }
             }
             Stage::Open(session) => {
-                if self.bug == Some(Bug::RetargetLost) && self.rng.chance(900) {
+                if self.bug == Some(Bug::RetargetLost) && self.rng.chance(400) {
                     return;
                 }
                 session.suspend(&node.fleet.suspensions_of(&cluster));
