@@ -2,8 +2,7 @@
 //! did and before the answer came. Whatever the step, it converges once it runs again; nothing is left
 //! over, nothing is made twice.
 //!
-//! `steps` kills at some steps, chosen by a seed; `DROVER_SEED` repeats a run. All of them:
-//! `cargo test -p tests-cluster --test killed -- --ignored`.
+//! Every step is a run, once before its write and once after it; `DROVER_FROM` begins at a later one.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says how far it came")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +14,6 @@ use tests_cluster::proxy::{Judge, Proxy, Seen, Verdict};
 use tests_cluster::site::{Site, config_map, ensure_no_manager};
 use tests_tools::Options;
 use tests_tools::fleet::{bundle, is_settled};
-
-/// Steps of one `make test`.
-const STEPS: usize = 24;
 
 /// When the spoke is to be killed.
 #[derive(Clone, Copy, Debug)]
@@ -296,29 +292,8 @@ impl Run {
     }
 }
 
-fn seed() -> usize {
-    let given = std::env::var("DROVER_SEED").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| usize::try_from(std::process::id()).unwrap())
-}
-
 #[test]
-fn steps() -> Result<()> {
-    let seed = seed();
-    let mut run = Run::start()?;
-    run.next(None).context("a round without a kill")?;
-    let writes = run.trap.state().writes;
-    for at in 0..STEPS {
-        let write = 1 + (seed % writes + at * writes / STEPS) % writes;
-        let moment = Moment { write, arrives: (seed + at).is_multiple_of(2) };
-        let killed = run.next(Some(moment)).with_context(|| format!("DROVER_SEED={seed}, {moment:?}"))?;
-        eprintln!("{moment:?} of {writes}: {killed:?}");
-    }
-    Ok(())
-}
-
-#[test]
-#[ignore = "every step, once before and once after: ten minutes"]
-fn all_steps() -> Result<()> {
+fn every_step() -> Result<()> {
     let mut run = Run::start()?;
     let from = std::env::var("DROVER_FROM").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     for write in from.. {
